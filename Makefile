@@ -1,0 +1,95 @@
+# Weir. `make help` lists the targets.
+#
+# Needed on the machine: Go, Node with npm, a C and a C++ compiler, git.
+# Everything else is installed by the targets that need it, or named.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+MODULE     := github.com/weir-capture/weir
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
+# The commit's time, so that two builds of one commit are the same.
+BUILD_TIME ?= $(shell git log -1 --date=format-local:%Y-%m-%d_%I:%M:%S%p --format=%cd 2>/dev/null || echo unknown)
+LDFLAGS    := -s -w -X $(MODULE)/daemon.Version=$(VERSION) -X $(MODULE)/daemon.BuildTime=$(BUILD_TIME)
+GO_TOOL    := go tool -modfile=tools/go.mod
+BUF        := tools/node_modules/.bin/buf
+ARGS       ?=
+FUZZTIME   ?= 30s
+
+# goproxy and forwarder are pure Go. analyzer and weir hold DuckDB, a C++
+# library, which is linked in statically.
+PURE   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+STATIC := CGO_ENABLED=1 go build -trimpath -tags 'osusergo netgo' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ui ## all programs into bin/
+	@mkdir -p bin
+	$(PURE) -o bin/goproxy ./cmd/goproxy
+	$(PURE) -o bin/forwarder ./cmd/forwarder
+	$(STATIC) -o bin/analyzer ./cmd/analyzer
+	$(STATIC) -o bin/weir ./cmd/weir
+
+.PHONY: demo
+demo: build ## a sample application with traffic, captured and shown (ARGS=--once verifies and exits)
+	./bin/weir demo $(ARGS)
+
+.PHONY: test
+test: ## everything that CI checks; prints what each room took
+	@scripts/test
+
+.PHONY: test-all
+test-all: ## test, and what takes longer: more rounds of every end-to-end test
+	@WEIR_TEST_ALL=1 scripts/test
+
+.PHONY: check
+check: tools/node_modules/.stamp ui/node_modules/.stamp ## generated files current, format, vet, lint, types; no tests
+	@scripts/check
+
+.PHONY: lint
+lint: ## vet and staticcheck
+	go vet ./...
+	$(GO_TOOL) staticcheck ./...
+
+.PHONY: fmt
+fmt: ## format all Go code
+	$(GO_TOOL) gofumpt -l -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+
+.PHONY: generate
+generate: tools/node_modules/.stamp ui/node_modules/.stamp ## protobuf code, OpenAPI, the viewer's types
+	$(BUF) lint
+	$(BUF) generate
+	go test ./analyzer/web -run TestOpenAPI -update
+	cd ui && npm run --silent generate
+
+.PHONY: ui
+ui: ui/dist/index.html ## the viewer's build, embedded by analyzer and weir
+
+ui/dist/index.html: ui/node_modules/.stamp $(shell git ls-files --cached --others --exclude-standard ui 2>/dev/null | grep -v '\.go$$' | tr ' ' '?')
+	cd ui && npm run --silent build
+	@touch $@
+
+.PHONY: ui-dev
+ui-dev: ui/node_modules/.stamp ## the viewer with hot reload, against WEIR_API (default http://127.0.0.1:4190)
+	cd ui && npm run dev
+
+.PHONY: e2e
+e2e: build ## the end-to-end tests against the real binaries
+	@scripts/system-packages
+	WEIR_BIN=$(CURDIR)/bin go test -count=1 -timeout 20m ./e2e/... $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Go benchmarks of the rooms, with allocations
+	go test -run '^$$' -bench . -benchmem ./...
+
+%/node_modules/.stamp: %/package-lock.json
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
