@@ -1,0 +1,53 @@
+// Package vfs is the little of a file system that a durable log needs, as an
+// interface: one directory, its files, and the syncs that make both last. It
+// exists so that tests can let every one of these calls fail.
+package vfs
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// FS is one directory. Names are plain file names.
+type FS interface {
+	// OpenFile is os.OpenFile.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Remove(name string) error
+	Rename(from, to string) error
+	// Names lists the directory's files, sorted.
+	Names() ([]string, error)
+	// SyncDir makes creations, renames and removals durable.
+	SyncDir() error
+	// Lock takes the lock file name for this process until it is closed, or
+	// fails with *LockedError.
+	Lock(name string) (io.Closer, error)
+	// Path is the directory's path, for people to read.
+	Path() string
+	Close() error
+}
+
+// File is an open file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Truncate(size int64) error
+	// Sync makes the content and the length durable (fdatasync).
+	Sync() error
+	Size() (int64, error)
+}
+
+// LockedError: another process has the directory.
+type LockedError struct {
+	Path string
+	// PID of the holder, 0 when it is not known.
+	PID int
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("directory %s is in use by another process", e.Path)
+	}
+	return fmt.Sprintf("directory %s is in use by process %d", e.Path, e.PID)
+}
