@@ -1,0 +1,184 @@
+// Package frame is the encoding of captured pairs on their way to rest. The
+// forwarder makes a frame once for every batch that it accepts; spool, wire
+// and store carry its bytes as they are.
+//
+// A frame is a head (a capturev1.FrameHead) and a body (a capturev1.FrameBody
+// in one zstd frame, RFC 8878). The head tells what the body holds without
+// opening it. The body is empty when no pair is in it.
+package frame
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
+
+// Limits of a frame.
+const (
+	// MaxPairs is the most pairs that one frame holds.
+	MaxPairs = 64
+	// MaxBodyLen bounds the body before compression, in bytes: what opening
+	// a frame may cost in memory.
+	MaxBodyLen = 64 << 20
+	// EpochLen is the length of a source's epoch, in bytes.
+	EpochLen = 16
+)
+
+// ErrMalformed: bytes that no Make has made. Errors of Head and Pairs wrap it.
+var ErrMalformed = errors.New("malformed frame")
+
+// Make encodes pairs under head. Of head it sets what follows from the pairs:
+// Pairs, TimeMin, TimeMax and BodyLen; the rest is the caller's and has to
+// add up (received = pairs + filtered + dropped). Both results are new.
+func Make(head *capturev1.FrameHead, pairs []*capturev1.RRPair) (headBytes, body []byte, err error) {
+	if len(pairs) > MaxPairs {
+		return nil, nil, fmt.Errorf("make frame: %d pairs, at most %d fit", len(pairs), MaxPairs)
+	}
+	head.Pairs = uint32(len(pairs))
+	head.TimeMin, head.TimeMax, head.BodyLen = 0, 0, 0
+	for i, p := range pairs {
+		t := p.GetTiming().GetRequestFirst()
+		if i == 0 {
+			head.TimeMin, head.TimeMax = t, t
+		}
+		head.TimeMin, head.TimeMax = min(head.TimeMin, t), max(head.TimeMax, t)
+	}
+	if len(pairs) > 0 {
+		raw, err := proto.Marshal(&capturev1.FrameBody{Pairs: pairs})
+		if err != nil {
+			return nil, nil, fmt.Errorf("make frame: encode body: %w", err)
+		}
+		if len(raw) > MaxBodyLen {
+			return nil, nil, fmt.Errorf("make frame: body of %d bytes, at most %d fit", len(raw), MaxBodyLen)
+		}
+		head.BodyLen = uint32(len(raw))
+		if body, err = compress(raw); err != nil {
+			return nil, nil, fmt.Errorf("make frame: compress body: %w", err)
+		}
+	}
+	if err := checkHead(head); err != nil {
+		return nil, nil, fmt.Errorf("make frame: %w", err)
+	}
+	if headBytes, err = proto.Marshal(head); err != nil {
+		return nil, nil, fmt.Errorf("make frame: encode head: %w", err)
+	}
+	return headBytes, body, nil
+}
+
+// Head decodes and checks a frame's head.
+func Head(b []byte) (*capturev1.FrameHead, error) {
+	h := new(capturev1.FrameHead)
+	if err := proto.Unmarshal(b, h); err != nil {
+		return nil, fmt.Errorf("decode head: %w: %w", ErrMalformed, err)
+	}
+	if err := checkHead(h); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func checkHead(h *capturev1.FrameHead) error {
+	if n := len(h.GetSource().GetEpoch()); n != EpochLen {
+		return fmt.Errorf("%w: epoch of %d bytes", ErrMalformed, n)
+	}
+	sum := uint64(h.GetPairs())
+	for _, n := range h.GetFiltered() {
+		sum += uint64(n)
+	}
+	for _, n := range h.GetDropped() {
+		sum += uint64(n)
+	}
+	switch {
+	case sum != uint64(h.GetReceived()):
+		return fmt.Errorf("%w: %d pairs received, %d accounted for", ErrMalformed, h.GetReceived(), sum)
+	case h.GetPairs() > MaxPairs:
+		return fmt.Errorf("%w: %d pairs", ErrMalformed, h.GetPairs())
+	case h.GetBodyLen() > MaxBodyLen:
+		return fmt.Errorf("%w: body of %d bytes", ErrMalformed, h.GetBodyLen())
+	}
+	return nil
+}
+
+// Pairs opens a body. head is what Head gave for the same frame. The pairs
+// are the caller's.
+func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) {
+	if len(body) == 0 {
+		if head.GetPairs() != 0 || head.GetBodyLen() != 0 {
+			return nil, fmt.Errorf("%w: %d pairs and no body", ErrMalformed, head.GetPairs())
+		}
+		return nil, nil
+	}
+	raw, err := decompress(body, int(head.GetBodyLen()))
+	if err != nil {
+		return nil, fmt.Errorf("decompress body: %w: %w", ErrMalformed, err)
+	}
+	var b capturev1.FrameBody
+	if err := proto.Unmarshal(raw, &b); err != nil {
+		return nil, fmt.Errorf("decode body: %w: %w", ErrMalformed, err)
+	}
+	if len(b.GetPairs()) != int(head.GetPairs()) {
+		return nil, fmt.Errorf("%w: head says %d pairs, body has %d", ErrMalformed, head.GetPairs(), len(b.GetPairs()))
+	}
+	return b.GetPairs(), nil
+}
+
+// The coders hold tables that are dear to make and say nothing about any
+// frame, so they are kept for the next one. Concurrency 1: one call, one core,
+// and no goroutine that outlives it.
+var (
+	encoders = sync.Pool{New: func() any {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		return coder[*zstd.Encoder]{e, err}
+	}}
+	decoders = sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxBodyLen))
+		return coder[*zstd.Decoder]{d, err}
+	}}
+)
+
+type coder[T any] struct {
+	c   T
+	err error
+}
+
+func compress(raw []byte) ([]byte, error) {
+	e := encoders.Get().(coder[*zstd.Encoder])
+	if e.err != nil {
+		return nil, e.err
+	}
+	defer encoders.Put(e)
+	return e.c.EncodeAll(raw, make([]byte, 0, len(raw)/3+64)), nil
+}
+
+// decompress gives exactly want bytes or an error. What the body itself says
+// about its length is looked at first: nothing is allocated on its word.
+func decompress(body []byte, want int) ([]byte, error) {
+	if want > MaxBodyLen {
+		return nil, fmt.Errorf("body of %d bytes", want)
+	}
+	var h zstd.Header
+	if err := h.Decode(body); err != nil {
+		return nil, err
+	}
+	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(want) {
+		return nil, fmt.Errorf("head says %d bytes, body says %d", want, h.FrameContentSize)
+	}
+	d := decoders.Get().(coder[*zstd.Decoder])
+	if d.err != nil {
+		return nil, d.err
+	}
+	defer decoders.Put(d)
+	raw, err := d.c.DecodeAll(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) != want {
+		return nil, fmt.Errorf("head says %d bytes, body holds %d", want, len(raw))
+	}
+	return raw, nil
+}
