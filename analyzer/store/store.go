@@ -1,7 +1,7 @@
 // Package store is the contract between those who keep pairs and those who
-// ask for them. The embedded store of this package's engines is a segment log
-// that is the truth and a disposable index beside it; see
-// docs/adr and the engine's own package.
+// ask for them. The engines are packages below it: segstore, a segment log
+// that is the truth with a disposable index beside it, and memstore, a slice
+// in memory. Package storetest holds what every engine has to pass.
 package store
 
 import (
@@ -19,16 +19,26 @@ var (
 	ErrNotFound = errors.New("no such pair")
 	// ErrLocked: another process has the directory; the error says which.
 	ErrLocked = errors.New("data directory is in use")
-	// ErrFull: the disk has no room; reads still work.
+	// ErrFull: the disk has no room; reads still work, and so do writes again
+	// once there is room.
 	ErrFull = errors.New("disk is full")
+	// ErrNotReady: the index is being rebuilt from the log; the error says how
+	// far it is. Nothing is lost, and asking again later helps.
+	ErrNotReady = errors.New("store is not ready")
+	// ErrPartial: a limit was reached before everything was looked at. What
+	// came before it holds. See PartialError.
+	ErrPartial = errors.New("answer is partial")
 )
 
 // ID is a pair's UUIDv7.
 type ID [16]byte
 
-// Stored is a pair with what the store knows of it. The caller owns it.
+// Stored is a pair with what the store knows of it. It is to be read only:
+// other readers may share what it points to.
 type Stored struct {
 	Pair *capturev1.RRPair
+	// Endpoint is the template of the pair's path.
+	Endpoint string
 	// At is when it became durable here, Unix nanoseconds.
 	At int64
 	// Seq is the store's own order: it only grows, and never goes back over a
@@ -40,7 +50,10 @@ type Stored struct {
 type Writer interface {
 	// Append makes frames of one spool durable, in order. nil means durable
 	// and visible to every Reader. Frames below Next are skipped: they are
-	// here already. ctx only bounds waiting, never tears a write.
+	// here already; so is the content of a batch that another spool brought.
+	// A frame that cannot be opened is kept as it is and counted. Append waits
+	// while the index is too far behind. ctx only bounds waiting, never tears
+	// a write. After an error some frames may be durable: Next says which.
 	Append(ctx context.Context, spool ID, frames []*capturev1.Frame) error
 	// Next is the offset up to which this spool's frames are durable here; 0
 	// for a spool never seen.
@@ -54,20 +67,22 @@ type Reader interface {
 	Pair(ctx context.Context, id ID) (*Stored, error)
 	// List yields the newest pairs first, by (time, id). The sequence is
 	// single-use; it ends after Limit pairs, after an error (yielded once, as
-	// the last element), or when the consumer stops. Bodies are present.
+	// the last element), or when the consumer stops. It holds nothing that
+	// needs closing.
 	List(ctx context.Context, l List) iter.Seq2[*Stored, error]
 	// Histogram counts pairs by time and status class.
 	Histogram(ctx context.Context, h Histogram) (*Buckets, error)
-	// Tail yields pairs in the order in which they became durable, beginning
-	// after Seq, and goes on until ctx ends. It never makes a writer wait: a
-	// consumer that is too slow is told how many it lost.
+	// Tail yields whole pairs in the order in which they became durable,
+	// beginning after Seq, and goes on until ctx ends, with ctx's error as
+	// its last element. It never makes a writer wait: a consumer that is too
+	// slow is told how many it lost.
 	Tail(ctx context.Context, t Tail) iter.Seq2[Event, error]
 	// Extent says what is stored.
 	Extent(ctx context.Context) (Extent, error)
 }
 
-// List asks for pairs. Times are Unix nanoseconds of the request's first
-// byte; 0 leaves a side open.
+// List asks for pairs. Times are Unix nanoseconds, of Time; 0 leaves a side
+// open.
 type List struct {
 	Query *query.Query // nil selects all
 	From  int64        // included
@@ -75,15 +90,43 @@ type List struct {
 	// Before continues after the last pair of an earlier page.
 	Before *Key
 	Limit  int
-	// ScanBudget bounds the bytes of frames that are opened to look into
-	// headers and bodies; 0 is the engine's default. When it is used up the
-	// sequence ends with ErrPartial as its error.
+	// Whole asks for pairs with everything in them. Otherwise they have what
+	// lists show: source (without proxy id and epoch), direction, protocol,
+	// addresses, conn and seq, method to error, the request's and the
+	// response's body_size, flags, tags, and of the timing the request's first
+	// byte with what follows from duration and time to first byte. That needs
+	// no frame to be opened.
+	Whole bool
+	// ScanBudget bounds the bytes that are read to look into what the index
+	// does not have (headers, bodies); 0 is the engine's default. When it is
+	// used up the sequence ends with a *PartialError as its error.
 	ScanBudget int64
 }
 
-// ErrPartial: a limit was reached before everything was looked at. What came
-// before it holds.
-var ErrPartial = errors.New("answer is partial: scan budget used up")
+// PartialError is an ErrPartial that knows how far the answer got.
+type PartialError struct {
+	// Reason is for people: "scan budget of 512 MiB used up".
+	Reason string
+	// Reached, when set, is the last place that was looked at, matching or
+	// not: a list with Before set to it goes on from there.
+	Reached *Key
+}
+
+func (e *PartialError) Error() string        { return ErrPartial.Error() + ": " + e.Reason }
+func (e *PartialError) Is(target error) bool { return target == ErrPartial }
+
+// Time is where a pair stands in lists and histograms: the request's first
+// byte or, where capture missed that, the first moment that is known of the
+// exchange, and last of its connection.
+func Time(p *capturev1.RRPair) int64 {
+	t := p.GetTiming()
+	for _, v := range [...]int64{t.GetRequestFirst(), t.GetRequestLast(), t.GetResponseFirst(), t.GetResponseLast(), t.GetConnected(), t.GetAccepted()} {
+		if v > 0 {
+			return v
+		}
+	}
+	return 0
+}
 
 // Key is a pair's place in a list.
 type Key struct {
@@ -111,17 +154,22 @@ type Buckets struct {
 	Partial bool
 }
 
-// Tail asks for pairs as they come. After 0 begins with now.
+// Tail asks for pairs as they come. After 0 begins with now; a place that
+// retention has removed is resumed at the oldest that there is.
 type Tail struct {
 	Query *query.Query
 	After uint64
 }
 
 // Event is one pair of a tail, or the number of pairs that were lost because
-// the consumer was too slow, or neither, as a sign of life.
+// the consumer was too slow, or neither, as a sign of life every few seconds.
 type Event struct {
-	Stored  *Stored
+	Stored *Stored
+	// Dropped counts pairs before the query, since nobody looked at them.
+	// Where retention removed what was to be resumed it is at least 1.
 	Dropped uint64
+	// Seq is how far the tail has looked. Resuming after it misses nothing.
+	Seq uint64
 }
 
 // Extent is what a store holds. Times are Unix nanoseconds, 0 when empty.
