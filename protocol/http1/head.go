@@ -1,0 +1,462 @@
+package http1
+
+import (
+	"bytes"
+	"math"
+)
+
+// head is what the decoder needs of a header block. Slices point into it.
+type head struct {
+	method, target []byte
+	status         int
+	version        version
+
+	host     []byte
+	hasHost  bool
+	length   int64
+	lengths  int // Content-Length fields seen
+	lengthIn []byte
+	codings  int // Transfer-Encoding elements seen
+	chunked  int // how many of them are chunked
+	last     []byte
+	encoding bool // a Transfer-Encoding field was seen, even an empty one
+
+	close, keepAlive, upgrade, upgradeTo, expect bool
+
+	// What makes the framing doubtful, and where in the block. structure
+	// doubts hold for every message, the others only where a body may follow.
+	structure, sizing doubt
+}
+
+// doubt is a reason why two readers may not agree. The zero value is none.
+type doubt struct {
+	why string
+	at  int // offset in the header block
+}
+
+func (d *doubt) set(why string, at int) {
+	if d.why == "" {
+		*d = doubt{why, at}
+	}
+}
+
+type version struct{ major, minor byte }
+
+// persists says whether the sender of this head means to go on after its
+// message (RFC 9112, section 9.3).
+func (h *head) persists() bool {
+	if h.close || h.version.major == 0 {
+		return false
+	}
+	return h.version.minor > 0 || h.keepAlive
+}
+
+// parseRequestLine reads line (without its end) into h. It is lenient about
+// the target, which may hold spaces. simple means HTTP/0.9: there is no
+// version, and no header block.
+func (h *head) parseRequestLine(line []byte) (simple, ok bool) {
+	n := 0
+	for n < len(line) && isToken[line[n]] {
+		n++
+	}
+	if n == 0 || n == len(line) || line[n] != ' ' {
+		return false, false
+	}
+	h.method = line[:n]
+	rest := bytes.TrimLeft(line[n:], " ")
+	target, v, ok := cutVersion(rest)
+	if !ok {
+		// Only a path makes a simple request, or else any two words would.
+		h.target = bytes.TrimRight(rest, " ")
+		return true, len(h.target) > 0 && h.target[0] == '/' && bytes.IndexAny(h.target, " \t\r") < 0
+	}
+	h.target, h.version = target, v
+	return false, v.major == 1
+}
+
+// cutVersion cuts the HTTP version off the end of a request line whose method
+// was cut off.
+func cutVersion(b []byte) (target []byte, v version, ok bool) {
+	b = bytes.TrimRight(b, " ")
+	const form = "HTTP/1.1"
+	if len(b) < len(form) {
+		return nil, v, false
+	}
+	tail := b[len(b)-len(form):]
+	if string(tail[:5]) != form[:5] || !isDigit(tail[5]) || tail[6] != '.' || !isDigit(tail[7]) {
+		return nil, v, false
+	}
+	b = b[:len(b)-len(form)]
+	if len(b) > 0 && b[len(b)-1] != ' ' {
+		return nil, v, false
+	}
+	return bytes.TrimRight(b, " "), version{tail[5] - '0', tail[7] - '0'}, true
+}
+
+// parseStatusLine reads line (without its end) into h. The reason phrase, and
+// the space before it, may be missing.
+func (h *head) parseStatusLine(line []byte) bool {
+	const form = "HTTP/1.1 200"
+	if len(line) < len(form) || string(line[:5]) != form[:5] || !isDigit(line[5]) || line[6] != '.' || !isDigit(line[7]) || line[8] != ' ' {
+		return false
+	}
+	code := line[9:12]
+	if !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]) || code[0] == '0' {
+		return false
+	}
+	if len(line) > len(form) && line[len(form)] != ' ' {
+		return false
+	}
+	h.version = version{line[5] - '0', line[7] - '0'}
+	h.status = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
+	return h.version.major == 1
+}
+
+// Field kinds: which field a folded line continues.
+const (
+	fieldNone = iota // the start line
+	fieldOther
+	fieldFraming
+)
+
+// parseFields reads the field lines of block, from offset at (after the start
+// line) to the empty line.
+func (h *head) parseFields(block []byte, at int) {
+	kind := fieldNone
+	if bytes.IndexByte(block[:max(at-2, 0)], '\r') >= 0 {
+		h.structure.set("a carriage return inside the start line", 0)
+	}
+	for at < len(block) {
+		n := bytes.IndexByte(block[at:], '\n')
+		if n < 0 {
+			return // not reached: a block ends with an empty line
+		}
+		line := bytes.TrimSuffix(block[at:at+n], []byte{'\r'})
+		if len(line) == 0 {
+			return
+		}
+		if bytes.IndexByte(line, '\r') >= 0 {
+			h.structure.set("a carriage return inside a line", at)
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			h.fold(line, at, kind)
+		} else {
+			kind = h.field(line, at)
+		}
+		at += n + 1
+	}
+}
+
+// fold judges a line that begins with white space. It continues the field
+// before it (RFC 9112, section 5.2), but readers that are not aware of folding
+// take it for a field of its own.
+func (h *head) fold(line []byte, at, kind int) {
+	switch kind {
+	case fieldNone:
+		h.structure.set("white space before the first field", at)
+	case fieldFraming:
+		h.sizing.set("a framing field is folded", at)
+	default:
+		line = trim(line)
+		if n := bytes.IndexByte(line, ':'); n >= 0 && looksFraming(line[:n], false) {
+			h.sizing.set("a folded line looks like a framing field", at)
+		}
+	}
+}
+
+// field takes one field line.
+func (h *head) field(line []byte, at int) (kind int) {
+	n := 0
+	for n < len(line) && isToken[line[n]] {
+		n++
+	}
+	if n == 0 || n == len(line) || line[n] != ':' {
+		// Not a field as the RFC has it. Most servers refuse it, some drop the
+		// line, some repair it; that only matters where it is about framing.
+		colon := bytes.IndexByte(line, ':')
+		name := line
+		if colon >= 0 {
+			name = line[:colon]
+		}
+		if looksFraming(name, colon < 0) {
+			h.sizing.set("a framing field with an odd name", at)
+			return fieldFraming
+		}
+		return fieldOther
+	}
+	name, value := line[:n], trim(line[n+1:])
+	switch n {
+	case len("Host"):
+		if !h.hasHost && equalFold(name, "host") {
+			h.host, h.hasHost = value, true
+		}
+	case len("Expect"):
+		if equalFold(name, "expect") {
+			h.expect = h.expect || equalFold(value, "100-continue")
+		}
+	case len("Upgrade"):
+		if equalFold(name, "upgrade") {
+			h.upgradeTo = h.upgradeTo || len(value) > 0
+		}
+	case len("Connection"):
+		if equalFold(name, "connection") {
+			h.connection(value)
+		}
+	case len("Content-Length"):
+		if equalFold(name, "content-length") {
+			h.contentLength(value, at)
+			return fieldFraming
+		}
+		if looksFraming(name, false) { // Content_Length
+			h.sizing.set("a framing field with an odd name", at)
+			return fieldFraming
+		}
+	case len("Transfer-Encoding"):
+		if equalFold(name, "transfer-encoding") {
+			h.transferEncoding(value, at)
+			return fieldFraming
+		}
+		if looksFraming(name, false) {
+			h.sizing.set("a framing field with an odd name", at)
+			return fieldFraming
+		}
+	}
+	return fieldOther
+}
+
+func (h *head) connection(value []byte) {
+	for len(value) > 0 {
+		var option []byte
+		option, value = cutElement(value)
+		switch {
+		case equalFold(option, "close"):
+			h.close = true
+		case equalFold(option, "keep-alive"):
+			h.keepAlive = true
+		case equalFold(option, "upgrade"):
+			h.upgrade = true
+		}
+	}
+}
+
+// contentLength takes one Content-Length field. A repeated one is harmless
+// only when it is the same, byte for byte.
+func (h *head) contentLength(value []byte, at int) {
+	h.lengths++
+	if h.lengths > 1 {
+		if !bytes.Equal(value, h.lengthIn) {
+			h.sizing.set("two content lengths that differ", at)
+		}
+		return
+	}
+	h.lengthIn = value
+	if len(value) == 0 {
+		h.sizing.set("an empty content length", at)
+		return
+	}
+	var n uint64
+	for _, c := range value {
+		if !isDigit(c) {
+			h.sizing.set("a content length that is not a number", at)
+			return
+		}
+		n = n*10 + uint64(c-'0')
+		if n > math.MaxInt64 {
+			h.sizing.set("a content length beyond 2^63", at)
+			return
+		}
+	}
+	h.length = int64(n)
+}
+
+func (h *head) transferEncoding(value []byte, at int) {
+	h.encoding = true
+	if bytes.IndexByte(value, '"') >= 0 {
+		// A comma inside quotes ends an element for some.
+		h.sizing.set("a quoted transfer coding", at)
+		return
+	}
+	for len(value) > 0 {
+		var coding []byte
+		coding, value = cutElement(value)
+		if len(coding) == 0 {
+			continue
+		}
+		h.codings++
+		h.last = coding
+		if equalFold(coding, "chunked") {
+			h.chunked++
+		}
+	}
+}
+
+// framing says how a body is delimited.
+type framing uint8
+
+const (
+	noBody framing = iota
+	byLength
+	byChunks
+	byClose
+)
+
+// requestFraming follows RFC 9112, section 6.3, for requests.
+func (h *head) requestFraming() (framing, doubt) {
+	switch {
+	case h.structure.why != "":
+		return noBody, h.structure
+	case h.sizing.why != "":
+		return noBody, h.sizing
+	case string(h.method) == "CONNECT" && (h.encoding || h.length > 0):
+		return noBody, doubt{why: "a body on CONNECT"}
+	case h.encoding:
+		if d := h.encodingDoubt(); d.why != "" {
+			return noBody, d
+		}
+		if !h.endsChunked() {
+			return noBody, doubt{why: "a transfer coding that does not end with chunked on a request"}
+		}
+		return byChunks, doubt{}
+	case h.length > 0:
+		return byLength, doubt{}
+	}
+	return noBody, doubt{}
+}
+
+// responseFraming follows RFC 9112, section 6.3, for responses. bodyless says
+// that the request or the status forbids a body.
+func (h *head) responseFraming(bodyless bool) (framing, doubt) {
+	switch {
+	case h.structure.why != "":
+		return noBody, h.structure
+	case bodyless:
+		return noBody, doubt{}
+	case h.sizing.why != "":
+		return noBody, h.sizing
+	case h.encoding:
+		if d := h.encodingDoubt(); d.why != "" {
+			return noBody, d
+		}
+		if h.endsChunked() {
+			return byChunks, doubt{}
+		}
+		if containsFold(h.last, "chunked") {
+			return noBody, doubt{why: "a transfer coding that is only nearly chunked"}
+		}
+		return byClose, doubt{}
+	case h.lengths > 0:
+		if h.length == 0 {
+			return noBody, doubt{}
+		}
+		return byLength, doubt{}
+	}
+	return byClose, doubt{}
+}
+
+func (h *head) encodingDoubt() doubt {
+	switch {
+	case h.lengths > 0:
+		return doubt{why: "a transfer coding and a content length"}
+	case h.version.minor == 0:
+		return doubt{why: "a transfer coding in HTTP/1.0"}
+	case h.codings == 0:
+		return doubt{why: "an empty transfer coding"}
+	case h.chunked > 1:
+		return doubt{why: "chunked twice"}
+	}
+	return doubt{}
+}
+
+func (h *head) endsChunked() bool { return h.chunked == 1 && equalFold(h.last, "chunked") }
+
+// looksFraming says whether a reader that repairs or ignores odd bytes could
+// take name for Content-Length or Transfer-Encoding. prefix: a line without a
+// colon, of which the name may be only the start.
+func looksFraming(name []byte, prefix bool) bool {
+	return looksLike(name, "contentlength", prefix) || looksLike(name, "transferencoding", prefix)
+}
+
+func looksLike(name []byte, letters string, prefix bool) bool {
+	i := 0
+	for _, c := range name {
+		c |= 0x20
+		if c < 'a' || c > 'z' {
+			continue
+		}
+		if i == len(letters) {
+			return prefix
+		}
+		if c != letters[i] {
+			return false
+		}
+		i++
+	}
+	return i == len(letters)
+}
+
+// cutElement cuts the first element off a comma-separated list.
+func cutElement(list []byte) (element, rest []byte) {
+	if n := bytes.IndexByte(list, ','); n >= 0 {
+		return trim(list[:n]), list[n+1:]
+	}
+	return trim(list), nil
+}
+
+// trim removes optional white space (RFC 9110, section 5.6.3) from both ends.
+// Not more: a vertical tab that one reader trims makes a value differ for
+// another.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// equalFold compares with lower, which is in lower case, ignoring ASCII case.
+func equalFold(b []byte, lower string) bool {
+	return len(b) == len(lower) && hasPrefixFold(b, lower)
+}
+
+func hasPrefixFold(b []byte, lower string) bool {
+	if len(b) < len(lower) {
+		return false
+	}
+	for i := range len(lower) {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func containsFold(b []byte, lower string) bool {
+	for i := 0; i+len(lower) <= len(b); i++ {
+		if hasPrefixFold(b[i:], lower) {
+			return true
+		}
+	}
+	return false
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isToken marks the characters of a token (RFC 9110, section 5.6.2).
+var isToken = func() (t [256]bool) {
+	for c := byte('0'); c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := byte('a'); c <= 'z'; c++ {
+		t[c], t[c-0x20] = true, true
+	}
+	for _, c := range []byte("!#$%&'*+-.^_`|~") {
+		t[c] = true
+	}
+	return t
+}()
