@@ -39,7 +39,7 @@ type Term struct {
 	// Key is what follows the field's dot: a header name in lower case, a tag
 	// name, a JSON path. Empty for fields that are not keyed.
 	Key string
-	// Values has at least one entry, without duplicates, in the order written.
+	// Values has at least one entry, sorted and without duplicates.
 	Values []Value
 }
 
@@ -89,13 +89,15 @@ const (
 	OpPhrase
 )
 
-// Value is one test of a field's value.
+// Value is one test of a field's value. Where case does not count, Text and
+// Parts are in lower case (ASCII letters only), so that a compiler compares
+// them with the lowered value.
 type Value struct {
 	Op      Op
-	Text    string
-	Parts   []string
-	Range   Range
-	Decimal Decimal
+	Text    string   // OpEqual, OpRegex, OpPhrase
+	Parts   []string // OpWildcard, OpWord
+	Range   Range    // OpRange
+	Decimal Decimal  // OpDecimal
 }
 
 // Range is an interval of whole numbers in the field's own unit: nanoseconds,

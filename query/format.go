@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -129,11 +130,28 @@ func (n Term) portVariant(v Value) bool {
 	if len(bare) == 1 {
 		want = Value{Op: OpEqual, Text: bare[0]}
 	}
-	return takesPort(want) && slices.ContainsFunc(n.Values, want.equal)
+	return takesPort(want) && slices.ContainsFunc(n.Values, func(o Value) bool { return want.compare(o) == 0 })
 }
 
-func (v Value) equal(o Value) bool {
-	return v.Op == o.Op && v.Text == o.Text && slices.Equal(v.Parts, o.Parts) && v.Range == o.Range && v.Decimal == o.Decimal
+// compare orders values; those that are equal test the same.
+func (v Value) compare(o Value) int {
+	open := func(b bool) int {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(
+		cmp.Compare(v.Op, o.Op),
+		cmp.Compare(v.Text, o.Text),
+		slices.Compare(v.Parts, o.Parts),
+		cmp.Compare(v.Range.Lo, o.Range.Lo),
+		cmp.Compare(v.Range.Hi, o.Range.Hi),
+		cmp.Compare(v.Decimal.Lo, o.Decimal.Lo),
+		cmp.Compare(v.Decimal.Hi, o.Decimal.Hi),
+		cmp.Compare(open(v.Decimal.LoOpen), open(o.Decimal.LoOpen)),
+		cmp.Compare(open(v.Decimal.HiOpen), open(o.Decimal.HiOpen)),
+	)
 }
 
 func (n Term) formatValue(v Value) string {
@@ -158,7 +176,7 @@ func (n Term) formatValue(v Value) string {
 		parts := v.Parts
 		if n.isAddress() && len(parts) == 2 && parts[1] == "" {
 			// client:10.0.0.7 stands for 10.0.0.7:*.
-			if a, ok := strings.CutSuffix(parts[0], ":"); ok && plainValue(a, false) && slices.EqualFunc(addressValues(Value{Op: OpEqual, Text: a}), []Value{v}, Value.equal) {
+			if a, ok := strings.CutSuffix(parts[0], ":"); ok && plainValue(a, false) && addressValues(Value{Op: OpEqual, Text: a})[0].compare(v) == 0 {
 				return a
 			}
 		}
@@ -409,6 +427,9 @@ func addressValues(v Value) []Value {
 	if v.Op == OpEqual && strings.Count(v.Text, ":") > 1 && v.Text[0] != '[' {
 		// An IPv6 address without brackets cannot have a port.
 		v.Text = "[" + v.Text + "]"
+	}
+	if v.Op == OpEqual && len(v.Text) > 1 && v.Text[0] == ':' {
+		return []Value{{Op: OpWildcard, Parts: []string{"", v.Text}}}
 	}
 	if takesPort(v) {
 		return []Value{withPort(v)}

@@ -1,0 +1,1065 @@
+package query
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of Parse. They bound the work that a query can cause wherever it is
+// evaluated; nobody writes such queries by hand.
+const (
+	MaxLength = 8 << 10 // bytes
+	MaxDepth  = 64      // parentheses and negations within each other
+	MaxTerms  = 256     // values, in lists too
+	// maxRegexSize bounds the instructions of one compiled expression.
+	maxRegexSize = 10_000
+)
+
+// Parse reads a query. An empty one matches everything. The error is always
+// an *Error: no mistake is ever taken for "no filter".
+func Parse(src string) (*Query, error) {
+	return parse(src, MaxLength)
+}
+
+func parse(src string, maxLength int) (*Query, error) {
+	p := &parser{src: src}
+	root, err := p.query(maxLength)
+	if err != nil {
+		return nil, err
+	}
+	return &Query{Root: root}, nil
+}
+
+// All makes the conjunction of queries, which may be none.
+func All(queries ...*Query) *Query {
+	nodes := make([]Node, 0, len(queries))
+	for _, q := range queries {
+		nodes = append(nodes, q.Root)
+	}
+	return &Query{Root: newAnd(nodes)}
+}
+
+// parser is a recursive descent over the text itself: whether a character
+// begins a word, a quote, a regular expression or a list depends on the field
+// before it, so that there is no separate list of tokens.
+type parser struct {
+	src   string
+	pos   int // of the next byte
+	depth int
+	terms int
+}
+
+func (p *parser) query(maxLength int) (Node, *Error) {
+	if err := p.check(maxLength); err != nil {
+		return nil, err
+	}
+	p.space()
+	if p.end() {
+		return And{}, nil
+	}
+	n, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	if !p.end() {
+		// or stops early only at a closing parenthesis.
+		return nil, p.errorAt(p.pos, p.pos+1, "Closing parenthesis without an opening one", `a term, or \) for the character itself`, "")
+	}
+	return n, nil
+}
+
+// check refuses what is not text, and too much of it.
+func (p *parser) check(maxLength int) *Error {
+	if !utf8.ValidString(p.src) {
+		i := 0
+		for i < len(p.src) {
+			r, n := utf8.DecodeRuneInString(p.src[i:])
+			if r == utf8.RuneError && n == 1 {
+				break
+			}
+			i += n
+		}
+		return p.errorAt(i, i+1, "Byte that is not UTF-8", "UTF-8 text", "")
+	}
+	if len(p.src) > maxLength {
+		i := maxLength
+		for !utf8.RuneStart(p.src[i]) {
+			i--
+		}
+		return p.errorAt(i, len(p.src), fmt.Sprintf("Query is longer than %d bytes", maxLength), "a shorter query", "")
+	}
+	for i, r := range p.src {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+			return p.errorAt(i, i+utf8.RuneLen(r), fmt.Sprintf("Control character %U", r), fmt.Sprintf(`the escape "\u%04x" within quotes`, r), "")
+		}
+	}
+	return nil
+}
+
+func (p *parser) end() bool { return p.pos >= len(p.src) }
+
+// peek is the next byte, 0 at the end.
+func (p *parser) peek() byte {
+	if p.end() {
+		return 0
+	}
+	return p.src[p.pos]
+}
+
+func (p *parser) space() {
+	p.pos = len(p.src) - len(strings.TrimLeftFunc(p.src[p.pos:], unicode.IsSpace))
+}
+
+// atDelimiter reports whether a value can end before byte i.
+func (p *parser) atDelimiter(i int) bool {
+	if i >= len(p.src) || p.src[i] == ')' {
+		return true
+	}
+	r, _ := utf8.DecodeRuneInString(p.src[i:])
+	return unicode.IsSpace(r)
+}
+
+// keyword reports whether the word at pos is the operator word.
+func (p *parser) keyword(word string) bool {
+	rest, ok := strings.CutPrefix(p.src[p.pos:], word)
+	return ok && (p.atDelimiter(p.pos+len(word)) || rest[0] == '(')
+}
+
+func (p *parser) enter(at int) *Error {
+	if p.depth++; p.depth > MaxDepth {
+		return p.errorAt(at, at+1, "Nested too deeply", fmt.Sprintf("at most %d parentheses and negations within each other", MaxDepth), "")
+	}
+	return nil
+}
+
+// or reads and-groups up to the end or a closing parenthesis.
+func (p *parser) or() (Node, *Error) {
+	var nodes []Node
+	for {
+		n, err := p.and()
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+		if p.end() || p.peek() == ')' {
+			return newOr(nodes), nil
+		}
+		p.pos += len("OR") // and stops nowhere else
+	}
+}
+
+// and reads one term or more, up to OR, a closing parenthesis or the end.
+func (p *parser) and() (Node, *Error) {
+	var nodes []Node
+	for operator := ""; ; {
+		p.space()
+		switch {
+		case p.end(), p.peek() == ')', p.keyword("OR"):
+			if len(nodes) > 0 && operator == "" {
+				return newAnd(nodes), nil
+			}
+			return nil, p.missingOperand(operator)
+		case p.keyword("AND"):
+			if len(nodes) == 0 || operator != "" {
+				return nil, p.missingOperand(operator)
+			}
+			operator = "AND"
+			p.pos += len(operator)
+			continue
+		}
+		n, err := p.unary()
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+		operator = ""
+	}
+}
+
+// missingOperand explains why there must be a term at pos.
+func (p *parser) missingOperand(before string) *Error {
+	const term = "a term such as status:5xx"
+	switch {
+	case p.keyword("OR"):
+		return p.errorAt(p.pos, p.pos+2, "OR without a term on its left", term, "")
+	case p.keyword("AND"):
+		return p.errorAt(p.pos, p.pos+3, "AND without a term on its left", term, "")
+	case before != "":
+		return p.errorAt(p.pos, p.pos+1, "Missing term after "+before, term, "")
+	}
+	left := strings.TrimRightFunc(p.src[:p.pos], unicode.IsSpace)
+	switch {
+	case strings.HasSuffix(left, "OR"):
+		return p.errorAt(p.pos, p.pos+1, "Missing term after OR", term, "")
+	case strings.HasSuffix(left, "(") && p.end():
+		return p.errorAt(len(left)-1, len(left), "Unclosed parenthesis", "a term and a closing ) further on", "")
+	case strings.HasSuffix(left, "("):
+		return p.errorAt(len(left)-1, p.pos+1, "Empty parentheses", term, "")
+	}
+	// Only possible for a closing parenthesis at the beginning.
+	return p.errorAt(p.pos, p.pos+1, "Closing parenthesis without an opening one", term, "")
+}
+
+func (p *parser) unary() (Node, *Error) {
+	at, n := p.pos, 0
+	switch {
+	case p.keyword("NOT"):
+		n = len("NOT")
+	case p.peek() == '-':
+		n = 1
+	default:
+		return p.primary()
+	}
+	if err := p.enter(at); err != nil {
+		return nil, err
+	}
+	defer func() { p.depth-- }()
+	p.pos += n
+	word := p.src[at:p.pos]
+	if word == "NOT" {
+		p.space()
+	}
+	if p.atDelimiter(p.pos) || p.keyword("OR") || p.keyword("AND") {
+		return nil, p.errorAt(at, p.pos, "Nothing to negate after "+word, "a term right after it, such as "+word+map[bool]string{true: " "}[n > 1]+"status:5xx", "")
+	}
+	node, err := p.unary()
+	if err != nil {
+		return nil, err
+	}
+	return newNot(node), nil
+}
+
+func (p *parser) primary() (Node, *Error) {
+	if p.peek() != '(' {
+		return p.term()
+	}
+	at := p.pos
+	if err := p.enter(at); err != nil {
+		return nil, err
+	}
+	defer func() { p.depth-- }()
+	p.pos++
+	n, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	if p.end() {
+		return nil, p.errorAt(at, at+1, "Unclosed parenthesis", "a closing ) further on", "")
+	}
+	p.pos++
+	return n, nil
+}
+
+// term reads a field with its values, or text.
+func (p *parser) term() (Node, *Error) {
+	at := p.pos
+	if err := p.noSingleQuote(); err != nil {
+		return nil, err
+	}
+	if p.peek() == '"' {
+		return p.phrase()
+	}
+	if colon := p.fieldEnd(); colon >= 0 {
+		t, err := p.field(colon)
+		if err != nil {
+			return nil, err
+		}
+		if t.Values, err = p.values(t); err != nil {
+			return nil, err
+		}
+		return t, nil
+	}
+	if err := p.count(at); err != nil {
+		return nil, err
+	}
+	parts, err := p.bare()
+	if err != nil {
+		return nil, err
+	}
+	word := p.src[at:p.pos]
+	switch upper := strings.ToUpper(word); upper {
+	case "AND", "OR", "NOT":
+		return nil, p.errorAt(at, p.pos, fmt.Sprintf("%q is a word here, not the operator", word), "", fmt.Sprintf("%s, or %s for the text", upper, quote(word)))
+	}
+	if err := p.foreignComparison(at); err != nil {
+		return nil, err
+	}
+	if isStar(parts) {
+		return And{}, nil
+	}
+	return Text{Value{Op: OpWord, Parts: lowerAll(parts)}}, nil
+}
+
+func (p *parser) phrase() (Node, *Error) {
+	at := p.pos
+	if err := p.count(at); err != nil {
+		return nil, err
+	}
+	text, err := p.quoted()
+	if err != nil {
+		return nil, err
+	}
+	if p.peek() == ':' {
+		return nil, p.errorAt(at, p.pos, "Quotes around a field name", "", text)
+	}
+	if err := p.afterQuote(); err != nil {
+		return nil, err
+	}
+	if text == "" {
+		return nil, p.errorAt(at, p.pos, "Empty text", "the text to search for", "")
+	}
+	return Text{Value{Op: OpPhrase, Text: lower(text)}}, nil
+}
+
+// count refuses a query with too many values; at is where the next one begins.
+func (p *parser) count(at int) *Error {
+	if p.terms++; p.terms > MaxTerms {
+		return p.errorAt(at, at+1, fmt.Sprintf("More than %d terms", MaxTerms), "a regular expression or a wildcard in place of many values", "")
+	}
+	return nil
+}
+
+// noSingleQuote: other languages quote with them, and a query that looks
+// quoted and is not would quietly ask for something else.
+func (p *parser) noSingleQuote() *Error {
+	if p.peek() != '\'' {
+		return nil
+	}
+	end, suggestion := p.pos+1, ""
+	if n := strings.IndexByte(p.src[p.pos+1:], '\''); n >= 0 {
+		end = p.pos + n + 2
+		suggestion = quote(p.src[p.pos+1 : end-1])
+	}
+	return p.errorAt(p.pos, end, "Single quote", `double quotes, or \' for the character itself`, suggestion)
+}
+
+// foreignComparison finds words such as status=500 and duration>1s, which are
+// right in other languages and would quietly search for that text here.
+func (p *parser) foreignComparison(at int) *Error {
+	word := p.src[at:p.pos]
+	i := strings.IndexAny(word, "=<>!")
+	if i <= 0 {
+		return nil
+	}
+	rest := word[i:]
+	op := rest[:len(rest)-len(strings.TrimLeft(rest, "=<>!~"))]
+	if _, _, ok := splitName(word[:i]); !ok {
+		return nil
+	}
+	value := rest[len(op):]
+	suggestion := ""
+	switch op {
+	case "=", "==":
+		suggestion = word[:i] + ":" + value
+	case "!=":
+		suggestion = "-" + word[:i] + ":" + value
+	case "<", ">", "<=", ">=":
+		suggestion = word[:i] + ":" + op + value
+	}
+	return p.errorAt(at, p.pos, fmt.Sprintf("Operator %q after a field name", op), "a colon after the field, or quotes around text", suggestion)
+}
+
+// fieldEnd finds the colon that ends a field name beginning at pos, or -1 when
+// what begins there is a word.
+func (p *parser) fieldEnd() int {
+	for i := p.pos; i < len(p.src); i++ {
+		switch c := p.src[i]; {
+		case c == ':':
+			return i
+		case c == '\\':
+			i++
+		case c == '"':
+			// A quoted part of a key: json.a."b c", tag."x y".
+			if i == p.pos || p.src[i-1] != '.' {
+				return -1
+			}
+			q := parser{src: p.src, pos: i}
+			if _, err := q.quoted(); err != nil {
+				return -1
+			}
+			i = q.pos - 1
+		case c == '(', c == ')':
+			return -1
+		case p.atDelimiter(i):
+			return -1
+		}
+	}
+	return -1
+}
+
+// field reads the name up to the colon.
+func (p *parser) field(colon int) (Term, *Error) {
+	at, name := p.pos, p.src[p.pos:colon]
+	p.pos = colon + 1
+	if name == "" {
+		return Term{}, p.errorAt(at, colon+1, "Missing field name", `a field before the colon, or \: for the character itself`, "")
+	}
+	info, key, ok := splitName(name)
+	if !ok {
+		return Term{}, p.unknownField(at, colon)
+	}
+	if !info.Keyed() {
+		return Term{Field: info.Name}, nil
+	}
+	keyAt := colon - len(key)
+	if key == "" {
+		return Term{}, p.errorAt(at, colon, fmt.Sprintf("Field %s without a %s", info.Name, info.Placeholder), info.Label()+", as in "+info.Example, "")
+	}
+	switch info.Name {
+	case FieldJSON:
+		path, err := parseJSONPath(key)
+		if err != nil {
+			return Term{}, p.errorAt(keyAt, colon, "Bad JSON path: "+err.Error(), "a path such as user.email, items[0].sku, items[*].sku or user.\"first name\"", "")
+		}
+		return Term{Field: info.Name, Key: path.String()}, nil
+	case FieldTag:
+		if key[0] == '"' {
+			q := parser{src: p.src, pos: keyAt}
+			text, err := q.quoted()
+			if err != nil {
+				return Term{}, err
+			}
+			if q.pos == colon && text != "" {
+				return Term{Field: info.Name, Key: text}, nil
+			}
+		} else if plainKey(key) {
+			return Term{Field: info.Name, Key: key}, nil
+		}
+		return Term{}, p.errorAt(keyAt, colon, "Bad tag name", `letters, digits and _-./@$, or quotes as in tag."two words"`, "")
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return !isTokenRune(r) }) {
+		return Term{}, p.errorAt(keyAt, colon, "Bad header name", "letters, digits and !#$%&'+-.^_`|~", "")
+	}
+	return Term{Field: info.Name, Key: lower(key)}, nil
+}
+
+// isTokenRune: tchar of RFC 9110, section 5.6.2, without the star, which a
+// reader would take for a wildcard.
+func isTokenRune(r rune) bool {
+	return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("!#$%&'+-.^_`|~", r))
+}
+
+// splitName finds the field of a written name, and its key.
+func splitName(name string) (info Info, key string, ok bool) {
+	folded := lower(name)
+	for _, i := range fields {
+		if !i.Keyed() {
+			if folded == string(i.Name) {
+				return i, "", true
+			}
+			continue
+		}
+		rest, found := strings.CutPrefix(folded, string(i.Name))
+		switch {
+		case !found:
+		case rest == "":
+			return i, "", true
+		case rest[0] == '.':
+			return i, name[len(i.Name)+1:], true
+		case rest[0] == '[' && i.Name == FieldJSON:
+			return i, name[len(i.Name):], true
+		}
+	}
+	return Info{}, "", false
+}
+
+// synonyms are names that other tools have for our fields.
+var synonyms = map[string]Field{
+	"service": FieldApp, "application": FieldApp, "instance": FieldPod, "ns": FieldNamespace,
+	"url": FieldPath, "uri": FieldPath, "route": FieldEndpoint, "code": FieldStatus, "verb": FieldMethod,
+	"latency": FieldDuration, "time": FieldDuration, "ip": FieldClient, "src": FieldClient, "dst": FieldServer,
+	"upstream": FieldServer, "text": FieldBody, "type": FieldProtocol, "size": FieldResponseSize, "flags": FieldFlag,
+}
+
+func (p *parser) unknownField(at, colon int) *Error {
+	name := p.src[at:colon]
+	return p.errorAt(at, colon, fmt.Sprintf("Unknown field %q", name),
+		"a field such as status or path; put text that contains a colon in quotes", nearestField(name))
+}
+
+func nearestField(name string) string {
+	if f, ok := synonyms[lower(name)]; ok {
+		return string(f)
+	}
+	segments := strings.Split(name, ".")
+	var plain []string
+	for _, i := range fields {
+		if !i.Keyed() {
+			plain = append(plain, string(i.Name))
+			continue
+		}
+		// heder.x-tenant: compare as much of it as the field has segments.
+		n := strings.Count(string(i.Name), ".") + 1
+		if len(segments) > n {
+			if base := strings.Join(segments[:n], "."); nearest(base, []string{string(i.Name)}) != "" {
+				return string(i.Name) + "." + strings.Join(segments[n:], ".")
+			}
+		}
+	}
+	return nearest(name, plain)
+}
+
+// values reads what stands after the colon of t.
+func (p *parser) values(t Term) ([]Value, *Error) {
+	info, _ := Lookup(t.Field)
+	at := p.pos
+	if p.atDelimiter(p.pos) {
+		return nil, p.errorAt(p.pos, p.pos+1, fmt.Sprintf("Missing value after %s:", info.Label()), "a value right after the colon, as in "+info.Example, "")
+	}
+	if p.peek() != '(' {
+		return p.value(t, info)
+	}
+	p.pos++
+	var all []Value
+	for or := false; ; {
+		p.space()
+		if p.end() {
+			return nil, p.errorAt(at, at+1, "Unclosed list of values", "a closing ) further on", "")
+		}
+		switch {
+		case p.peek() == ')' && len(all) == 0:
+			return nil, p.errorAt(at, p.pos+1, "Empty list of values", "values in the parentheses, as in method:(GET POST)", "")
+		case p.peek() == ')' && !or:
+			p.pos++
+			// One order, so that method:(POST GET) is the same tree.
+			slices.SortFunc(all, Value.compare)
+			return all, nil
+		case p.peek() == '(':
+			return nil, p.errorAt(p.pos, p.pos+1, "Parenthesis within a list of values", `a value, or \( for the character itself`, "")
+		case p.keyword("OR") && len(all) > 0 && !or:
+			// People write method:(GET OR POST); it says the same.
+			p.pos += len("OR")
+			or = true
+			continue
+		case p.peek() == '-' || p.keyword("AND") || p.keyword("NOT") || p.keyword("OR") || p.peek() == ')':
+			return nil, p.errorAt(p.pos, p.pos+1, "Operator within a list of values", "values of which one has to fit; put - and NOT before the field", "")
+		}
+		for _, word := range []string{"or", "and", "not"} {
+			if p.keyword(word) {
+				return nil, p.errorAt(p.pos, p.pos+len(word), fmt.Sprintf("%q within a list of values", word), "values with spaces between them; quote the word to search for it", "")
+			}
+		}
+		or = false
+		vs, err := p.value(t, info)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range vs {
+			if !slices.ContainsFunc(all, func(o Value) bool { return v.compare(o) == 0 }) {
+				all = append(all, v)
+			}
+		}
+	}
+}
+
+// value reads one value. It may stand for several.
+func (p *parser) value(t Term, info Info) ([]Value, *Error) {
+	at := p.pos
+	if err := p.count(at); err != nil {
+		return nil, err
+	}
+	if err := p.noSingleQuote(); err != nil {
+		return nil, err
+	}
+	numeric := info.Type != TypeText && info.Type != TypeEnum && info.Type != TypeWords && info.Type != TypeAny
+	switch c := p.peek(); {
+	case c == '"':
+		text, err := p.quoted()
+		if err != nil {
+			return nil, err
+		}
+		if err := p.afterQuote(); err != nil {
+			return nil, err
+		}
+		switch {
+		case numeric:
+			return nil, p.errorAt(at, p.pos, fmt.Sprintf("Quotes around the value of %s", info.Name), "", text)
+		case info.Type == TypeWords && text == "":
+			return nil, p.errorAt(at, p.pos, "Empty text", fmt.Sprintf("the text to search for; -%s:* finds pairs without one", info.Name), "")
+		case info.Type == TypeWords:
+			return []Value{{Op: OpPhrase, Text: lower(text)}}, nil
+		}
+		return p.textValue(t, info, at, []string{text})
+	case c == '<' || c == '>':
+		return p.comparison(info, numeric)
+	case c == '/' && !numeric:
+		v, ok, err := p.regex(t, info)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return []Value{v}, nil
+		}
+	}
+	parts, err := p.bare()
+	if err != nil {
+		return nil, err
+	}
+	if isStar(parts) {
+		return []Value{{Op: OpExists}}, nil
+	}
+	word := p.src[at:p.pos]
+	switch {
+	case numeric:
+		r, err := p.numbers(info, at, word)
+		if err != nil {
+			return nil, err
+		}
+		return []Value{{Op: OpRange, Range: r}}, nil
+	case info.Type == TypeWords:
+		return []Value{{Op: OpWord, Parts: lowerAll(parts)}}, nil
+	case info.Type == TypeAny:
+		d, ok, err := p.decimals(at, word)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return []Value{{Op: OpDecimal, Decimal: d}}, nil
+		}
+	}
+	return p.textValue(t, info, at, parts)
+}
+
+// textValue makes a test of a whole text, or several where a shorter way of
+// writing stands for them. The value was read from at to pos.
+func (p *parser) textValue(t Term, info Info, at int, parts []string) ([]Value, *Error) {
+	v := Value{Op: OpWildcard, Parts: parts}
+	if len(parts) == 1 {
+		v = Value{Op: OpEqual, Text: parts[0]}
+	}
+	if info.Fold {
+		v.Text = lower(v.Text)
+		lowerAll(v.Parts)
+	}
+	switch {
+	case t.Field == FieldID && v.Op == OpEqual:
+		id, ok := canonicalID(v.Text)
+		if !ok {
+			return nil, p.errorAt(at, p.pos, "Bad id", "a UUID, or the beginning of one and a star, as in id:01997b2c*", "")
+		}
+		v.Text = id
+	case info.Type == TypeEnum:
+		expected := "one of " + strings.Join(info.Values, ", ")
+		if v.Op == OpEqual && !slices.Contains(info.Values, v.Text) {
+			return nil, p.errorAt(at, p.pos, fmt.Sprintf("Unknown %s %q", info.Name, v.Text), expected, nearest(strings.ReplaceAll(v.Text, "-", "_"), info.Values))
+		}
+		if v.Op == OpWildcard && !slices.ContainsFunc(info.Values, func(s string) bool { return matchWildcard(s, v.Parts, true) }) {
+			return nil, p.errorAt(at, p.pos, fmt.Sprintf("No %s is like %q", info.Name, p.src[at:p.pos]), expected, "")
+		}
+	case t.Field == FieldHost:
+		return hostValues(v), nil
+	case t.isAddress():
+		return addressValues(v), nil
+	}
+	return []Value{v}, nil
+}
+
+// canonicalID accepts a UUID with or without its hyphens, in lower case.
+func canonicalID(s string) (string, bool) {
+	hex := strings.ReplaceAll(s, "-", "")
+	if len(hex) != 32 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return "", false
+	}
+	id := hex[:8] + "-" + hex[8:12] + "-" + hex[12:16] + "-" + hex[16:20] + "-" + hex[20:]
+	return id, s == id || s == hex
+}
+
+// quoted reads text in double quotes.
+func (p *parser) quoted() (string, *Error) {
+	at := p.pos
+	var b strings.Builder
+	for i := at + 1; i < len(p.src); i++ {
+		switch c := p.src[i]; c {
+		case '"':
+			p.pos = i + 1
+			return b.String(), nil
+		case '\\':
+			i++
+			if i == len(p.src) {
+				break
+			}
+			switch c := p.src[i]; c {
+			case '"', '\\':
+				b.WriteByte(c)
+			case 'n':
+				b.WriteByte('\n')
+			case 'r':
+				b.WriteByte('\r')
+			case 't':
+				b.WriteByte('\t')
+			case 'u':
+				hex := p.src[i+1 : min(i+5, len(p.src))]
+				n, err := strconv.ParseUint(hex, 16, 16)
+				if err != nil || len(hex) != 4 || !utf8.ValidRune(rune(n)) {
+					return "", p.errorAt(i-1, i+1, "Bad escape", `four hexadecimal digits of a character after \u`, "")
+				}
+				b.WriteRune(rune(n))
+				i += 4
+			default:
+				_, n := utf8.DecodeRuneInString(p.src[i:])
+				return "", p.errorAt(i-1, i+n, fmt.Sprintf("Unknown escape %s", p.src[i-1:i+n]), `one of \" \\ \n \r \t \u0000`, "")
+			}
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", p.errorAt(at, at+1, "Unclosed quote", `a closing " further on`, "")
+}
+
+// afterQuote refuses anything that is glued to a closing quote.
+func (p *parser) afterQuote() *Error {
+	if p.atDelimiter(p.pos) {
+		return nil
+	}
+	return p.errorAt(p.pos, p.pos+1, "Text right after a closing quote", `a space; write \" for a quote within quotes`, "")
+}
+
+// bare reads a word and splits it at its stars; consecutive stars are one.
+func (p *parser) bare() ([]string, *Error) {
+	parts := []string{}
+	var b strings.Builder
+	star := false
+	for ; !p.atDelimiter(p.pos); p.pos++ {
+		c := p.src[p.pos]
+		if c == '*' {
+			if !star {
+				parts = append(parts, b.String())
+				b.Reset()
+			}
+			star = true
+			continue
+		}
+		star = false
+		switch c {
+		case '"':
+			return nil, p.errorAt(p.pos, p.pos+1, "Quote within a word", `a space before it, or \" for the character itself`, "")
+		case '(':
+			return nil, p.errorAt(p.pos, p.pos+1, "Parenthesis within a word", `a space before it, or \( for the character itself`, "")
+		case '\\':
+			if next := p.pos + 1; next < len(p.src) && (p.src[next] == ' ' || isPunct(p.src[next])) {
+				p.pos, c = next, p.src[next]
+			}
+		}
+		b.WriteByte(c)
+	}
+	return append(parts, b.String()), nil
+}
+
+func isPunct(c byte) bool {
+	return '!' <= c && c <= '/' || ':' <= c && c <= '@' || '[' <= c && c <= '`' || '{' <= c && c <= '~'
+}
+
+func isStar(parts []string) bool { return len(parts) == 2 && parts[0] == "" && parts[1] == "" }
+
+// regex reads /expression/. Where a value begins with a slash by nature (see
+// pathLike), it answers false for what is not one.
+func (p *parser) regex(t Term, info Info) (Value, bool, *Error) {
+	at := p.pos
+	i := at + 1
+	var b strings.Builder
+	for ; i < len(p.src) && p.src[i] != '/'; i++ {
+		if t.pathLike() && p.src[i] != ')' && p.atDelimiter(i) {
+			return Value{}, false, nil
+		}
+		c := p.src[i]
+		if c == '\\' && i+1 < len(p.src) {
+			i++
+			if p.src[i] != '/' {
+				b.WriteByte(c)
+			}
+			c = p.src[i]
+		}
+		b.WriteByte(c)
+	}
+	closed := i < len(p.src)
+	if t.pathLike() && (!closed || !p.atDelimiter(i+1) || b.Len() == 0) {
+		return Value{}, false, nil
+	}
+	if !closed {
+		return Value{}, false, p.errorAt(at, at+1, "Unclosed regular expression", "a closing / further on, or quotes around a value that begins with a slash", "")
+	}
+	if !p.atDelimiter(i + 1) {
+		return Value{}, false, p.errorAt(i, i+1, "Text right after a regular expression", `a space; write \/ for a slash in the expression, or put a value that is none in quotes`, "")
+	}
+	p.pos = i + 1
+	if err := checkRegex(b.String()); err != nil {
+		hint := "an expression that RE2 accepts"
+		if t.pathLike() {
+			hint += "; put a path that ends with a slash in quotes"
+		}
+		return Value{}, false, p.errorAt(at, p.pos, "Bad regular expression: "+err.Error(), hint, "")
+	}
+	return Value{Op: OpRegex, Text: b.String()}, true, nil
+}
+
+// checkRegex refuses what does not compile, and what compiles to a program so
+// large that it would take the time of others.
+func checkRegex(expr string) error {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		if e, ok := err.(*syntax.Error); ok {
+			if e.Expr == "" {
+				return fmt.Errorf("%s", e.Code)
+			}
+			return fmt.Errorf("%s: %s", e.Code, e.Expr)
+		}
+		return err
+	}
+	if regexSize(re) > maxRegexSize {
+		return fmt.Errorf("too large when its repetitions are written out")
+	}
+	return nil
+}
+
+// regexSize estimates the instructions of the compiled expression, without
+// compiling it.
+func regexSize(re *syntax.Regexp) int {
+	size := 1 + len(re.Rune)
+	for _, sub := range re.Sub {
+		size = min(size+regexSize(sub), maxRegexSize+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		size *= max(re.Min, re.Max, 1)
+	}
+	return min(size, maxRegexSize+1)
+}
+
+// comparison reads >10, >=10, <10 or <=10.
+func (p *parser) comparison(info Info, numeric bool) ([]Value, *Error) {
+	at := p.pos
+	op := p.src[at : at+1]
+	p.pos++
+	if p.peek() == '=' {
+		p.pos++
+		op += "="
+	}
+	numberAt := p.pos
+	for !p.atDelimiter(p.pos) {
+		p.pos++
+	}
+	word := p.src[numberAt:p.pos]
+	if !numeric && info.Type != TypeAny {
+		return nil, p.errorAt(at, p.pos, fmt.Sprintf("%s is text and cannot be compared with %s", info.Label(), op), fmt.Sprintf(`a text; write \%s for the character itself`, op[:1]), "")
+	}
+	if word == "" {
+		return nil, p.errorAt(p.pos, p.pos+1, "Missing number after "+op, "a number right after it", "")
+	}
+	if !numeric {
+		f, ok := decimal(word)
+		if !ok {
+			return nil, p.errorAt(numberAt, p.pos, fmt.Sprintf("Bad number %q", word), fmt.Sprintf(`a decimal number; write \%s for the character itself`, op[:1]), "")
+		}
+		d := Decimal{Lo: math.Inf(-1), Hi: math.Inf(1)}
+		switch op {
+		case "<":
+			d.Hi, d.HiOpen = f, true
+		case "<=":
+			d.Hi = f
+		case ">":
+			d.Lo, d.LoOpen = f, true
+		case ">=":
+			d.Lo = f
+		}
+		return []Value{{Op: OpDecimal, Decimal: d}}, nil
+	}
+	n, err := p.number(info, numberAt, word)
+	if err != nil {
+		return nil, err
+	}
+	r := Range{Lo: 0, Hi: math.MaxInt64}
+	empty := false
+	switch op {
+	case "<":
+		r.Hi, empty = n.Lo-1, n.Lo == 0
+	case "<=":
+		r.Hi = n.Hi
+	case ">":
+		empty = n.Hi == math.MaxInt64
+		if !empty {
+			r.Lo = n.Hi + 1
+		}
+	case ">=":
+		r.Lo = n.Lo
+	}
+	if empty {
+		return nil, p.errorAt(at, p.pos, fmt.Sprintf("No %s is %s%s", info.Name, op, word), "a comparison that something can fulfil", "")
+	}
+	return []Value{{Op: OpRange, Range: r}}, nil
+}
+
+// numbers reads a number, a class or a range of them.
+func (p *parser) numbers(info Info, at int, word string) (Range, *Error) {
+	lo, hi, isRange := strings.Cut(word, "..")
+	if !isRange {
+		return p.number(info, at, word)
+	}
+	if lo == "" && hi == "" {
+		return Range{}, p.errorAt(at, p.pos, "Range without ends", "a number on at least one side of the dots", "")
+	}
+	r := Range{Lo: 0, Hi: math.MaxInt64}
+	if lo != "" {
+		n, err := p.number(info, at, lo)
+		if err != nil {
+			return Range{}, err
+		}
+		r.Lo = n.Lo
+	}
+	if hi != "" {
+		n, err := p.number(info, at+len(lo)+2, hi)
+		if err != nil {
+			return Range{}, err
+		}
+		r.Hi = n.Hi
+	}
+	if r.Lo > r.Hi {
+		return Range{}, p.errorAt(at, p.pos, "Range ends before it starts", "the smaller end first", hi+".."+lo)
+	}
+	return r, nil
+}
+
+// number reads one number, which begins at byte at. A status class is a range.
+func (p *parser) number(info Info, at int, word string) (Range, *Error) {
+	fail := func(message, expected, suggestion string) (Range, *Error) {
+		return Range{}, p.errorAt(at, at+len(word), message, expected, suggestion)
+	}
+	bad := fmt.Sprintf("Bad %s %q", info.Name, word)
+	switch info.Type {
+	case TypeStatus:
+		const expected = "a code, a class such as 5xx, a comparison or a range"
+		if len(word) == 3 && '1' <= word[0] && word[0] <= '9' {
+			switch rest := lower(word[1:]); {
+			case rest == "xx":
+				lo := int64(word[0]-'0') * 100
+				return Range{lo, lo + 99}, nil
+			case strings.Trim(rest, "x*0") == "" && strings.ContainsAny(rest, "x*"):
+				return fail(bad, expected, word[:1]+"xx")
+			}
+		}
+		if len(word) == 2 && '1' <= word[0] && word[0] <= '9' && strings.ContainsAny(word[1:], "xX*") {
+			return fail(bad, expected, word[:1]+"xx")
+		}
+		n, err := strconv.ParseUint(word, 10, 31)
+		if err != nil {
+			return fail(bad, expected, "")
+		}
+		if n == 0 {
+			return fail(bad, "a code from 1 up; -status:* finds pairs without a status", "")
+		}
+		return Range{int64(n), int64(n)}, nil
+	case TypeDuration:
+		n, err := parseUnits(word, durationUnits[:], true)
+		switch {
+		case err == errNoUnit && word == "0":
+			return Range{}, nil
+		case err == errNoUnit:
+			return fail(fmt.Sprintf("Duration %q without a unit", word), "", word+"ms")
+		case err != nil:
+			return fail(bad+": "+err.Error(), "a number with one of the units ns, us, ms, s, m, h, d, as in 200ms or 1m30s", "")
+		}
+		return Range{n, n}, nil
+	case TypeSize:
+		n, err := parseUnits(word, sizeUnits[:], false)
+		if err != nil {
+			suggestion := ""
+			if _, again := parseUnits(word+"B", sizeUnits[:], false); again == nil {
+				suggestion = word + "B"
+			}
+			return fail(bad+": "+err.Error(), "bytes, or a number with one of the units B, KB, MB, GB, TB, KiB, MiB, GiB, TiB, as in 64KiB", suggestion)
+		}
+		return Range{n, n}, nil
+	}
+	n, err := strconv.ParseUint(word, 10, 63)
+	if err != nil {
+		return fail(bad, "a whole number from 0, a comparison or a range", "")
+	}
+	return Range{int64(n), int64(n)}, nil
+}
+
+// decimals reads a range of decimal numbers; what is not one is text.
+func (p *parser) decimals(at int, word string) (Decimal, bool, *Error) {
+	lo, hi, isRange := strings.Cut(word, "..")
+	if !isRange || lo == "" && hi == "" {
+		return Decimal{}, false, nil
+	}
+	d := Decimal{Lo: math.Inf(-1), Hi: math.Inf(1)}
+	ok := true
+	if lo != "" {
+		d.Lo, ok = decimal(lo)
+	}
+	if hi != "" && ok {
+		d.Hi, ok = decimal(hi)
+	}
+	if !ok {
+		return Decimal{}, false, nil
+	}
+	if d.Lo > d.Hi {
+		return Decimal{}, false, p.errorAt(at, p.pos, "Range ends before it starts", "the smaller end first", hi+".."+lo)
+	}
+	return d, true, nil
+}
+
+func newAnd(nodes []Node) Node {
+	var flat []Node
+	for _, n := range nodes {
+		switch n := n.(type) {
+		case And:
+			flat = append(flat, n.Nodes...)
+			continue
+		case Or:
+			if len(n.Nodes) == 0 {
+				return n
+			}
+		}
+		flat = append(flat, n)
+	}
+	if len(flat) == 1 {
+		return flat[0]
+	}
+	return And{flat}
+}
+
+func newOr(nodes []Node) Node {
+	var flat []Node
+	for _, n := range nodes {
+		switch n := n.(type) {
+		case Or:
+			flat = append(flat, n.Nodes...)
+			continue
+		case And:
+			if len(n.Nodes) == 0 {
+				return n
+			}
+		}
+		flat = append(flat, n)
+	}
+	if len(flat) == 1 {
+		return flat[0]
+	}
+	return Or{flat}
+}
+
+func newNot(n Node) Node {
+	switch n := n.(type) {
+	case Not:
+		return n.Node
+	case And:
+		if len(n.Nodes) == 0 {
+			return Or{}
+		}
+	case Or:
+		if len(n.Nodes) == 0 {
+			return And{}
+		}
+	}
+	return Not{n}
+}
+
+// Equal reports whether two queries have the same tree, and so ask the same.
+func (q *Query) Equal(o *Query) bool { return reflect.DeepEqual(q.Root, o.Root) }
