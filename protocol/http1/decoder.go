@@ -92,12 +92,17 @@ type half struct {
 	lineCR bool
 	lines  int
 
-	left   uint64 // of the body or chunk
-	cr     bool   // inChunkEnd: CR seen
-	behind bool   // ignoring: there was something to ignore
+	left uint64 // of the body or chunk
+	cr   bool   // inChunkEnd: CR seen
+	// behind: the first byte that nobody reads was at behindAt.
+	behind   bool
+	behindAt uint64
 
 	// Of a client that sent Expect: 100-continue and no body yet.
 	expects bool
+	// overtaken: a response came while a head was arriving, and nothing else
+	// had been asked.
+	overtaken bool
 	// doubtful: the response came without 100 Continue, so that what follows
 	// may be the body or the next request.
 	doubtful bool
@@ -279,6 +284,11 @@ func (h *half) took(n int) {
 	h.wire += uint64(n)
 }
 
+func (h *half) untake(n int) {
+	h.off -= uint64(n)
+	h.wire -= uint64(n)
+}
+
 // skip passes over the empty lines that some peers send between messages (RFC
 // 9112, section 2.2).
 func (d *decoder) skip(h *half, at protocol.Time, b []byte) (int, error) {
@@ -344,7 +354,7 @@ func (d *decoder) block(h *half, b []byte, check func(line []byte) (whole bool, 
 		m, found := h.scan(b[n:])
 		n += m
 		if len(h.buf)+n > maxHead {
-			h.off -= uint64(len(h.buf)) // where the block began
+			h.untake(len(h.buf)) // to where the block began
 			return 0, nil, d.errorf(h, protocol.ErrTooLarge, "more than %d bytes", maxHead)
 		}
 		if first && h.lines == 1 && check != nil {
@@ -356,8 +366,8 @@ func (d *decoder) block(h *half, b []byte, check func(line []byte) (whole bool, 
 			}
 			whole, err := check(trimLineEnd(line))
 			if err != nil {
-				h.off -= uint64(len(h.buf)) // where the block began
-				return 0, nil, d.errorf(h, err, "not a start line")
+				h.untake(len(h.buf)) // to where the block began
+				return 0, nil, d.errorf(h, err, "not a start line of HTTP/1")
 			}
 			found = found || whole
 		}
@@ -458,6 +468,9 @@ func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte
 		Method: hd.method, Host: host, Path: path, Query: query,
 	})
 	f, dt := hd.requestFraming()
+	if dt.why == "" && h.overtaken {
+		dt.why = "a request that may have been answered before its head was complete"
+	}
 	if dt.why != "" {
 		return d.ambiguous(h, dt)
 	}
@@ -481,6 +494,9 @@ func (d *decoder) beginResponse(h *half, at protocol.Time, hd *head, block []byt
 			d.client.expects = false
 		}
 		return nil
+	}
+	if d.pending.len() == 0 && d.client.state == inHead {
+		d.client.overtaken = true
 	}
 	r := d.pending.pop()
 	d.answering = r
@@ -626,6 +642,7 @@ func (d *decoder) readSize(h *half, at protocol.Time, b []byte) (int, error) {
 		n = len(b)
 	}
 	if len(h.buf)+n > maxChunkLine {
+		h.untake(len(h.buf))
 		return 0, d.errorf(h, protocol.ErrTooLarge, "a chunk's size line of more than %d bytes", maxChunkLine)
 	}
 	line := b[:n]
@@ -640,7 +657,7 @@ func (d *decoder) readSize(h *half, at protocol.Time, b []byte) (int, error) {
 	}
 	size, plain, why := parseSize(line)
 	if why != "" {
-		h.off -= uint64(len(line) - n) // where the line began
+		h.untake(len(line) - n) // to where the line began
 		return 0, d.errorf(h, protocol.ErrAmbiguous, "%s", why)
 	}
 	h.expects = false
@@ -757,11 +774,6 @@ func (d *decoder) over(h *half, at protocol.Time, trailers []byte) error {
 		}
 		return nil
 	}
-	if d.pending.len() > 0 {
-		// The server said that it would close, but it was asked for more, and
-		// may answer; if it does, that is how it is.
-		h.state = between
-	}
 	return d.answered()
 }
 
@@ -773,7 +785,7 @@ func (d *decoder) answered() error {
 	}
 	d.answeredLast = true
 	if d.client.behind {
-		return d.errorf(&d.client, protocol.ErrMalformed, "bytes after the last request")
+		return d.unread(&d.client)
 	}
 	return nil
 }
@@ -787,29 +799,31 @@ func (d *decoder) end(h *half, at protocol.Time, trailers []byte, incomplete boo
 // said it was the last (RFC 9112, section 9.6). A client's last request still
 // gets its answer; then decoding ends.
 func (d *decoder) ignore(h *half, b []byte) (int, error) {
-	h.off += uint64(len(b))
-	if d.upgrading {
-		return len(b), nil
+	n := 0
+	for n < len(b) && (d.upgrading || h.behind || b[n] == '\r' || b[n] == '\n') {
+		n++
 	}
-	for _, c := range b {
-		if c == '\r' || c == '\n' {
-			continue
-		}
-		if h.dir == protocol.ServerToClient {
-			if d.pending.len() > 0 {
-				h.off -= uint64(len(b))
-				h.state = between
-				return 0, nil
-			}
-			return 0, d.errorf(h, protocol.ErrMalformed, "bytes after the last response")
-		}
-		if d.answeredLast {
-			return 0, d.errorf(h, protocol.ErrMalformed, "bytes after the last request")
-		}
-		h.behind = true
-		break
+	h.off += uint64(n)
+	if n == len(b) {
+		return n, nil
 	}
-	return len(b), nil
+	if h.dir == protocol.ServerToClient && d.pending.len() > 0 {
+		// It was asked for more meanwhile, and answers all the same.
+		h.state = between
+		return n, nil
+	}
+	h.behind, h.behindAt = true, h.off
+	if h.dir == protocol.ServerToClient || d.answeredLast {
+		return n, d.unread(h)
+	}
+	return n, nil
+}
+
+// unread: what the client sent behind its last request will never be read, or
+// the server goes on although it was done.
+func (d *decoder) unread(h *half) error {
+	h.off = h.behindAt
+	return d.errorf(h, protocol.ErrMalformed, "bytes after the last message")
 }
 
 // sniff decides whether the answer to an HTTP/0.9 request has a head: servers
