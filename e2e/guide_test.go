@@ -178,6 +178,7 @@ func TestGuide(t *testing.T) {
 	}
 	checkDecoded(t, s, pairs)
 	checkRows(t, s, len(calls)+1)
+	checkCounters(t, s, uint64(len(calls)+1))
 }
 
 // checkDecoded holds the API's decoding of a content coding to what was
@@ -337,9 +338,158 @@ func TestHealthChecksAreFiltered(t *testing.T) {
 			t.Errorf("pair %s is of a probe", pair.Pair)
 		}
 	}
-	b, err := ledger.NewAnalyzer(s.Viewer()).Get(t.Context(), "/api/v1/forwarders")
+	api := ledger.NewAnalyzer(s.Viewer())
+	harness.Poll(t, 5*time.Second, "count of what was filtered", func() error {
+		who, err := api.Proxies(t.Context())
+		if err != nil {
+			return err
+		}
+		if len(who.Forwarders) != 1 {
+			return fmt.Errorf("%d forwarders", len(who.Forwarders))
+		}
+		n := uint64(0)
+		for _, c := range who.Forwarders[0].Filtered {
+			n += c
+		}
+		if n != 5 {
+			return fmt.Errorf("filtered: %v", who.Forwarders[0].Filtered)
+		}
+		return nil
+	})
+}
+
+// checkCounters holds the proxies' own account to what is stored.
+func checkCounters(t *testing.T, s *harness.Stack, want uint64) {
+	t.Helper()
+	api := ledger.NewAnalyzer(s.Viewer())
+	harness.Poll(t, 5*time.Second, "counters that add up", func() error {
+		who, err := api.Proxies(t.Context())
+		if err != nil {
+			return err
+		}
+		var seen, acked uint64
+		for _, p := range who.Proxies {
+			seen, acked = seen+p.Counters.Seen, acked+p.Counters.Acked
+			if len(p.Counters.Dropped) > 0 || p.Counters.Sampled > 0 || p.State != "connected" {
+				return fmt.Errorf("%+v", p)
+			}
+		}
+		if seen != want || acked != want {
+			return fmt.Errorf("seen %d, acknowledged %d, want %d: %+v", seen, acked, want, who)
+		}
+		return nil
+	})
+}
+
+// TestRawBytes: the messages of a pair can be had as they were on the wire.
+func TestRawBytes(t *testing.T) {
+	t.Parallel()
+	nginx := startNginx(t, false)
+	s := harness.NewStack(t, bins, nginx.Port)
+	s.StartAll()
+	id := ledger.NewID()
+	sent := "POST /echo?id=" + id + " HTTP/1.1\r\nhost: X\r\nX-Weir-Id: " + id + "\r\nX-Twice: one\r\nx-tWICE:two \r\n" +
+		"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0A;ext=1\r\n0123456789\r\n0\r\nX-Trailer: t\r\n\r\n"
+	conn, err := net.DialTimeout("tcp", harness.Addr(s.ProxyPort), 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("forwarders: %s", b)
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, sent); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasPrefix(got, []byte("HTTP/1.1 200 ")) {
+		t.Fatalf("read answer: %v: %q", err, got)
+	}
+	pairs := stored(t, s, 1)
+	if len(pairs) != 1 {
+		t.Fatalf("%d pairs", len(pairs))
+	}
+	api := ledger.NewAnalyzer(s.Viewer())
+	for side, want := range map[string]string{"request": sent, "response": string(got)} {
+		raw, err := api.Get(t.Context(), "/api/v1/pairs/"+pairs[0].Pair+"/"+side+"/raw")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(raw) != want {
+			t.Errorf("%s as stored:\n%q\non the wire:\n%q", side, raw, want)
+		}
+	}
+}
+
+// TestCurlCommand: the command that the analyzer gives for a pair makes the
+// same request again.
+func TestCurlCommand(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "nginx", "curl")
+	nginx := startNginx(t, false)
+	s := harness.NewStack(t, bins, nginx.Port)
+	s.StartAll()
+	var p load.Plan
+	nasty := "it's $HOME `id` \"quoted\" \\ !\n"
+	r := *p.Add("PUT", "/dav/{id}.txt", []byte(nasty), "X-Nasty", "a'b$(id)", "Content-Type", "text/plain")
+	calls := load.Go(t.Context(), s.Front(), p.Requests, 1)
+	pairs := stored(t, s, 1)
+	if len(pairs) != 1 {
+		t.Fatalf("%d pairs: %v", len(pairs), calls)
+	}
+	command, err := ledger.NewAnalyzer(s.Viewer()).Get(t.Context(), "/api/v1/pairs/"+pairs[0].Pair+"/curl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(nginx.Root, "dav", r.ID+".txt")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	out := harness.Run(t, s.Dir, nil, bytes.NewReader(command), "bash")
+	if got, err := os.ReadFile(file); out.Code != 0 || err != nil || string(got) != nasty {
+		t.Errorf("the command\n%s\nended with status %d, %s%s; the server has %q, %v", command, out.Code, out.Stdout, out.Stderr, got, err)
+	}
+}
+
+// TestClientsAndServersAgree holds the instruments to each other without Weir
+// between them: what they disagree on alone is no finding about the proxy.
+func TestClientsAndServersAgree(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "nginx", "curl", "python3")
+	nginx := startNginx(t, false)
+	base := "http://" + harness.Addr(nginx.Port)
+	plan := func() []load.Request {
+		var p load.Plan
+		everything(&p, nginx)
+		return p.Requests
+	}
+	calls := load.Go(t.Context(), base, plan(), 4)
+	calls = append(calls, load.Pipelined(t.Context(), harness.Addr(nginx.Port), plan())...)
+	for _, run := range []func() ([]ledger.Call, error){
+		func() ([]ledger.Call, error) { return load.Curl(t.Context(), t.TempDir(), base, plan()) },
+		func() ([]ledger.Call, error) {
+			return load.Python(t.Context(), t.TempDir(), base, "http.client", plan())
+		},
+		func() ([]ledger.Call, error) { return load.Python(t.Context(), t.TempDir(), base, "urllib", plan()) },
+	} {
+		more, err := run()
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, more...)
+	}
+	r := ledger.Compare(calls, harness.Settle(t, nginx.Served, len(calls)), nil)
+	if len(r.Failed) > 0 || len(r.Lost) != len(calls) {
+		t.Error(r)
+	}
+	// One method and target gives one answer, whoever asks.
+	kinds := map[string]map[string]int{}
+	for _, c := range calls {
+		kind := c.Method + " " + strings.ReplaceAll(c.Target, c.ID, "*")
+		if kinds[kind] == nil {
+			kinds[kind] = map[string]int{}
+		}
+		kinds[kind][fmt.Sprint(c.Status)]++
+	}
+	t.Log(kinds)
 }

@@ -55,6 +55,7 @@ http {
 	uwsgi_temp_path {{.Dir}}/nginx-uwsgi;
 	scgi_temp_path {{.Dir}}/nginx-scgi;
 	client_max_body_size 0;
+	if_modified_since before;
 	keepalive_requests 100000;
 	keepalive_timeout 60s;
 	default_type application/octet-stream;

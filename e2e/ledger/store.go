@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -66,9 +65,10 @@ func (r Row) Target() string {
 // Pair is one pair, whole.
 type Pair struct {
 	Row
-	RequestMsg  Message `json:"request"`
-	ResponseMsg Message `json:"response"`
-	Tags        map[string]string
+	// nil for a message that was never seen.
+	RequestMsg  *Message          `json:"request"`
+	ResponseMsg *Message          `json:"response"`
+	Tags        map[string]string `json:"tags"`
 }
 
 // Message is one side of a pair.
@@ -80,8 +80,11 @@ type Message struct {
 	Truncated bool        `json:"truncated"`
 }
 
-// Header is the first field of this name.
-func (m Message) Header(name string) string {
+// Header is the first field of this name; of no message, nothing.
+func (m *Message) Header(name string) string {
+	if m == nil {
+		return ""
+	}
 	for _, h := range m.Headers {
 		if strings.EqualFold(h[0], name) {
 			return h[1]
@@ -195,6 +198,42 @@ func (a *Analyzer) Pair(ctx context.Context, id string) (*Pair, error) {
 	return &p, nil
 }
 
+// Proxies is who is connected, as the API says it.
+type Proxies struct {
+	Forwarders []struct {
+		Connected bool              `json:"connected"`
+		Cluster   string            `json:"cluster"`
+		Filtered  map[string]uint64 `json:"filtered"`
+		Dropped   map[string]uint64 `json:"dropped"`
+	} `json:"forwarders"`
+	Proxies []struct {
+		ID       string `json:"proxy_id"`
+		Epoch    string `json:"epoch"`
+		App      string `json:"app"`
+		State    string `json:"state"`
+		Counters struct {
+			Seen    uint64            `json:"seen"`
+			Batched uint64            `json:"batched"`
+			Sampled uint64            `json:"sampled"`
+			Acked   uint64            `json:"acked"`
+			Dropped map[string]uint64 `json:"dropped"`
+		} `json:"counters"`
+	} `json:"proxies"`
+}
+
+// Proxies asks who is connected.
+func (a *Analyzer) Proxies(ctx context.Context) (*Proxies, error) {
+	b, err := a.Get(ctx, "/api/v1/proxies")
+	if err != nil {
+		return nil, err
+	}
+	var p Proxies
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("decode proxies: %w", err)
+	}
+	return &p, nil
+}
+
 // Body reads one body as it was stored; side is "request" or "response".
 func (a *Analyzer) Body(ctx context.Context, id, side string) ([]byte, error) {
 	return a.Get(ctx, "/api/v1/pairs/"+id+"/"+side+"/body")
@@ -247,10 +286,13 @@ func (a *Analyzer) read(ctx context.Context, row Row) (*Stored, error) {
 	return s, nil
 }
 
-func (a *Analyzer) readBody(ctx context.Context, id, side string, m Message) (StoredBody, error) {
+func (a *Analyzer) readBody(ctx context.Context, id, side string, m *Message) (StoredBody, error) {
+	if m == nil {
+		return StoredBody{SHA: DigestBytes(nil).SHA}, nil
+	}
 	b := StoredBody{Size: m.BodySize, Truncated: m.Truncated}
 	var err error
-	if b.Hash, err = decodeHash(m.BodyHash); err != nil {
+	if b.Hash, err = hex.DecodeString(m.BodyHash); err != nil {
 		return b, fmt.Errorf("read %s hash %q: %w", side, m.BodyHash, err)
 	}
 	body, err := a.Body(ctx, id, side)
@@ -260,16 +302,4 @@ func (a *Analyzer) readBody(ctx context.Context, id, side string, m Message) (St
 	d := DigestBytes(body)
 	b.Kept, b.SHA = d.Size, d.SHA
 	return b, nil
-}
-
-// decodeHash takes 16 bytes in hexadecimal or base64.
-func decodeHash(s string) ([]byte, error) {
-	_, s, _ = strings.Cut(":"+s, ":")
-	if i := strings.LastIndexByte(s, ':'); i >= 0 {
-		s = s[i+1:]
-	}
-	if b, err := hex.DecodeString(s); err == nil {
-		return b, nil
-	}
-	return base64.StdEncoding.DecodeString(s)
 }

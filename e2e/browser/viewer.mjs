@@ -1,0 +1,200 @@
+// Walks through the viewer in headless Chromium as a person would, and prints
+// one JSON object a step: {"step", "ok", …}. The last one, "end", lists what
+// the console and the network had to say. browser_test.go runs it.
+//
+// usage: viewer.mjs '{"viewer", "proxy", "playwright", "chromium", "sandbox", "out", "proxyPort"}'
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const cfg = JSON.parse(process.argv[2]);
+const { chromium } = createRequire(cfg.playwright)('playwright-core');
+
+const limit = 10_000;
+const trouble = [];
+let failed = false;
+
+function say(step, ok, more = {}) {
+  if (!ok) failed = true;
+  console.log(JSON.stringify({ step, ok, ...more }));
+}
+
+/** Sends one request through the proxy and resolves with its answer. */
+function send(method, target, body = '', headers = {}) {
+  return new Promise((resolve, reject) => {
+    const req = http.request(cfg.proxy + target, { method, headers, agent: false, timeout: limit }, (res) => {
+      const chunks = [];
+      res.on('data', (c) => chunks.push(c));
+      res.on('end', () => resolve({ status: res.statusCode, body: Buffer.concat(chunks).toString() }));
+    });
+    req.on('error', reject);
+    req.end(body);
+  });
+}
+
+const browser = await chromium.launch({
+  executablePath: cfg.chromium,
+  headless: true,
+  args: [
+    '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', ...(cfg.sandbox ? [] : ['--no-sandbox']),
+  ],
+});
+
+/** A page that writes down every error of its console and every request that leaves the viewer's origin. */
+async function open(options) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(limit);
+  // A refused query is an answer of status 400, which browsers report as an
+  // error of the console by themselves; the viewer explains it in its place.
+  let refusals = 0;
+  page.on('response', (res) => {
+    if (res.status() === 400 && new URL(res.url()).searchParams.get('q')?.includes('stauts')) refusals++;
+    else if (res.status() >= 400) trouble.push(`status ${res.status()}: ${res.url()}`);
+  });
+  page.on('console', (msg) => {
+    if (!['error', 'warning'].includes(msg.type())) return;
+    if (msg.text().includes('status of 400') && msg.location().url.includes('stauts')) return;
+    trouble.push(`console ${msg.type()}: ${msg.text()} (${msg.location().url})`);
+  });
+  page.on('pageerror', (err) => trouble.push(`uncaught: ${err}`));
+  page.on('request', (req) => {
+    const url = new URL(req.url());
+    if (!['data:', 'blob:'].includes(url.protocol) && url.origin !== cfg.viewer) trouble.push(`a request to a third party: ${req.url()}`);
+  });
+  return page;
+}
+
+async function shot(page, name) {
+  await page.screenshot({ path: path.join(cfg.out, `${name}.png`) });
+}
+
+const step = async (name, run) => {
+  try {
+    say(name, true, (await run()) ?? {});
+  } catch (err) {
+    say(name, false, { error: String(err) });
+    await shot(page, `failed-${name}`).catch(() => {});
+  }
+};
+
+const page = await open({ colorScheme: 'light' });
+const query = page.getByRole('combobox', { name: 'Query' });
+const rows = () => page.getByRole('row');
+const row = (text) => rows().filter({ hasText: text });
+
+await step('empty state', async () => {
+  await page.goto(cfg.viewer + '/');
+  // It says where to send a request, as a command to try.
+  await page.getByText(`curl`, { exact: false }).filter({ visible: true }).first().waitFor();
+  const text = await page.locator('body').innerText();
+  if (!text.includes(String(cfg.proxyPort))) throw new Error(`the empty page does not name port ${cfg.proxyPort}:\n${text}`);
+  await shot(page, '1-empty-light');
+});
+
+await step('row within 2 s', async () => {
+  const began = performance.now();
+  const answer = await send('POST', '/echo?order=4711', '{"item":"a red teapot","amount":3}', {
+    'Content-Type': 'application/json', 'X-Weir-Id': 'browser-0001',
+  });
+  const answered = performance.now();
+  await row('/echo').first().waitFor();
+  const ms = Math.round(performance.now() - answered);
+  if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+  if (ms > 2000) throw new Error(`the row took ${ms} ms`);
+  return { ms, answer_ms: Math.round(answered - began) };
+});
+
+await step('open a row and read both bodies', async () => {
+  await row('/echo').first().click();
+  const detail = page.getByRole('complementary').or(page.getByRole('region', { name: /detail|pair|POST/i })).first();
+  await detail.waitFor();
+  const missing = new Set(['a red teapot', 'this is the answer to browser-0001']);
+  const look = async () => {
+    const text = await detail.innerText();
+    for (const m of missing) if (text.includes(m)) missing.delete(m);
+  };
+  const until = Date.now() + limit;
+  while (missing.size > 0 && Date.now() < until) {
+    await look();
+    if (missing.size > 0) await page.waitForTimeout(50);
+  }
+  if (missing.size > 0) throw new Error(`not shown: ${[...missing].join(', ')} in:\n${await detail.innerText()}`);
+  await shot(page, '2-detail-light');
+});
+
+await step('filter by status:5xx', async () => {
+  for (let i = 0; i < 3; i++) await send('GET', `/fail?n=${i}`);
+  for (let i = 0; i < 5; i++) await send('GET', `/files/text.txt?n=${i}`);
+  await send('GET', '/not-there');
+  await row('/not-there').first().waitFor();
+  await shot(page, '3-rows-light');
+  await page.keyboard.press('Escape');
+  await query.fill('status:5xx');
+  await query.press('Enter');
+  await row('/files/text.txt').first().waitFor({ state: 'detached' });
+  await row('/fail').first().waitFor();
+  const n = await row('/fail').count();
+  if (n !== 3) throw new Error(`${n} rows of /fail, want 3`);
+  if ((await row('/echo').count()) + (await row('/not-there').count()) > 0) throw new Error('other rows are still shown');
+  if (!decodeURIComponent(page.url()).includes('status:5xx')) throw new Error(`the address does not hold the query: ${page.url()}`);
+  await shot(page, '4-filtered-light');
+});
+
+await step('a filter is live', async () => {
+  await send('GET', '/files/noise.bin');
+  await send('GET', '/fail?live=1');
+  await page.waitForFunction(() => [...document.querySelectorAll('[role=row]')].filter((r) => r.textContent.includes('/fail')).length === 4);
+  if ((await row('/files/noise.bin').count()) > 0) throw new Error('a row that does not match came in');
+});
+
+await step('a mistake is explained at its column', async () => {
+  await query.fill('app:x stauts:500');
+  await query.press('Enter');
+  const alert = page.getByRole('alert').filter({ hasText: 'stauts' });
+  await alert.waitFor();
+  const text = await alert.innerText();
+  if (!/column 7/.test(text) || !/did you mean/i.test(text) || !/status/.test(text)) throw new Error(text);
+  await shot(page, '5-mistake-light');
+  await query.fill('');
+  await query.press('Enter');
+  await row('/echo').first().waitFor();
+  return { text };
+});
+
+await step('proxies', async () => {
+  await page.getByRole('navigation').getByRole('link', { name: 'Proxies' }).click();
+  await page.getByText('ip-192-168-3-149').first().waitFor();
+  const text = await page.locator('body').innerText();
+  for (const want of ['my_application_name', 'my_cluster']) if (!text.includes(want)) throw new Error(`${want} is not shown in:\n${text}`);
+  if (!/connected/i.test(text)) throw new Error(`no connection state in:\n${text}`);
+  await shot(page, '6-proxies-light');
+});
+
+await step('banners', async () => {
+  const text = await page.locator('body').innerText();
+  if (!/auth|sign/i.test(text) || !/redact/i.test(text)) throw new Error(`no word that authentication and redaction are off:\n${text}`);
+});
+
+await step('dark', async () => {
+  const dark = await open({ colorScheme: 'dark', viewport: { width: 1920, height: 1080 } });
+  await dark.goto(cfg.viewer + '/');
+  const first = dark.getByRole('row').filter({ hasText: '/echo' }).first();
+  await first.waitFor();
+  const colour = await dark.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const [r, g, b] = colour.match(/\d+/g).map(Number);
+  if (r + g + b > 200) throw new Error(`the background is ${colour}`);
+  await shot(dark, '7-rows-dark');
+  await first.click();
+  await dark.getByText('a red teapot').first().waitFor();
+  await shot(dark, '8-detail-dark');
+  await dark.goto(cfg.viewer + '/proxies');
+  await dark.getByText('ip-192-168-3-149').first().waitFor();
+  await shot(dark, '9-proxies-dark');
+  await dark.context().close();
+});
+
+await browser.close();
+say('end', trouble.length === 0, { trouble });
+process.exit(failed ? 1 : 0);
