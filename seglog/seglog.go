@@ -37,9 +37,9 @@ type Options struct {
 	SegmentAge   time.Duration
 	// State, when set, gives the bytes that stand at the head of every new
 	// segment: what must be remembered of the records before it, so that it
-	// outlives them. It is called with the log's lock held, after Committed
-	// of every record before the segment and of none after, and must not call
-	// the log. At most MaxHeadBytes.
+	// outlives them. It is called after Committed of every record before the
+	// segment and of none after. Appends wait for it: it must be quick and
+	// must not append. At most MaxHeadBytes.
 	State func() []byte
 	// MinNext is the smallest offset that the next record may get, for an
 	// owner who knows of records that the files may have lost.
@@ -53,8 +53,9 @@ type Record struct {
 	Head, Body []byte
 	// Committed, when set, is called once the record is durable, before
 	// Append returns, in the order of offsets, and before the State of any
-	// later segment is asked for. The log's lock is held: it must be quick
-	// and must not call the log. It is not called when Append fails.
+	// later segment is asked for, and before a reader sees the record. Appends
+	// wait for it: it must be quick and must not append. It is not called when
+	// Append fails.
 	Committed func(offset, next uint64)
 }
 
@@ -111,8 +112,9 @@ type CorruptError struct {
 	// Segment is the file's name.
 	Segment      string
 	Offset, Next uint64
-	// Part is what is damaged: "header", "head" or "body". When it is the
-	// header, the stretch may have held more than one record.
+	// Part is what is damaged: "header", "head", "body", or "file" when a file
+	// or the end of one is missing. With "header" and "file" the stretch may
+	// have held more than one record.
 	Part string
 	// Head is the record's head when that is whole.
 	Head []byte

@@ -1,0 +1,294 @@
+package seglog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-capture/weir/internal/vfs"
+)
+
+// Version is the format that this package writes (FORMAT.md).
+const Version = 1
+
+const (
+	segmentHeaderLen = 64
+	recordHeaderLen  = 40
+	segmentSuffix    = ".seg"
+)
+
+var (
+	segmentMagic = []byte("WEIRSEG\n")
+	recordMagic  = []byte("WREC")
+	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// kind says what a record is for.
+type kind uint8
+
+const (
+	kindData kind = 1
+	// kindState holds, as its body, what Options.State gave; the first record
+	// of every segment.
+	kindState kind = 2
+	// kindMark is written by Close: everything before it was durable.
+	kindMark kind = 3
+)
+
+// UnsupportedError: a file of a version that this build cannot read. It is
+// left as it is.
+type UnsupportedError struct {
+	Segment string
+	Version int
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("segment %s has format version %d; this build reads version %d", e.Segment, e.Version, Version)
+}
+
+func segmentName(base uint64) string { return fmt.Sprintf("%016x%s", base, segmentSuffix) }
+
+func parseSegmentName(name string) (base uint64, ok bool) {
+	hex, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(hex) != 16 {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(hex, 16, 64)
+	return base, err == nil && segmentName(base) == name
+}
+
+// segmentHeader stands at the beginning of a file.
+type segmentHeader struct {
+	base uint64
+	// prevEnd is where the durable records before this segment end. Bytes of
+	// an older file at or behind it are no records: a torn tail, or a group
+	// whose fsync failed and that was written again elsewhere.
+	prevEnd uint64
+	created time.Time
+	// salt is repeated in every record, so that bytes of captured traffic
+	// that look like a record are not taken for one behind a damaged stretch.
+	salt uint32
+}
+
+func (h segmentHeader) append(b []byte) []byte {
+	at := len(b)
+	b = append(b, segmentMagic...)
+	b = append(b, Version, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, h.salt)
+	b = binary.LittleEndian.AppendUint64(b, h.base)
+	b = binary.LittleEndian.AppendUint64(b, h.prevEnd)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.created.UnixNano()))
+	b = append(b, make([]byte, 20)...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+}
+
+// parseSegmentHeader returns version 0 when b is no whole header.
+func parseSegmentHeader(b []byte) (h segmentHeader, version int) {
+	if len(b) < segmentHeaderLen || !bytes.HasPrefix(b, segmentMagic) ||
+		crc32.Checksum(b[:60], castagnoli) != binary.LittleEndian.Uint32(b[60:]) {
+		return h, 0
+	}
+	h.salt = binary.LittleEndian.Uint32(b[12:])
+	h.base = binary.LittleEndian.Uint64(b[16:])
+	h.prevEnd = binary.LittleEndian.Uint64(b[24:])
+	h.created = time.Unix(0, int64(binary.LittleEndian.Uint64(b[32:])))
+	return h, int(b[8])
+}
+
+// recordHeader stands before each record's head and body.
+type recordHeader struct {
+	kind             kind
+	offset           uint64
+	salt             uint32
+	headLen, bodyLen uint32
+	headCRC, bodyCRC uint32
+}
+
+func (h recordHeader) total() int64 {
+	return recordHeaderLen + int64(h.headLen) + int64(h.bodyLen)
+}
+
+func (h recordHeader) next() uint64 { return h.offset + uint64(h.total()) }
+
+func appendRecord(b []byte, k kind, offset uint64, salt uint32, head, body []byte) []byte {
+	at := len(b)
+	b = append(b, recordMagic...)
+	b = append(b, Version, byte(k), 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, offset)
+	b = binary.LittleEndian.AppendUint32(b, salt)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(head)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(head, castagnoli))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	b = append(b, head...)
+	return append(b, body...)
+}
+
+// parseRecordHeader reads the header that is claimed to stand at offset.
+// version is 0 when it is none.
+func parseRecordHeader(b []byte, offset uint64) (h recordHeader, version int) {
+	if len(b) < recordHeaderLen || !bytes.HasPrefix(b, recordMagic) ||
+		crc32.Checksum(b[:36], castagnoli) != binary.LittleEndian.Uint32(b[36:]) {
+		return h, 0
+	}
+	h = recordHeader{
+		kind:    kind(b[5]),
+		offset:  binary.LittleEndian.Uint64(b[8:]),
+		salt:    binary.LittleEndian.Uint32(b[16:]),
+		headLen: binary.LittleEndian.Uint32(b[20:]),
+		bodyLen: binary.LittleEndian.Uint32(b[24:]),
+		headCRC: binary.LittleEndian.Uint32(b[28:]),
+		bodyCRC: binary.LittleEndian.Uint32(b[32:]),
+	}
+	if h.offset != offset || uint64(h.headLen)+uint64(h.bodyLen) > MaxRecordBytes {
+		return h, 0
+	}
+	return h, int(b[4])
+}
+
+// view is the durable part of one segment file, as bytes from base to end.
+type view struct {
+	name      string
+	f         vfs.File
+	base, end uint64
+	salt      uint32
+	// anySalt: the file's header is damaged, so the first whole record
+	// header's salt is believed.
+	anySalt bool
+}
+
+// part says how much of a record one wants.
+type part uint8
+
+const (
+	partHead part = iota // header and head; the body is neither read nor checked
+	partAll
+)
+
+// record is one step through a view: a record, or damage.
+type record struct {
+	recordHeader
+	head, body []byte
+	next       uint64
+	damage     *CorruptError
+}
+
+func (v *view) readAt(b []byte, offset uint64) error {
+	n, err := v.f.ReadAt(b, int64(offset-v.base))
+	if n == len(b) {
+		return nil
+	}
+	return fmt.Errorf("read segment %s at offset %d: %w", v.name, offset, err)
+}
+
+// header reads the record header at offset; ok is false when there is no
+// whole record of this log there.
+func (v *view) header(offset uint64) (h recordHeader, ok bool, err error) {
+	if offset > v.end || v.end-offset < recordHeaderLen {
+		return h, false, nil
+	}
+	var b [recordHeaderLen]byte
+	if err := v.readAt(b[:], offset); err != nil {
+		return h, false, err
+	}
+	return v.accept(b[:], offset)
+}
+
+func (v *view) accept(b []byte, offset uint64) (h recordHeader, ok bool, err error) {
+	h, version := parseRecordHeader(b, offset)
+	switch {
+	case version == 0, !v.anySalt && h.salt != v.salt, v.end-offset < uint64(h.total()):
+		return h, false, nil
+	case version != Version:
+		return h, false, &UnsupportedError{v.name, version}
+	}
+	if v.anySalt {
+		v.salt, v.anySalt = h.salt, false
+	}
+	return h, true, nil
+}
+
+// step reads what stands at offset, which must be below end. buf, when it is
+// large enough, is used for head and body.
+func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
+	h, ok, err := v.header(offset)
+	if err != nil {
+		return record{}, err
+	}
+	if !ok {
+		next, err := v.resync(offset + 1)
+		if err != nil {
+			return record{}, err
+		}
+		return record{next: next, damage: &CorruptError{Segment: v.name, Offset: offset, Next: next, Part: "header"}}, nil
+	}
+	r := record{recordHeader: h, next: h.next()}
+	n := int(h.headLen)
+	if want == partAll {
+		n += int(h.bodyLen)
+	}
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if err := v.readAt(buf, offset+recordHeaderLen); n > 0 && err != nil {
+		return record{}, err
+	}
+	head := buf[:h.headLen:h.headLen]
+	if crc32.Checksum(head, castagnoli) != h.headCRC {
+		r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: "head"}
+		return r, nil
+	}
+	r.head = head
+	if want == partAll {
+		r.body = buf[h.headLen:]
+		if crc32.Checksum(r.body, castagnoli) != h.bodyCRC {
+			r.body = nil
+			r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: "body", Head: bytes.Clone(head)}
+		}
+	}
+	return r, nil
+}
+
+// resync finds the first whole record header at or behind offset, or end.
+func (v *view) resync(offset uint64) (uint64, error) {
+	const chunk = 256 << 10
+	var buf []byte
+	for offset < v.end && v.end-offset >= recordHeaderLen {
+		n := int(min(v.end-offset, chunk))
+		if buf == nil {
+			buf = make([]byte, n)
+		}
+		b := buf[:n]
+		if err := v.readAt(b, offset); err != nil {
+			return 0, err
+		}
+		for i := 0; ; {
+			j := bytes.Index(b[i:], recordMagic)
+			if j < 0 || len(b)-i-j < recordHeaderLen {
+				break
+			}
+			i += j
+			at := offset + uint64(i)
+			if _, ok, err := v.accept(b[i:], at); err != nil || ok {
+				return at, err
+			}
+			i++
+		}
+		if n < chunk {
+			break
+		}
+		// The next chunk begins where a header could still begin.
+		offset += uint64(n - recordHeaderLen + 1)
+	}
+	return v.end, nil
+}
+
+func lengthsFit(r Record) bool {
+	return len(r.Head) <= MaxHeadBytes && len(r.Head)+len(r.Body) <= MaxRecordBytes
+}
