@@ -230,7 +230,7 @@ func plainValue(s string, pathLike bool) bool {
 	case '-', '\'', '<', '>':
 		return false
 	case '/':
-		if !pathLike || strings.HasSuffix(s, "/") {
+		if !pathLike || strings.HasSuffix(s, "/") && s != "/" {
 			return false
 		}
 	}
@@ -306,13 +306,13 @@ func formatRange(t Type, r Range) string {
 }
 
 // shorter writes a comparison by the end that belongs to the range or by the
-// one beside it, whichever is the shorter: >200ms and not >=200000001ns.
+// one beside it, whichever has fewer digits: >200ms and not >=200000001ns.
 func shorter(t Type, op string, in, out int64) string {
 	a := formatNumber(t, in)
 	if out < 0 {
 		return op + "=" + a
 	}
-	if b := formatNumber(t, out); len(b) < len(a) {
+	if b := formatNumber(t, out); digits(b) < digits(a) {
 		return op + b
 	}
 	return op + "=" + a
@@ -328,7 +328,17 @@ func formatNumber(t Type, n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// formatUnit writes n with the unit that makes it shortest.
+func digits(s string) int {
+	n := 0
+	for _, c := range s {
+		if '0' <= c && c <= '9' {
+			n++
+		}
+	}
+	return n
+}
+
+// formatUnit writes n with the unit that takes the fewest digits.
 func formatUnit(n int64, units []unit, zero string) string {
 	if n == 0 {
 		return "0" + zero
@@ -338,7 +348,7 @@ func formatUnit(n int64, units []unit, zero string) string {
 		if !u.canonical || n%u.size != 0 {
 			continue
 		}
-		if s := strconv.FormatInt(n/u.size, 10) + u.name; best == "" || len(s) < len(best) {
+		if s := strconv.FormatInt(n/u.size, 10) + u.name; best == "" || digits(s) < digits(best) {
 			best = s
 		}
 	}
@@ -384,6 +394,7 @@ var durationUnits = [...]unit{
 var sizeUnits = [...]unit{
 	{"", 1, true},
 	{"B", 1, false},
+	// Where both do, powers of two are written: they come first.
 	{"KiB", 1 << 10, true},
 	{"MiB", 1 << 20, true},
 	{"GiB", 1 << 30, true},

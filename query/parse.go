@@ -286,7 +286,7 @@ func (p *parser) term() (Node, *Error) {
 	word := p.src[at:p.pos]
 	switch upper := strings.ToUpper(word); upper {
 	case "AND", "OR", "NOT":
-		return nil, p.errorAt(at, p.pos, fmt.Sprintf("%q is a word here, not the operator", word), "", fmt.Sprintf("%s, or %s for the text", upper, quote(word)))
+		return nil, p.errorAt(at, p.pos, fmt.Sprintf("The word %q without quotes", word), upper+" as the operator, or quotes around the text", upper)
 	}
 	if err := p.foreignComparison(at); err != nil {
 		return nil, err
@@ -344,7 +344,7 @@ func (p *parser) noSingleQuote() *Error {
 // right in other languages and would quietly search for that text here.
 func (p *parser) foreignComparison(at int) *Error {
 	word := p.src[at:p.pos]
-	i := strings.IndexAny(word, "=<>!")
+	i := strings.IndexAny(word, "=<>!~")
 	if i <= 0 {
 		return nil
 	}
@@ -589,7 +589,12 @@ func (p *parser) value(t Term, info Info) ([]Value, *Error) {
 		return p.textValue(t, info, at, []string{text})
 	case c == '<' || c == '>':
 		return p.comparison(info, numeric)
-	case c == '/' && !numeric:
+	case c == '/' && numeric:
+		for !p.atDelimiter(p.pos) {
+			p.pos++
+		}
+		return nil, p.errorAt(at, p.pos, fmt.Sprintf("Regular expression for %s, which is a number", info.Name), "a value, a comparison or a range, as in "+info.Example, "")
+	case c == '/':
 		v, ok, err := p.regex(t, info)
 		if err != nil {
 			return nil, err
@@ -785,6 +790,9 @@ func (p *parser) regex(t Term, info Info) (Value, bool, *Error) {
 	if !closed {
 		return Value{}, false, p.errorAt(at, at+1, "Unclosed regular expression", "a closing / further on, or quotes around a value that begins with a slash", "")
 	}
+	if b.Len() == 0 {
+		return Value{}, false, p.errorAt(at, i+1, "Empty regular expression", "an expression between the slashes, or quotes around a value of slashes", "")
+	}
 	if !p.atDelimiter(i + 1) {
 		return Value{}, false, p.errorAt(i, i+1, "Text right after a regular expression", `a space; write \/ for a slash in the expression, or put a value that is none in quotes`, "")
 	}
@@ -877,7 +885,8 @@ func (p *parser) comparison(info Info, numeric bool) ([]Value, *Error) {
 	empty := false
 	switch op {
 	case "<":
-		r.Hi, empty = n.Lo-1, n.Lo == 0
+		// No status is 0.
+		r.Hi, empty = n.Lo-1, n.Lo == 0 || n.Lo == 1 && info.Type == TypeStatus
 	case "<=":
 		r.Hi = n.Hi
 	case ">":
