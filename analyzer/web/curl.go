@@ -158,7 +158,7 @@ func (c *curl) fields(m *capturev1.Message, body bool) (host string) {
 
 // sendable reports whether curl sends a field as it is given.
 func sendable(f httphead.Field) bool {
-	if len(f.Name) == 0 || f.Value == nil || f.Name[0] == '@' || bytes.ContainsAny(f.Name, " \t;") {
+	if len(f.Name) == 0 || bytes.IndexByte(f.Raw, ':') < 0 || f.Name[0] == '@' || bytes.ContainsAny(f.Name, " \t;") {
 		// "@" would read a file; the others change what curl sends.
 		return false
 	}

@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
@@ -54,21 +52,12 @@ func flags(fs []capturev1.Flag) []string {
 	return names
 }
 
-// pairID writes an id in its usual form. The store only keeps 16 bytes.
-func pairID(b []byte) string {
-	id, err := uuid.FromBytes(b)
-	if err != nil {
-		return ""
-	}
-	return id.String()
-}
-
 // row is a pair without its messages.
 func row(s *store.Stored) httpv1.Row {
 	p := s.Pair
 	src := p.GetSource()
 	r := httpv1.Row{
-		ID:           pairID(p.GetId()),
+		ID:           query.FormatID(p.GetId()),
 		Time:         nano(store.Time(p)),
 		StoredAt:     nano(s.At),
 		Cluster:      text(src.GetCluster()),

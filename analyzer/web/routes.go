@@ -20,6 +20,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
 	"github.com/weir-capture/weir/internal/bodycodec"
+	"github.com/weir-capture/weir/query"
 )
 
 // Inputs hold what a caller wrote, as text: reading it here, and not in huma,
@@ -52,7 +53,8 @@ type (
 		Side string `path:"message"`
 	}
 	bodyInput struct {
-		messageInput
+		ID      string `path:"id"`
+		Side    string `path:"message"`
 		Decoded string `query:"decoded"`
 	}
 	noInput struct{}
@@ -323,7 +325,7 @@ func (s *Server) body(ctx context.Context, in *bodyInput) (*huma.StreamResponse,
 	if err != nil {
 		return nil, err
 	}
-	st, m, err := s.message(ctx, in.messageInput)
+	st, m, err := s.message(ctx, messageInput{in.ID, in.Side})
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +339,7 @@ func (s *Server) body(ctx context.Context, in *bodyInput) (*huma.StreamResponse,
 	if !whole {
 		state = "truncated"
 	}
-	return attachment(b, pairID(st.Pair.GetId())+"-"+in.Side, map[string]string{"Weir-Body": state}), nil
+	return attachment(b, query.FormatID(st.Pair.GetId())+"-"+in.Side, map[string]string{"Weir-Body": state}), nil
 }
 
 func (s *Server) raw(ctx context.Context, in *messageInput) (*huma.StreamResponse, error) {
@@ -348,7 +350,7 @@ func (s *Server) raw(ctx context.Context, in *messageInput) (*huma.StreamRespons
 	b, exactness := rawMessage(st.Pair, m)
 	return content(b, "application/octet-stream", map[string]string{
 		"Weir-Raw":            exactness,
-		"Content-Disposition": disposition(pairID(st.Pair.GetId()) + "-" + in.Side + ".raw"),
+		"Content-Disposition": disposition(query.FormatID(st.Pair.GetId()) + "-" + in.Side + ".raw"),
 	}), nil
 }
 
@@ -542,7 +544,7 @@ func decode(m *capturev1.Message) ([]byte, bool, error) {
 	case ok:
 		return nil, false, problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported,
 			fmt.Sprintf("The body's content coding %s is not one of gzip, deflate, br and zstd. Without decoded=1 it comes as it is.", shown(unknown.Coding)))
-	case errors.Is(err, bodycodec.ErrMalformed) && len(b) == 0:
+	case err != nil && len(b) == 0 && !m.GetTruncated():
 		return nil, false, problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported,
 			"The body is not in the content coding that its header names. Without decoded=1 it comes as it is.")
 	}

@@ -1,0 +1,295 @@
+// Package client speaks the analyzer's HTTP API (api/openapi.json). The
+// command line and the demo are built on it.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	httpv1 "github.com/weir-capture/weir/api/http/v1"
+)
+
+// The API's documents, under this package's name.
+type (
+	Row       = httpv1.Row
+	Pair      = httpv1.Pair
+	Message   = httpv1.Message
+	Pairs     = httpv1.Pairs
+	Histogram = httpv1.Histogram
+	Proxies   = httpv1.Proxies
+	Info      = httpv1.Info
+	Fields    = httpv1.Fields
+	Health    = httpv1.Health
+	// Problem is what the analyzer answers instead; it is an error.
+	Problem = httpv1.Problem
+)
+
+// ErrPartial: the analyzer reached a limit before it had looked at everything,
+// and cannot go on. What came before it holds.
+var ErrPartial = errors.New("answer is partial")
+
+// UnreachableError: nothing that answers like an analyzer is there.
+type UnreachableError struct {
+	URL string
+	Err error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("reach analyzer at %s: %v", e.URL, e.Err)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Side is one of a pair's messages.
+type Side string
+
+const (
+	Request  Side = "request"
+	Response Side = "response"
+)
+
+// maxDocument bounds one JSON document: a pair has two bodies of at most a few
+// MiB each, in base64.
+const maxDocument = 256 << 20
+
+// Client asks one analyzer. It may be used by several goroutines.
+type Client struct {
+	base *url.URL
+	http *http.Client
+}
+
+// New makes a client of the analyzer at base ("http://127.0.0.1:4190").
+func New(base string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%q is not an analyzer's address; want one such as http://127.0.0.1:4190", base)
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	t := &http.Transport{
+		// No proxy from the environment: it would carry captured content.
+		Proxy:                 nil,
+		ResponseHeaderTimeout: time.Minute,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       time.Minute,
+		ForceAttemptHTTP2:     true,
+	}
+	return &Client{base: u, http: &http.Client{Transport: t}}, nil
+}
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// URL is the address that the client asks.
+func (c *Client) URL() string { return c.base.String() }
+
+// List asks for pairs, newest first.
+type List struct {
+	// Query is in the query language; empty for all.
+	Query string
+	// From and To are RFC 3339 or how long ago ("15m"); empty for open.
+	From, To string
+	// PageSize is how many pairs one request brings; 0 for the default.
+	PageSize int
+}
+
+// Page asks for one page; cursor is the NextCursor of the page before.
+func (c *Client) Page(ctx context.Context, l List, cursor string) (*Pairs, error) {
+	v := url.Values{}
+	set(v, "q", l.Query)
+	set(v, "from", l.From)
+	set(v, "to", l.To)
+	set(v, "cursor", cursor)
+	if l.PageSize > 0 {
+		v.Set("limit", strconv.Itoa(l.PageSize))
+	}
+	var out Pairs
+	return &out, c.get(ctx, "/api/v1/pairs", v, &out)
+}
+
+// Pairs yields pairs, newest first, page by page, until there are no more or
+// the consumer stops. An error is the last element; ErrPartial when the
+// analyzer could not look at everything.
+func (c *Client) Pairs(ctx context.Context, l List) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		cursor := ""
+		for {
+			page, err := c.Page(ctx, l, cursor)
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			for _, r := range page.Pairs {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if page.NextCursor == nil || *page.NextCursor == cursor {
+				if page.Partial {
+					yield(Row{}, ErrPartial)
+				}
+				return
+			}
+			cursor = *page.NextCursor
+		}
+	}
+}
+
+// Pair is one pair, whole.
+func (c *Client) Pair(ctx context.Context, id string) (*Pair, error) {
+	var out Pair
+	return &out, c.get(ctx, "/api/v1/pairs/"+url.PathEscape(id), nil, &out)
+}
+
+// Body is what was kept of a message's body; decoded undoes content codings.
+func (c *Client) Body(ctx context.Context, id string, side Side, decoded bool) ([]byte, error) {
+	v := url.Values{}
+	if decoded {
+		v.Set("decoded", "1")
+	}
+	return c.bytes(ctx, "/api/v1/pairs/"+url.PathEscape(id)+"/"+string(side)+"/body", v)
+}
+
+// Raw is a message as it was on the wire, as far as it was kept.
+func (c *Client) Raw(ctx context.Context, id string, side Side) ([]byte, error) {
+	return c.bytes(ctx, "/api/v1/pairs/"+url.PathEscape(id)+"/"+string(side)+"/raw", nil)
+}
+
+// Curl is a shell command that sends the request again.
+func (c *Client) Curl(ctx context.Context, id string) (string, error) {
+	b, err := c.bytes(ctx, "/api/v1/pairs/"+url.PathEscape(id)+"/curl", nil)
+	return string(b), err
+}
+
+// Histogram counts pairs over time; 0 buckets for the default.
+func (c *Client) Histogram(ctx context.Context, query, from, to string, buckets int) (*Histogram, error) {
+	v := url.Values{}
+	set(v, "q", query)
+	set(v, "from", from)
+	set(v, "to", to)
+	if buckets > 0 {
+		v.Set("buckets", strconv.Itoa(buckets))
+	}
+	var out Histogram
+	return &out, c.get(ctx, "/api/v1/stats/histogram", v, &out)
+}
+
+// Proxies says who is connected.
+func (c *Client) Proxies(ctx context.Context) (*Proxies, error) {
+	var out Proxies
+	return &out, c.get(ctx, "/api/v1/proxies", nil, &out)
+}
+
+// Info says what answers.
+func (c *Client) Info(ctx context.Context) (*Info, error) {
+	var out Info
+	return &out, c.get(ctx, "/api/v1/info", nil, &out)
+}
+
+// Fields lists what a query can ask for.
+func (c *Client) Fields(ctx context.Context) (*Fields, error) {
+	var out Fields
+	return &out, c.get(ctx, "/api/v1/fields", nil, &out)
+}
+
+// Ready is nil when the analyzer is ready; the error says why it is not.
+func (c *Client) Ready(ctx context.Context) error {
+	resp, err := c.open(ctx, "/readyz", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var h Health
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&h); err != nil {
+		return &UnreachableError{c.URL(), fmt.Errorf("read readiness: %w", err)}
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("analyzer is not ready: %s", strings.Join(h.Reasons, "; "))
+	}
+	return nil
+}
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}
+
+// open sends a request and returns the answer, whatever its status.
+func (c *Client) open(ctx context.Context, path string, v url.Values, headers http.Header) (*http.Response, error) {
+	u := c.base.String() + path
+	if len(v) > 0 {
+		u += "?" + v.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	for k, vs := range headers {
+		req.Header[k] = vs
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err // the address is said once
+		}
+		return nil, &UnreachableError{c.URL(), err}
+	}
+	return resp, nil
+}
+
+// ask is open for answers of status 200; every other becomes an error.
+func (c *Client) ask(ctx context.Context, path string, v url.Values, headers http.Header) (*http.Response, error) {
+	resp, err := c.open(ctx, path, v, headers)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "application/problem+json" {
+		var p Problem
+		if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p); err == nil {
+			return nil, &p
+		}
+	}
+	return nil, &UnreachableError{c.URL(), fmt.Errorf("GET %s answered %s; this is not Weir's API", path, resp.Status)}
+}
+
+func (c *Client) get(ctx context.Context, path string, v url.Values, out any) error {
+	resp, err := c.ask(ctx, path, v, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(out); err != nil {
+		return fmt.Errorf("read answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *Client) bytes(ctx context.Context, path string, v url.Values) ([]byte, error) {
+	resp, err := c.ask(ctx, path, v, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", path, err)
+	}
+	return b, nil
+}
