@@ -133,11 +133,11 @@ func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) 
 var (
 	encoders = sync.Pool{New: func() any {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-		return coder[*zstd.Encoder]{e, err}
+		return &coder[*zstd.Encoder]{e, err}
 	}}
 	decoders = sync.Pool{New: func() any {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxBodyLen))
-		return coder[*zstd.Decoder]{d, err}
+		return &coder[*zstd.Decoder]{d, err}
 	}}
 )
 
@@ -147,7 +147,7 @@ type coder[T any] struct {
 }
 
 func compress(raw []byte) ([]byte, error) {
-	e := encoders.Get().(coder[*zstd.Encoder])
+	e := encoders.Get().(*coder[*zstd.Encoder])
 	if e.err != nil {
 		return nil, e.err
 	}
@@ -168,7 +168,7 @@ func decompress(body []byte, want int) ([]byte, error) {
 	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(want) {
 		return nil, fmt.Errorf("head says %d bytes, body says %d", want, h.FrameContentSize)
 	}
-	d := decoders.Get().(coder[*zstd.Decoder])
+	d := decoders.Get().(*coder[*zstd.Decoder])
 	if d.err != nil {
 		return nil, d.err
 	}

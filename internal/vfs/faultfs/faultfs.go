@@ -8,6 +8,7 @@ package faultfs
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -32,6 +33,10 @@ type Op struct {
 	// Len is the length of a write.
 	Len int
 }
+
+// ErrPower as a fault's error means that the power goes in the middle of the
+// call: what a Sync had to write may or may not have been written.
+var ErrPower = errors.New("power lost")
 
 // Fault is what happens instead. A write keeps its first Short bytes.
 type Fault struct {
@@ -382,7 +387,9 @@ func (h *file) Sync() error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	if _, err := h.d.before("sync", h.name, 0); err != nil {
-		h.f.pending = nil
+		if !errors.Is(err, ErrPower) {
+			h.f.pending = nil
+		}
 		return err
 	}
 	for _, ch := range h.f.pending {

@@ -1,0 +1,110 @@
+package slotfile_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weir-capture/weir/internal/slotfile"
+	"github.com/weir-capture/weir/internal/vfs/faultfs"
+)
+
+func load(t *testing.T, d *faultfs.FS) string {
+	t.Helper()
+	s, v, err := slotfile.Open(d, "state", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return string(v)
+}
+
+func TestCrashLeavesOldOrNew(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for round := range 200 {
+		d := faultfs.New()
+		s, v, err := slotfile.Open(d, "state", 2000)
+		if err != nil || v != nil {
+			t.Fatal(v, err)
+		}
+		value := func(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%d,", i), 300) }
+		n := round % 5
+		for i := range n {
+			if err := s.Store(value(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.SetFault(func(op faultfs.Op) *faultfs.Fault {
+			if op.Kind == "sync" {
+				return &faultfs.Fault{Err: faultfs.ErrPower}
+			}
+			return nil
+		})
+		if err := s.Store(value(n)); !errors.Is(err, faultfs.ErrPower) {
+			t.Fatal(err)
+		}
+		got := load(t, d.Crash(rng))
+		old := ""
+		if n > 0 {
+			old = string(value(n - 1))
+		}
+		if got != old && got != string(value(n)) {
+			t.Fatalf("round %d: %.40q", round, got)
+		}
+	}
+}
+
+func TestFullDiskCannotKeepItFromBeingWritten(t *testing.T) {
+	d := faultfs.New()
+	s, _, err := slotfile.Open(d, "state", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.SetCapacity(d.Used())
+	for i := range 10 {
+		if err := s.Store(fmt.Appendf(nil, "value %d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := load(t, d.Kill()); v != "value 9" {
+		t.Error(v)
+	}
+}
+
+func TestDamage(t *testing.T) {
+	d := faultfs.New()
+	s, _, err := slotfile.Open(d, "state", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Store(make([]byte, 101)); err == nil {
+		t.Error("stored more than fits")
+	}
+	for _, v := range []string{"one", "two"} {
+		if err := s.Store([]byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := d.Get("state")
+	b[0] ^= 1 // the second value is in the first slot
+	d.Put("state", b)
+	if v := load(t, d); v != "one" {
+		t.Errorf("one slot damaged: %q", v)
+	}
+	b[len(b)/2] ^= 1
+	d.Put("state", b)
+	s, v, err := slotfile.Open(d, "state", 100)
+	if !errors.Is(err, slotfile.ErrDamaged) || v != nil {
+		t.Fatal(v, err)
+	}
+	if err := s.Store([]byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if v := load(t, d); v != "new" {
+		t.Error(v)
+	}
+}
