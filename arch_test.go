@@ -29,50 +29,43 @@ type rule struct {
 var rules = []rule{
 	{"api", nil, nil, "the contracts between programs: nothing of ours may leak into them"},
 	{"protocol", []string{}, []string{"net", "log", "sync", "os", "google.golang.org"}, "vocabulary and decoders are sans-IO: bytes and a clock in, messages out"},
-	{"protocol/protocols", []string{"protocol"}, []string{"net", "log", "os"}, "the one ordered list; the only place that knows every protocol"},
+	{"protocol/protocols", []string{"protocol/..."}, []string{"net", "log", "os"}, "the one ordered list; the only place that knows every protocol"},
 	{"protocol/protocoltest", []string{"protocol"}, nil, "the kit that holds every decoder to the same rules"},
 	{"protocol/grpc", []string{"protocol", "protocol/http2"}, []string{"net", "log", "sync", "os"}, "gRPC is HTTP/2 with a content type"},
-	{"pair", []string{"protocol", "api/capture"}, []string{"net", "log"}, "one pairing algorithm for every protocol: it must not know any of them"},
+	{"pair", []string{"protocol", "api/capture/..."}, []string{"net", "log"}, "one pairing algorithm for every protocol: it must not know any of them"},
 	{"goproxy/listen", nil, nil, "accepting never dials and never decodes"},
 	{"goproxy/relay", []string{"goproxy/tee"}, nil, "traffic fails open: carrying knows nothing of what it carries"},
 	{"goproxy/tee", nil, nil, "lends bytes to a function; knows nothing of protocols"},
-	{"goproxy/observe", []string{"goproxy/tee", "protocol", "pair", "api/capture"}, nil, "detect, decode, pair; shipping is a function that it is given"},
-	{"goproxy/ship", []string{"api/capture", "seglog"}, nil, "carries pairs, whatever protocol they are of"},
-	{"goproxy", []string{"goproxy", "api/capture", "daemon", "protocol", "pair"}, nil, "the program wires its rooms; it stays small: no database, no viewer"},
-	{"query", []string{"api/capture"}, nil, "one language for all; the compilers to SQL live with the stores"},
-	{"redact", []string{"api/capture", "query"}, []string{"net", "os"}, "pure: rules and pairs in, edited pairs out"},
+	{"goproxy/observe", []string{"goproxy/tee", "protocol", "protocol/protocols", "pair", "api/capture/..."}, nil, "detect, decode, pair; shipping is a function that it is given"},
+	{"goproxy/ship", []string{"api/capture/...", "seglog"}, nil, "carries pairs, whatever protocol they are of"},
+	{"goproxy", []string{"goproxy/...", "api/capture/...", "daemon", "protocol", "protocol/protocols", "pair"}, nil, "the program wires its rooms; it stays small: no database, no viewer"},
+	{"query", []string{"api/capture/..."}, nil, "one language for all; the compilers to SQL live with the stores"},
+	{"redact", []string{"api/capture/...", "query"}, []string{"net", "os"}, "pure: rules and pairs in, edited pairs out"},
 	{"seglog", nil, []string{"google.golang.org"}, "it stores bytes"},
-	{"frame", []string{"api/capture"}, []string{"net"}, "what the forwarder makes once and the analyzer reads"},
+	{"frame", []string{"api/capture/..."}, []string{"net"}, "what the forwarder makes once and the analyzer reads"},
 	{"spool", []string{"seglog"}, []string{"google.golang.org"}, "it stores bytes"},
-	{"forwarder", []string{"forwarder", "api/capture", "query", "redact", "spool", "seglog", "frame", "daemon"}, nil, "programs meet only in api"},
-	{"analyzer/store", []string{"analyzer/store", "api/capture", "query", "seglog", "frame"}, []string{"net/http"}, "engines know no viewer"},
+	{"forwarder", []string{"forwarder/...", "api/capture/...", "query", "redact", "spool", "seglog", "frame", "daemon"}, nil, "programs meet only in api"},
+	{"analyzer/store", []string{"analyzer/store/...", "api/capture/...", "query", "seglog", "frame"}, []string{"net/http"}, "engines know no viewer"},
 	{"analyzer/control", nil, nil, "users and keys know no pairs"},
-	{"analyzer/ingest", []string{"analyzer/store", "api/capture"}, nil, "writes; does not serve people"},
-	{"analyzer/web", []string{"analyzer/web", "analyzer/store", "analyzer/control", "analyzer/ingest", "query", "ui", "api", "daemon", "protocol/protocols"}, []string{"github.com/duckdb"}, "asks through the store's interfaces, never an engine"},
-	{"analyzer", []string{"analyzer", "api/capture", "daemon", "ui"}, nil, "the program wires its rooms"},
+	{"analyzer/ingest", []string{"analyzer/store", "api/capture/..."}, nil, "writes; does not serve people"},
+	{"analyzer/web", []string{"analyzer/store", "analyzer/control", "analyzer/ingest", "query", "ui", "api/...", "daemon", "protocol/protocols"}, []string{"github.com/duckdb"}, "asks through the store's interfaces, never an engine"},
+	{"analyzer", []string{"analyzer/...", "api/capture/...", "daemon", "ui"}, nil, "the program wires its rooms"},
 	{"ui", []string{}, nil, "embeds the viewer"},
 	{"daemon", nil, nil, "knows no program"},
-	{"client", []string{"api"}, nil, "speaks the HTTP API and nothing else"},
+	{"client", []string{"api/..."}, nil, "speaks the HTTP API and nothing else"},
 	{"demo", []string{"client"}, nil, "an application and its traffic know of Weir only the API"},
 	{"cmd/goproxy", []string{"goproxy", "daemon"}, nil, "one program"},
 	{"cmd/forwarder", []string{"forwarder", "daemon"}, nil, "one program"},
 	{"cmd/analyzer", []string{"analyzer", "daemon"}, nil, "one program"},
-	{"cmd/weir", []string{"goproxy", "forwarder", "analyzer", "daemon", "client", "demo", "query"}, nil, "the command line; up and demo run all three programs"},
-	{"e2e", []string{"e2e"}, nil, "starts the real binaries and talks to their front doors"},
+	{"cmd/weir", []string{"goproxy", "forwarder", "analyzer", "daemon", "client", "demo", "query", "api/..."}, nil, "the command line; up and demo run all three programs"},
+	{"e2e", []string{"api/..."}, nil, "starts the real binaries and talks to their front doors"},
 	{"internal", []string{}, nil, "leaves"},
 }
 
-// exact lists rules whose may names a folder without what is below it.
+// allowed: a may entry names a folder, and with /... all below it.
 func allowed(r rule, path string) bool {
 	for _, m := range r.may {
-		if path == m || strings.HasPrefix(path, m+"/") {
-			// A room may use protocol's vocabulary without its decoders.
-			if m == "protocol" && path != "protocol" && r.room != "goproxy/observe" && r.room != "goproxy" && r.room != "protocol/protocols" {
-				return false
-			}
-			if r.room == "goproxy/observe" && strings.HasPrefix(path, "protocol/") && path != "protocol/protocols" {
-				return false
-			}
+		if room, all := strings.CutSuffix(m, "/..."); path == room || all && under(path, room) {
 			return true
 		}
 	}
