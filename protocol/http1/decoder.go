@@ -443,7 +443,7 @@ func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte
 	switch {
 	case string(hd.method) == "HEAD":
 		r |= isHead
-	case string(hd.method) == "CONNECT":
+	case string(hd.method) == "CONNECT" && !simple:
 		r |= isConnect
 		after = holding
 	}

@@ -13,6 +13,12 @@ var (
 // are no part of a host and are left out.
 func splitTarget(method, target []byte) (host, path, query []byte) {
 	if string(method) == "CONNECT" {
+		if n := bytes.IndexAny(target, "/ "); n >= 0 {
+			target = target[:n] // not in the form, but this much is
+		}
+		if len(target) == 0 {
+			return nil, nil, nil
+		}
 		return withoutUser(target), nil, nil
 	}
 	if n := schemeLen(target); n > 0 {
