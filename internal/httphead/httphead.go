@@ -17,7 +17,7 @@ type Field struct {
 	Name []byte
 	// Value has no space around it. Of a value that was folded over several
 	// lines (RFC 9112, section 5.2), the lines are joined by one space. A line
-	// without a colon is all Name and has a nil Value.
+	// without a colon is all Name and has a nil Value, unless it was folded.
 	Value []byte
 	// Raw is the whole of the field's lines with their line ends: all Raws
 	// one after another are the section.
@@ -74,9 +74,12 @@ func Section(section []byte) iter.Seq[Field] {
 			}
 			var f Field
 			name, value, found := bytes.Cut(line, []byte(":"))
-			f.Name = bytes.TrimSpace(name)
+			f.Name = slices.Clip(bytes.TrimSpace(name))
 			if found {
-				f.Value = bytes.TrimSpace(value)
+				f.Value = slices.Clip(value[:0])
+				if value = bytes.TrimSpace(value); len(value) > 0 {
+					f.Value = slices.Clip(value)
+				}
 			}
 			owned := false
 			for len(after) > 0 && (after[0] == ' ' || after[0] == '\t') {
@@ -86,6 +89,7 @@ func Section(section []byte) iter.Seq[Field] {
 					continue
 				}
 				if !owned {
+					// Appending must not write into the block.
 					f.Value = slices.Clone(f.Value)
 					owned = true
 				}
@@ -94,7 +98,7 @@ func Section(section []byte) iter.Seq[Field] {
 				}
 				f.Value = append(f.Value, more...)
 			}
-			f.Raw = rest[:len(rest)-len(after)]
+			f.Raw = slices.Clip(rest[:len(rest)-len(after)])
 			rest = after
 			if !yield(f) {
 				return
