@@ -1,0 +1,115 @@
+package goproxy
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/weir-capture/weir/daemon"
+)
+
+// Ports by convention, all of them here.
+const (
+	defaultUpstreamPort = 80
+	defaultMetricsPort  = 4145
+	defaultDiagnostics  = "127.0.0.1:4100"
+)
+
+// maxBodyLimit keeps a pair with two whole bodies within one message to the
+// forwarder.
+const maxBodyLimit = 6 << 20
+
+// Config is what a user sets.
+type Config struct {
+	// InPort is where to listen; 0 picks a free port. ListenHost limits that
+	// to one address; empty means all.
+	InPort     int
+	ListenHost string
+	// UpstreamHost and UpstreamPort are where to carry the traffic.
+	UpstreamHost string
+	UpstreamPort int
+	// App is shared by the instances of an application; Pod names this one,
+	// and is the proxy's id; Namespace may be empty.
+	App, Pod, Namespace string
+	// Forwarder is the forwarder's "host:port".
+	Forwarder string
+	LogLevel  slog.Level
+	// Capture is the kill switch.
+	Capture bool
+	// BodyLimit is how many bytes of each body are kept, MemoryLimit how many
+	// capture may hold in all.
+	BodyLimit, MemoryLimit int64
+	// DrainDelay is how long connections are still accepted after the end
+	// began, DrainTimeout how long those in flight have after that.
+	DrainDelay, DrainTimeout time.Duration
+	// Metrics serves Prometheus metrics on MetricsPort.
+	Metrics     bool
+	MetricsPort int
+	// DiagnosticsAddr is empty for none.
+	DiagnosticsAddr string
+}
+
+// LoadConfig reads the variables of the contract. Mistakes are collected in
+// env.
+func LoadConfig(env *daemon.Env) Config {
+	var c Config
+	env.OneOf("PROXY_TYPE", "", []string{"reverse"}, "forward", "dual", "transparent")
+	c.InPort = env.Port("PROXY_IN_PORT", -1)
+	c.UpstreamHost = host(env, "REVERSE_PROXY_HOST", "localhost")
+	c.UpstreamPort = env.Port("REVERSE_PROXY_PORT", defaultUpstreamPort)
+	if v := env.String("REVERSE_PROXY_PORT", ""); v != "" && strings.Trim(v, "0") == "" {
+		env.Fail("REVERSE_PROXY_PORT", "nothing listens there", "a port, 1 to 65535")
+	}
+	c.App = env.Required("APP_LABEL", "the name of the application, shared by its instances")
+	c.Pod = env.Required("APP_POD_NAME", "a unique id of this instance, such as its host name")
+	c.Namespace = env.String("APP_POD_NAMESPACE", "")
+	c.Forwarder = env.Addr("FORWARDER_ADDR", "")
+	c.LogLevel = env.LogLevel()
+	c.Capture = env.Bool("CAPTURE", true)
+	c.BodyLimit = env.Size("CAPTURE_BODY_LIMIT", 1<<20)
+	if c.BodyLimit > maxBodyLimit {
+		env.Fail("CAPTURE_BODY_LIMIT", "too large", "at most 6MiB")
+	}
+	c.MemoryLimit = env.Size("CAPTURE_MEMORY_LIMIT", 64<<20)
+	if env.String("CAPTURE_MEMORY_LIMIT", "") != "" && 0 < c.MemoryLimit && c.MemoryLimit < 1<<20 {
+		env.Fail("CAPTURE_MEMORY_LIMIT", "too small", "at least 1MiB")
+	}
+	if env.String("CAPTURE_SAMPLE", "1/1") != "1/1" {
+		env.Fail("CAPTURE_SAMPLE", "not supported by this version", "1/1")
+	}
+	c.DrainDelay = env.Duration("DRAIN_DELAY", 0)
+	c.DrainTimeout = env.Duration("DRAIN_TIMEOUT", 25*time.Second)
+	c.Metrics = env.Bool("METRICS_HTTP_ENABLE", false)
+	c.MetricsPort = env.Port("METRICS_HTTP_PORT", defaultMetricsPort)
+	c.DiagnosticsAddr = env.AddrOrOff("DIAGNOSTICS_ADDR", defaultDiagnostics)
+	env.Unsupported(
+		"FORWARDER_TOKEN", "FORWARDER_TOKEN_FILE",
+		"FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE",
+	)
+	return c
+}
+
+// host is a name or an address, without a port or a scheme.
+func host(env *daemon.Env, name, def string) string {
+	v := strings.TrimSuffix(strings.TrimPrefix(env.String(name, def), "["), "]")
+	if _, err := netip.ParseAddr(v); err == nil {
+		return v
+	}
+	if strings.ContainsAny(v, "/:[] @") {
+		env.Fail(name, "not a host", "a host name or an address, without scheme and port")
+		return ""
+	}
+	return v
+}
+
+// upstream is where to carry the traffic, as "host:port".
+func (c *Config) upstream() string { return joinPort(c.UpstreamHost, c.UpstreamPort) }
+
+// listenAddr is where to listen.
+func (c *Config) listenAddr() string { return joinPort(c.ListenHost, c.InPort) }
+
+func joinPort(host string, port int) string {
+	return net.JoinHostPort(host, itoa(port))
+}

@@ -1,0 +1,331 @@
+// Package goproxy is the capture proxy beside an application: it carries the
+// application's traffic unchanged, and ships a copy of it to the forwarder.
+//
+// It wires five rooms. listen accepts; relay carries, and lends what it
+// carried to tee; observe finds out what was said and pairs it; ship brings
+// the pairs to the forwarder. What happens in the last two is never felt by
+// the first three.
+package goproxy
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/goproxy/listen"
+	"github.com/weir-capture/weir/goproxy/observe"
+	"github.com/weir-capture/weir/goproxy/relay"
+	"github.com/weir-capture/weir/goproxy/ship"
+	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/budget"
+	"github.com/weir-capture/weir/internal/clock"
+	"github.com/weir-capture/weir/internal/ledger"
+	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/pair"
+	"github.com/weir-capture/weir/protocol/protocols"
+)
+
+// dialTimeout bounds the wait for an upstream that does not answer at all.
+const dialTimeout = 30 * time.Second
+
+// Proxy is one capture proxy.
+type Proxy struct {
+	cfg      Config
+	log      *slog.Logger
+	repeated *lograte.Logger
+	clock    *clock.Clock
+	ledger   ledger.Ledger
+	budget   *budget.Budget
+	listener *listen.Listener
+	relay    *relay.Relay
+	observer *observe.Observer
+	shipper  *ship.Shipper
+	services []service
+	advisor  advisor
+	loops    loops
+	conns    registry
+
+	accepted      atomic.Uint64
+	upstreamError atomic.Pointer[string]
+	stopping      atomic.Bool
+}
+
+// New opens what the proxy listens on. It starts nothing; Run does.
+func New(cfg Config, log *slog.Logger) (*Proxy, error) {
+	p := &Proxy{
+		cfg: cfg, log: log, clock: clock.New(), budget: budget.New(cfg.MemoryLimit),
+		repeated: lograte.New(log, time.Second), advisor: newAdvisor(),
+	}
+	if err := refuseSelf(cfg); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.listener, err = listen.Open(cfg.listenAddr(), connLimit(), p.repeated); err != nil {
+		return nil, &daemon.Hinted{Err: err, Hint: "Stop what listens there, or set PROXY_IN_PORT to another port."}
+	}
+	var random [16 + 32]byte
+	if _, err := crand.Read(random[:]); err != nil {
+		return nil, errors.Join(fmt.Errorf("read random bytes: %w", err), p.listener.Close())
+	}
+	ids := pair.NewIDs([32]byte(random[16:]))
+	p.relay = relay.New(p.clock.Now, &p.ledger.ClientToServer, &p.ledger.ServerToClient)
+	p.shipper = ship.New(ship.Settings{
+		Addr: cfg.Forwarder,
+		Register: &capturev1.RegisterRequest{
+			Source: &capturev1.Source{
+				Namespace: cfg.Namespace, App: cfg.App, Pod: cfg.Pod, ProxyId: cfg.Pod, Epoch: random[:16],
+			},
+			EpochStarted: p.clock.Start(), Version: daemon.Version,
+			ListenAddr: p.Addr().String(), UpstreamAddr: cfg.upstream(),
+		},
+		Budget: p.budget, Ledger: &p.ledger, State: p.state, Now: p.clock.Now, Rand: rand.Float64,
+		Log: log, Repeated: p.repeated,
+		Hint: func(err error) string { return p.advisor.hint(cfg.Forwarder, "FORWARDER_ADDR", err) },
+	})
+	p.observer = observe.New(observe.Settings{
+		Protocols: protocols.All(), Detect: protocols.Detect,
+		Pairs: pair.New(pair.Settings{
+			BodyLimit: int(cfg.BodyLimit), Budget: p.budget, Ledger: &p.ledger,
+			NewID: ids.New, Emit: p.shipper.Add,
+		}),
+		Budget: p.budget, Ledger: &p.ledger, Now: p.clock.Now,
+		Log: log, Repeated: p.repeated, Capture: cfg.Capture,
+	})
+	p.openServices()
+	return p, nil
+}
+
+// connLimit is how many connections may be open at a time: each takes two
+// descriptors, and some are needed for everything else.
+func connLimit() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		files.Cur = 1024
+	}
+	n := min(files.Cur, 1<<20)
+	return int(n-min(n/4, 128)) / 2
+}
+
+// Addr is where the proxy listens.
+func (p *Proxy) Addr() net.Addr { return p.listener.Addr() }
+
+// SetCapture turns the kill switch.
+func (p *Proxy) SetCapture(on bool) {
+	p.observer.SetCapture(on)
+	state := "off"
+	if on {
+		state = "on"
+	}
+	p.log.Info("Capture is " + state)
+}
+
+// Run carries traffic until ctx ends. Then it goes on accepting for the drain
+// delay, lets connections in flight finish within the drain timeout, ships
+// what was captured, and returns nil.
+func (p *Proxy) Run(ctx context.Context) error {
+	p.log.Info("START Weir Network Proxy", slog.String("version", daemon.Version), slog.String("buildTime", daemon.BuildTime))
+	p.log.Info("Starting proxy listener", slog.String("network", "tcp"), slog.String("addr", net.JoinHostPort(p.cfg.ListenHost, strconv.Itoa(p.listener.Addr().Port))))
+	p.log.Info("Reverse proxy upstream", slog.String("addr", p.cfg.upstream()))
+	if !p.observer.Capture() {
+		p.log.Warn("Capture is off: traffic is carried and not recorded")
+	}
+	var background sync.WaitGroup
+	shipping, stopShipping := context.WithCancel(context.Background())
+	defer stopShipping()
+	var shipErr error
+	background.Go(func() { shipErr = p.shipper.Run(shipping) })
+	background.Go(func() { p.watchSignal(shipping) })
+	p.startServices(&background)
+
+	accepting, stopAccepting := context.WithCancel(context.Background())
+	defer stopAccepting()
+	dialling, stopDialling := context.WithCancel(context.Background())
+	defer stopDialling()
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		p.listener.Serve(accepting, func(c *net.TCPConn) { p.serve(dialling, c) })
+		p.listener.Wait()
+	}()
+	background.Go(func() { p.reapHalfClosed(shipping) })
+
+	<-ctx.Done()
+	p.stopping.Store(true)
+	p.log.Info("Stopping: connections in flight may finish",
+		slog.Duration("drainDelay", p.cfg.DrainDelay), slog.Duration("drainTimeout", p.cfg.DrainTimeout))
+	time.Sleep(p.cfg.DrainDelay)
+	stopAccepting()
+	p.conns.drain()
+	select {
+	case <-accepted:
+	case <-time.After(p.cfg.DrainTimeout):
+		p.log.Warn("Cutting connections that did not finish", slog.Int("connections", p.conns.len()))
+		stopDialling()
+		p.conns.cut()
+		<-accepted
+	}
+	stopShipping()
+	err := p.stopServices()
+	background.Wait()
+	p.repeated.Close()
+	if err = errors.Join(err, shipErr); err != nil {
+		return err
+	}
+	p.log.Info("Stopped")
+	return nil
+}
+
+// watchSignal toggles capture on SIGUSR1.
+func (p *Proxy) watchSignal(ctx context.Context) {
+	toggle := make(chan os.Signal, 1)
+	signal.Notify(toggle, syscall.SIGUSR1)
+	defer signal.Stop(toggle)
+	for {
+		select {
+		case <-toggle:
+			p.SetCapture(!p.observer.Capture())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// serve carries one connection.
+func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
+	p.ledger.ConnsAccepted.Add(1)
+	id := p.accepted.Add(1) - 1
+	from := addrPort(client.RemoteAddr())
+	if !p.loops.accept(from) {
+		p.cutLoop(client)
+		return
+	}
+	defer p.loops.leave(from)
+	watch := p.observer.Conn(id, from.String(), p.clock.Now())
+	server, err := p.dial(ctx)
+	if err != nil {
+		p.ledger.ConnsFailed.Add(1)
+		watch.DialFailed(p.cfg.upstream(), p.clock.Now(), err)
+		p.dialFailed(err)
+		relay.Reset(client) // as a server that refuses
+		return
+	}
+	local := addrPort(server.LocalAddr())
+	if !p.loops.dial(local) {
+		relay.Reset(server)
+		p.cutLoop(client)
+		return
+	}
+	defer p.loops.hangUp(local)
+	watch.Connected(addrPort(server.RemoteAddr()).String(), p.clock.Now())
+	conn, err := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
+	if err != nil {
+		p.repeated.Log(slog.LevelError, "Could not carry a connection", slog.Any("error", err))
+		return
+	}
+	e := &entry{id: id, conn: conn, watch: watch, client: from.String(), server: addrPort(server.RemoteAddr()).String(), began: time.Now()}
+	p.conns.add(e)
+	conn.Run()
+	watch.Close()
+	p.conns.remove(e)
+}
+
+// dial connects to the upstream.
+func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	conn, err := d.DialContext(ctx, "tcp", p.cfg.upstream())
+	if err != nil {
+		return nil, err
+	}
+	if p.upstreamError.Load() != nil {
+		p.upstreamError.Store(nil)
+	}
+	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // "tcp" gives nothing else
+}
+
+// dialFailed says that the upstream cannot be reached, and why that may be.
+func (p *Proxy) dialFailed(err error) {
+	text := err.Error()
+	p.upstreamError.Store(&text)
+	var hint []slog.Attr
+	if h := p.advisor.hint(p.cfg.upstream(), "REVERSE_PROXY_HOST", err); h != "" {
+		hint = []slog.Attr{slog.String("hint", h)}
+	}
+	p.repeated.Log(slog.LevelError, "dial() ERR could not connect",
+		append([]slog.Attr{slog.String("addr", p.cfg.upstream()), slog.String("error", text)}, hint...)...)
+	p.repeated.Log(slog.LevelError, "DIRECT||Could not connect, giving up",
+		append([]slog.Attr{slog.String("error", text)}, hint...)...)
+}
+
+func (p *Proxy) cutLoop(client *net.TCPConn) {
+	p.ledger.ConnsFailed.Add(1)
+	relay.Reset(client)
+	p.repeated.Log(slog.LevelError, "The upstream leads back to this proxy; connection cut",
+		slog.String("addr", p.cfg.upstream()), slog.String("hint", selfHint))
+}
+
+// state is what heartbeats carry.
+func (p *Proxy) state() *capturev1.ProxyState {
+	s := &capturev1.ProxyState{
+		OpenConns:  uint64(p.conns.len()),
+		MemoryUsed: uint64(p.budget.Used()), MemoryLimit: uint64(p.budget.Limit()),
+		CaptureOn: p.observer.Capture(), Protocols: p.observer.Protocols(),
+	}
+	if text := p.upstreamError.Load(); text != nil {
+		s.UpstreamError = *text
+	}
+	return s
+}
+
+// halfClosedCheck is how often connections with one direction closed are
+// asked whether their peer still exists.
+const halfClosedCheck = 15 * time.Second
+
+// reapHalfClosed ends connections whose peer vanished after it had closed its
+// side: nobody reads from it any more, so nobody would notice.
+func (p *Proxy) reapHalfClosed(ctx context.Context) {
+	tick := time.NewTicker(halfClosedCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, e := range p.conns.all() {
+				e.conn.Reap()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// addrPort is the address of a TCP peer, IPv4 as IPv4.
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		ap := tcp.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// service is an HTTP service for operators.
+type service struct {
+	name   string
+	ln     net.Listener
+	server *http.Server
+}

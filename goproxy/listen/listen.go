@@ -1,0 +1,102 @@
+// Package listen accepts connections. Its loop does nothing else: it never
+// dials, and it never spins when the process runs out of descriptors.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/weir-capture/weir/internal/backoff"
+	"github.com/weir-capture/weir/internal/lograte"
+)
+
+// Listener is one listening port.
+type Listener struct {
+	ln    *net.TCPListener
+	slots chan struct{}
+	log   *lograte.Logger
+	wg    sync.WaitGroup
+}
+
+// Open listens on an address. At most limit connections are served at a time;
+// more wait in the kernel's queue.
+func Open(addr string, limit int, log *lograte.Logger) (*Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("listen on %s: not TCP", addr), ln.Close())
+	}
+	return &Listener{ln: tcp, slots: make(chan struct{}, max(limit, 1)), log: log}, nil
+}
+
+// Addr is where it listens.
+func (l *Listener) Addr() *net.TCPAddr {
+	return l.ln.Addr().(*net.TCPAddr) //nolint:forcetypeassert // a TCPListener has no other
+}
+
+// Serve accepts until ctx ends, and hands each connection to serve, in a
+// goroutine of its own. It returns when it accepts no more; Wait waits for
+// what was accepted. It closes the listener.
+func (l *Listener) Serve(ctx context.Context, serve func(*net.TCPConn)) {
+	stop := context.AfterFunc(ctx, func() { _ = l.ln.Close() })
+	defer stop()
+	retry := backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Rand: func() float64 { return 1 }}
+	for {
+		if !l.slot(ctx) {
+			_ = l.ln.Close()
+			return
+		}
+		conn, err := l.ln.AcceptTCP()
+		if err == nil {
+			retry.Reset()
+			l.wg.Go(func() {
+				defer func() { <-l.slots }()
+				serve(conn)
+			})
+			continue
+		}
+		<-l.slots
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Out of descriptors or memory, or a peer that gave up: none of them
+		// ends a listener, and none is better for being asked again at once.
+		wait := retry.Next()
+		l.log.Log(slog.LevelError, "Could not accept a connection", slog.Any("error", err), slog.Duration("retryIn", wait))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// slot waits until one more connection may be served.
+func (l *Listener) slot(ctx context.Context) bool {
+	select {
+	case l.slots <- struct{}{}:
+		return ctx.Err() == nil
+	default:
+	}
+	l.log.Log(slog.LevelWarn, "At the limit of open connections; new ones wait", slog.Int("limit", cap(l.slots)))
+	select {
+	case l.slots <- struct{}{}:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Wait waits until every connection that was accepted has been served. It is
+// called after Serve returned.
+func (l *Listener) Wait() { l.wg.Wait() }
+
+// Close ends a listener that is not served.
+func (l *Listener) Close() error { return l.ln.Close() }

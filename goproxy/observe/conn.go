@@ -1,0 +1,306 @@
+package observe
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/ledger"
+	"github.com/weir-capture/weir/pair"
+	"github.com/weir-capture/weir/protocol"
+)
+
+// Conn observes one connection. Its methods are called one at a time: the tee
+// sees to that while the connection is carried, and before and after there is
+// only one goroutine that knows it. Only State may be called at any time.
+type Conn struct {
+	o    *Observer
+	link pair.Link
+
+	state  atomic.Uint32
+	spoken atomic.Pointer[protocol.Protocol]
+
+	prefix prefix
+
+	decoder protocol.Decoder
+	pairs   *pair.Conn
+	opaque  *pair.Opaque
+	// carried are the bytes that were given to the decoder, by direction.
+	carried [2]uint64
+	// seq is the place of the next pair that the opaque part makes.
+	seq uint64
+	// why the rest is not decoded, and what its pair says about it.
+	why   string
+	flags []capturev1.Flag
+	tags  []protocol.Attr
+	cause tee.Cause
+}
+
+type state uint32
+
+const (
+	detecting state = iota
+	decoding
+	// counting: the connection, or its rest, is opaque.
+	counting
+	// missing: capture was off while bytes passed.
+	missing
+	// lost: capture failed, and failed again on the way out.
+	lost
+)
+
+func (s state) String() string {
+	return [...]string{"detecting", "decoding", "opaque", "not captured", "failed"}[s]
+}
+
+// State says what is done with the connection, and which protocol it speaks
+// as far as that is known. It may be called by any goroutine.
+func (c *Conn) State() (doing, proto string) {
+	if p := c.spoken.Load(); p != nil {
+		proto = p.Name
+	}
+	return state(c.state.Load()).String(), proto
+}
+
+func (c *Conn) is(s state) bool { return c.state.Load() == uint32(s) }
+func (c *Conn) become(s state)  { c.state.Store(uint32(s)) }
+
+// Connected says that the upstream was dialled.
+func (c *Conn) Connected(server string, at int64) {
+	c.link.Server, c.link.Connected = server, at
+	c.log("Connection established")
+}
+
+// DialFailed says that it could not be. The connection is over.
+func (c *Conn) DialFailed(server string, at int64, err error) {
+	defer c.recover()
+	if !c.o.Capture() {
+		return
+	}
+	c.link.Server = server
+	c.o.set.Pairs.Opaque(&c.link, unread, nil, 0, at, "dial: "+Reason(err), capturev1.Flag_FLAG_NO_RESPONSE).Close("")
+}
+
+// unread is the protocol of what was not detected.
+const unread = "opaque"
+
+// Event takes what the tee hands over.
+func (c *Conn) Event(e tee.Event) {
+	defer c.recover()
+	if e.Cause != tee.Going && (c.cause == tee.Going || c.cause.Clean() && !e.Cause.Clean()) {
+		c.cause = e.Cause
+	}
+	if !c.o.capture.Load() {
+		if len(e.Bytes) > 0 {
+			c.miss()
+		}
+		return
+	}
+	c.take(e)
+}
+
+// take does with an event what the connection's state asks for.
+func (c *Conn) take(e tee.Event) {
+	switch state(c.state.Load()) {
+	case detecting:
+		c.detect(e)
+	case decoding:
+		c.decode(e)
+	case counting:
+		c.count(e)
+	case missing:
+		if len(e.Bytes) > 0 {
+			c.flags = []capturev1.Flag{capturev1.Flag_FLAG_MIDSTREAM}
+			c.become(counting)
+			c.count(e)
+		}
+	case lost:
+	}
+}
+
+// Close says that the connection is over.
+func (c *Conn) Close() {
+	defer c.recover()
+	if c.is(detecting) && c.anything() && c.o.Capture() {
+		c.decide(c.prefix.held, true)
+		c.replay()
+	}
+	switch state(c.state.Load()) {
+	case decoding:
+		c.pairs.SetCause(c.cause.String())
+		c.pairs.Close()
+	case counting:
+		c.describe(nil)
+		c.closeOpaque()
+	case detecting, missing, lost:
+	}
+	c.forget()
+}
+
+// Idle says that the connection rests: nothing is open, and no message is
+// half there.
+func (c *Conn) Idle() bool {
+	switch state(c.state.Load()) {
+	case detecting:
+		return !c.anything()
+	case decoding:
+		return c.pairs.Open() == 0 &&
+			c.pairs.Wire(protocol.ClientToServer) == c.carried[protocol.ClientToServer] &&
+			c.pairs.Wire(protocol.ServerToClient) == c.carried[protocol.ServerToClient]
+	default:
+		return false
+	}
+}
+
+// decode gives an event to the decoder.
+func (c *Conn) decode(e tee.Event) {
+	d := protocol.Direction(e.Dir)
+	var err error
+	if e.Cause == tee.Going {
+		c.carried[d] += uint64(len(e.Bytes))
+		err = c.decoder.Data(d, e.At, e.Bytes)
+	} else {
+		err = c.decoder.Close(d, e.At, e.Cause.Clean())
+	}
+	if err == nil && c.pairs.Overflow() {
+		err = fmt.Errorf("follow exchanges: more than %d are open at a time", pair.MaxOpen)
+	}
+	if err != nil {
+		c.undecodable(e.At, err)
+		return
+	}
+	if e.Cause != tee.Going {
+		c.pairs.SetCause(c.cause.String())
+	}
+	c.pairs.Settle()
+}
+
+// undecodable ends decoding for good: what follows is one opaque pair.
+func (c *Conn) undecodable(at int64, err error) {
+	var flags []capturev1.Flag
+	switch {
+	case errors.Is(err, protocol.ErrUpgraded):
+		// Nothing is wrong: it is only another protocol from here.
+		c.tags = append(c.tags, protocol.Attr{Key: "upgraded_from", Value: c.spoken.Load().Name})
+	case errors.Is(err, protocol.ErrAmbiguous):
+		flags = append(flags, capturev1.Flag_FLAG_FRAMING_AMBIGUOUS)
+		c.why = err.Error()
+	case errors.Is(err, protocol.ErrGap):
+		flags = append(flags, capturev1.Flag_FLAG_GAP)
+		c.why = err.Error()
+	default:
+		c.why = err.Error()
+	}
+	cause := c.why
+	if cause == "" {
+		cause = err.Error()
+	}
+	c.pairs.SetCause(cause)
+	c.pairs.Close(flags...)
+	c.decoder, c.flags = nil, flags
+	c.become(counting)
+	for _, d := range [...]protocol.Direction{protocol.ClientToServer, protocol.ServerToClient} {
+		if wire := c.pairs.Wire(d); c.carried[d] > wire {
+			c.countBytes(d, at, c.carried[d]-wire)
+		}
+	}
+}
+
+// count counts what an opaque connection carries.
+func (c *Conn) count(e tee.Event) {
+	if e.Cause != tee.Going {
+		return
+	}
+	c.countBytes(protocol.Direction(e.Dir), e.At, uint64(len(e.Bytes)))
+	c.hear(e)
+}
+
+// countBytes begins the opaque pair with the first byte that is counted.
+func (c *Conn) countBytes(d protocol.Direction, at int64, n uint64) {
+	if c.opaque == nil {
+		if c.pairs != nil {
+			c.seq = c.pairs.Seq()
+		}
+		name := unread
+		if p := c.spoken.Load(); p != nil && p.New == nil {
+			name = p.Name
+		}
+		c.opaque = c.o.set.Pairs.Opaque(&c.link, name, c.tags, c.seq, at, c.why, c.flags...)
+	}
+	c.opaque.Bytes(d, at, n)
+}
+
+func (c *Conn) closeOpaque() {
+	if c.opaque == nil {
+		return
+	}
+	cause := c.cause.String()
+	if c.cause.Clean() {
+		cause = "" // as connections do
+	}
+	c.opaque.Close(cause)
+	c.opaque = nil
+}
+
+// miss ends what was being captured, because bytes passed while capture is
+// off: whatever follows is the middle of something.
+func (c *Conn) miss() {
+	const why = "capture was switched off"
+	switch state(c.state.Load()) {
+	case decoding:
+		c.pairs.SetCause(why)
+		c.pairs.Close()
+		c.seq = c.pairs.Seq()
+	case counting:
+		if c.opaque != nil {
+			c.opaque.Close(why, capturev1.Flag_FLAG_INCOMPLETE)
+			c.opaque = nil
+			c.seq++
+		}
+	case detecting, missing, lost:
+	}
+	c.decoder, c.pairs = nil, nil
+	c.forget()
+	if !c.is(lost) {
+		c.become(missing)
+	}
+}
+
+// recover keeps a fault of capture from the peers: the connection goes on,
+// opaque, and what was open on it is dropped and counted.
+func (c *Conn) recover() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.o.set.Ledger.Faults.Add(1)
+	c.o.set.Repeated.Log(slog.LevelError, "Capture failed on a connection, which goes on uncaptured",
+		slog.Uint64("cid", c.link.ID), slog.String("error", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+	if c.is(lost) {
+		return
+	}
+	if c.opaque != nil {
+		c.opaque = nil
+		c.o.set.Ledger.Dropped(ledger.Fault)
+	}
+	was := state(c.state.Load())
+	c.become(lost)
+	defer func() {
+		if recover() != nil {
+			c.o.set.Ledger.Faults.Add(1)
+		}
+	}()
+	c.decoder = nil
+	c.forget()
+	if c.pairs != nil {
+		c.pairs.Discard(ledger.Fault)
+	}
+	if was != counting {
+		c.why = "capture failed on this connection"
+		c.become(counting)
+	}
+}

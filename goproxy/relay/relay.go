@@ -1,0 +1,317 @@
+// Package relay carries a connection: the same bytes, in the same order, with
+// the same ends, both ways. It knows nothing of what the bytes mean, and never
+// waits for any of them in order to find out.
+//
+// A direction is carried by one goroutine that reads, writes, and then lends
+// what it wrote to the tee. How a direction ends is kept:
+//
+//   - a FIN becomes a FIN, and the other direction goes on;
+//   - a reset becomes a reset, after what was received before it was delivered;
+//   - a peer that cannot be written to any more was reset.
+//
+// There is no deadline on traffic. A peer that vanished is found by TCP's
+// keepalive.
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/weir-capture/weir/goproxy/tee"
+)
+
+// bufSize is what one read may bring. A direction holds a buffer only while it
+// has something to carry, so that idle connections hold none.
+const bufSize = 32 << 10
+
+// resetGrace is how long a reset waits, without progress, for a peer to take
+// what was received before it.
+const resetGrace = 5 * time.Second
+
+// finishGrace is how long peers have to close a connection that rested and was
+// closed by the proxy's end.
+const finishGrace = time.Second
+
+// Relay carries connections. Its buffers are shared by all of them.
+type Relay struct {
+	now     func() int64
+	buffers sync.Pool
+	// Bytes carried, by direction.
+	bytes [2]*atomic.Uint64
+}
+
+// New makes a relay with a clock in nanoseconds, which adds what it carries to
+// two counters as it goes.
+func New(now func() int64, clientToServer, serverToClient *atomic.Uint64) *Relay {
+	r := &Relay{now: now, bytes: [2]*atomic.Uint64{clientToServer, serverToClient}}
+	r.buffers.New = func() any { b := make([]byte, bufSize); return &b }
+	return r
+}
+
+// Conn is one accepted connection and its upstream.
+type Conn struct {
+	relay *Relay
+	tee   *tee.Tee
+	// ends are the client and the server: direction d reads from ends[d] and
+	// writes to ends[d^1].
+	ends  [2]*end
+	bytes [2]atomic.Uint64
+
+	draining  atomic.Bool
+	finishing atomic.Bool
+	cut       atomic.Bool
+}
+
+// end is one of the two TCP connections.
+type end struct {
+	conn *net.TCPConn
+	raw  syscall.RawConn
+	// dead: it was reset, or can no longer be written to.
+	dead atomic.Bool
+	// shut: our side of it was closed for writing.
+	shut atomic.Bool
+	// ended: it sent a FIN.
+	ended atomic.Bool
+	// hurried: writing to it has resetGrace to make progress.
+	hurried atomic.Bool
+}
+
+// Conn joins a client with the upstream that was dialled for it. It takes both
+// connections over.
+func (r *Relay) Conn(client, server *net.TCPConn, t *tee.Tee) (*Conn, error) {
+	c := &Conn{relay: r, tee: t}
+	for i, conn := range [...]*net.TCPConn{client, server} {
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			return nil, errors.Join(err, client.Close(), server.Close())
+		}
+		c.ends[i] = &end{conn: conn, raw: raw}
+	}
+	return c, nil
+}
+
+// Bytes are what was carried so far in each direction.
+func (c *Conn) Bytes() (clientToServer, serverToClient uint64) {
+	return c.bytes[tee.ClientToServer].Load(), c.bytes[tee.ServerToClient].Load()
+}
+
+// Run carries the connection until it is over. Both ends are closed when it
+// returns.
+func (c *Conn) Run() {
+	if c.draining.Load() {
+		c.finishIfIdle()
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.carry(tee.ServerToClient) })
+	c.carry(tee.ClientToServer)
+	wg.Wait()
+	c.close()
+}
+
+// carry carries one direction to its end, and sees to it that the other one
+// ends too where it must.
+func (c *Conn) carry(d tee.Direction) {
+	cause := c.pump(d)
+	src, dst := c.ends[d], c.ends[d^1]
+	switch {
+	case cause.Clean():
+		src.ended.Store(true)
+		dst.closeWrite()
+	case cause == tee.Cut:
+		c.Cut()
+	case dst.dead.Load():
+		// What dst sent before it went may still be in its receive buffer; the
+		// other direction delivers that and then finds the end. It is not to
+		// wait for src longer than src takes to read it.
+		_ = dst.conn.SetReadDeadline(time.Now().Add(resetGrace))
+		src.hurry()
+	default:
+		// src is gone: nothing can be brought to it any more.
+		_ = dst.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	c.tee.End(d, c.relay.now(), cause)
+}
+
+// pump moves bytes until the direction ends, and says why it did.
+func (c *Conn) pump(d tee.Direction) tee.Cause {
+	src, dst := c.ends[d], c.ends[d^1]
+	closed, reset, dstReset := tee.ClientClosed, tee.ClientReset, tee.ServerReset
+	if d == tee.ServerToClient {
+		closed, reset, dstReset = tee.ServerClosed, tee.ServerReset, tee.ClientReset
+	}
+	read := c.relay.reader(src)
+	for {
+		buf, n, err := read()
+		switch {
+		case err == nil:
+		case c.cut.Load():
+			return tee.Cut
+		case err == io.EOF && src.gone():
+			return reset
+		case err == io.EOF:
+			return closed
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.finishing.Load():
+			return closed // or would have, had it looked
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// The other direction found out that dst, or src, is gone.
+			if dst.dead.Load() {
+				return dstReset
+			}
+			return reset
+		default:
+			src.dead.Store(true)
+			return reset
+		}
+		if c.finishing.Load() && d == tee.ClientToServer {
+			c.relay.buffers.Put(buf)
+			return tee.Cut // it came too late
+		}
+		c.tee.Begin(d, c.relay.now(), (*buf)[:n])
+		if dst.hurried.Load() {
+			_ = dst.conn.SetWriteDeadline(time.Now().Add(resetGrace))
+		}
+		written, err := dst.conn.Write((*buf)[:n])
+		c.bytes[d].Add(uint64(written))
+		c.relay.bytes[d].Add(uint64(written))
+		if err != nil {
+			c.tee.Failed(d, written)
+			c.relay.buffers.Put(buf)
+			if c.cut.Load() || c.finishing.Load() {
+				return tee.Cut
+			}
+			dst.dead.Store(true)
+			return dstReset
+		}
+		c.tee.Done(d)
+		c.relay.buffers.Put(buf)
+		if d == tee.ServerToClient && c.draining.Load() {
+			c.finishIfIdle()
+		}
+	}
+}
+
+// reader makes a function that reads from an end into a buffer of the pool.
+// It takes the buffer only when there is something to read. Without an error
+// at least one byte was read, and the caller returns the buffer.
+func (r *Relay) reader(e *end) func() (*[]byte, int, error) {
+	var buf *[]byte
+	var n int
+	var errno error
+	ready := func(fd uintptr) bool {
+		buf = r.buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		for {
+			if n, errno = syscall.Read(int(fd), *buf); errno != syscall.EINTR {
+				break
+			}
+		}
+		if errno == nil && n > 0 {
+			return true
+		}
+		r.buffers.Put(buf)
+		buf = nil
+		return errno != syscall.EAGAIN
+	}
+	return func() (*[]byte, int, error) {
+		if err := e.raw.Read(ready); err != nil {
+			return nil, 0, err
+		}
+		if errno != nil {
+			return nil, 0, os.NewSyscallError("read", errno)
+		}
+		if n == 0 {
+			return nil, 0, io.EOF
+		}
+		return buf, n, nil
+	}
+}
+
+// closeWrite passes a FIN on.
+func (e *end) closeWrite() {
+	e.shut.Store(true)
+	_ = e.conn.CloseWrite() // fails only where nobody is left to be told
+}
+
+// gone says, at the end of what can be read, whether the end was a reset: its
+// error may have been taken by a write of the other direction.
+func (e *end) gone() bool {
+	if e.dead.Load() {
+		return true
+	}
+	if !e.shut.Load() && tcpClosed(e.raw) {
+		e.dead.Store(true)
+		return true
+	}
+	return false
+}
+
+// hurry bounds how long writing to an end may take from now on.
+func (e *end) hurry() {
+	e.hurried.Store(true)
+	_ = e.conn.SetWriteDeadline(time.Now().Add(resetGrace))
+}
+
+// close ends both connections as they ended.
+func (c *Conn) close() {
+	client, server := c.ends[tee.ClientToServer], c.ends[tee.ServerToClient]
+	for _, e := range [...]*end{client, server} {
+		if !c.cut.Load() && !client.dead.Load() && !server.dead.Load() {
+			_ = e.conn.Close()
+			continue
+		}
+		if !e.dead.Load() {
+			delivered(e.raw, resetGrace, &c.cut)
+		}
+		Reset(e.conn)
+	}
+}
+
+// Reset closes a connection with a reset, as an end that is not there would.
+func Reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
+}
+
+// Drain asks the connection to end when it rests between exchanges: at once
+// if it does so now.
+func (c *Conn) Drain() {
+	c.draining.Store(true)
+	c.finishIfIdle()
+}
+
+// finishIfIdle closes a connection that rests: both peers see a FIN, as from a
+// server that is done. Directly behind a response it reaches the client before
+// most could send another request.
+func (c *Conn) finishIfIdle() {
+	if !c.tee.Idle() || c.finishing.Swap(true) {
+		return
+	}
+	for _, e := range c.ends {
+		e.closeWrite()
+		_ = e.conn.SetReadDeadline(time.Now().Add(finishGrace))
+	}
+}
+
+// Cut ends the connection now, with a reset to both peers, so that neither
+// takes what it has for the whole.
+func (c *Conn) Cut() {
+	c.cut.Store(true)
+	for _, e := range c.ends {
+		_ = e.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// Reap ends a connection whose peer closed its side and then vanished: nobody
+// reads from it any more, so only its keepalive knows.
+func (c *Conn) Reap() {
+	for _, e := range c.ends {
+		if e.ended.Load() && !e.shut.Load() && tcpClosed(e.raw) {
+			c.Cut()
+		}
+	}
+}

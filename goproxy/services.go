@@ -1,0 +1,229 @@
+package goproxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/ledger"
+)
+
+// openServices opens the ports for operators. One that is taken is a warning:
+// two proxies on one machine are normal.
+func (p *Proxy) openServices() {
+	open := func(name, addr string, h http.Handler) {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			p.log.Warn("Could not open "+name+", going on without", slog.String("addr", addr), slog.Any("error", err))
+			return
+		}
+		p.services = append(p.services, service{name: name, ln: ln, server: &http.Server{
+			Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+			ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		}})
+	}
+	if p.cfg.DiagnosticsAddr != "" {
+		open("diagnostics", p.cfg.DiagnosticsAddr, p.diagnostics())
+	}
+	if p.cfg.Metrics {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", p.metrics())
+		open("metrics", ":"+strconv.Itoa(p.cfg.MetricsPort), mux)
+	}
+}
+
+func (p *Proxy) startServices(wg *sync.WaitGroup) {
+	for _, s := range p.services {
+		wg.Go(func() {
+			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+				p.log.Warn("Stopped serving "+s.name, slog.Any("error", err))
+			}
+		})
+	}
+}
+
+func (p *Proxy) stopServices() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var errs []error
+	for _, s := range p.services {
+		if s.server.Shutdown(ctx) != nil { // somebody is slow; there is no time
+			errs = append(errs, s.server.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxListed bounds the connections that diagnostics list.
+const maxListed = 1000
+
+// Diagnostics is what GET / of the diagnostics address answers.
+type Diagnostics struct {
+	Version     string           `json:"version"`
+	Capture     bool             `json:"capture"`
+	Connections []ConnectionInfo `json:"connections"`
+	// Omitted connections are open and not listed.
+	Omitted int          `json:"omitted"`
+	Pairs   ledger.Pairs `json:"pairs"`
+	Acked   uint64       `json:"acked"`
+	// Unacked batches wait for the forwarder.
+	Unacked int        `json:"unacked_batches"`
+	Memory  MemoryInfo `json:"memory"`
+}
+
+// ConnectionInfo is one open connection. Sizes are bytes carried.
+type ConnectionInfo struct {
+	ID             uint64    `json:"cid"`
+	Client         string    `json:"client"`
+	Server         string    `json:"server"`
+	Accepted       time.Time `json:"accepted"`
+	Protocol       string    `json:"protocol,omitempty"`
+	State          string    `json:"state"`
+	ClientToServer uint64    `json:"bytes_client_to_server"`
+	ServerToClient uint64    `json:"bytes_server_to_client"`
+}
+
+// MemoryInfo says what capture holds and what the process takes, in bytes.
+type MemoryInfo struct {
+	CaptureUsed  int64  `json:"capture_used"`
+	CaptureLimit int64  `json:"capture_limit"`
+	HeapInUse    uint64 `json:"heap_in_use"`
+	System       uint64 `json:"system"`
+	Goroutines   int    `json:"goroutines"`
+}
+
+func (p *Proxy) diagnostics() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(p.Diagnostics()) // the reader left
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if p.stopping.Load() {
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// Diagnostics describes the proxy now.
+func (p *Proxy) Diagnostics() Diagnostics {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	open := p.conns.all()
+	d := Diagnostics{
+		Version: daemon.Version, Capture: p.observer.Capture(),
+		Connections: make([]ConnectionInfo, 0, min(len(open), maxListed)),
+		Omitted:     max(0, len(open)-maxListed),
+		Pairs:       p.ledger.Pairs(), Acked: p.ledger.Acked.Load(), Unacked: p.shipper.Parcels(),
+		Memory: MemoryInfo{
+			CaptureUsed: p.budget.Used(), CaptureLimit: p.budget.Limit(),
+			HeapInUse: mem.HeapInuse, System: mem.Sys, Goroutines: runtime.NumGoroutine(),
+		},
+	}
+	for _, e := range open[d.Omitted:] {
+		up, down := e.conn.Bytes()
+		doing, proto := e.watch.State()
+		d.Connections = append(d.Connections, ConnectionInfo{
+			ID: e.id, Client: e.client, Server: e.server, Accepted: e.began, Protocol: proto, State: doing,
+			ClientToServer: up, ServerToClient: down,
+		})
+	}
+	return d
+}
+
+// metrics serves the proxy's counts in Prometheus's format. Every label has a
+// short, fixed list of values.
+func (p *Proxy) metrics() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(p))
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// collector reads what is counted anyway, when it is asked.
+type collector struct {
+	p     *Proxy
+	descs []*prometheus.Desc
+	read  []func(desc *prometheus.Desc, out chan<- prometheus.Metric)
+}
+
+func newCollector(p *Proxy) *collector {
+	c := &collector{p: p}
+	add := func(name, help string, kind prometheus.ValueType, value func() float64) {
+		c.descs = append(c.descs, prometheus.NewDesc("weir_goproxy_"+name, help, nil, nil))
+		c.read = append(c.read, func(d *prometheus.Desc, out chan<- prometheus.Metric) {
+			out <- prometheus.MustNewConstMetric(d, kind, value())
+		})
+	}
+	labelled := func(name, help, label string, values func() map[string]uint64) {
+		c.descs = append(c.descs, prometheus.NewDesc("weir_goproxy_"+name, help, []string{label}, nil))
+		c.read = append(c.read, func(d *prometheus.Desc, out chan<- prometheus.Metric) {
+			for word, n := range values() {
+				out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), word)
+			}
+		})
+	}
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	l := &p.ledger
+	add("connections_open", "Connections that are open now.", gauge, func() float64 { return float64(p.conns.len()) })
+	add("connections_accepted_total", "Connections accepted.", counter, func() float64 { return float64(l.ConnsAccepted.Load()) })
+	add("connections_failed_total", "Connections whose upstream could not be dialled.", counter, func() float64 { return float64(l.ConnsFailed.Load()) })
+	labelled("connections_detected_total", "Connections by detected protocol.", "protocol", p.observer.Protocols)
+	labelled("bytes_total", "Bytes carried.", "direction", func() map[string]uint64 {
+		return map[string]uint64{"client_to_server": l.ClientToServer.Load(), "server_to_client": l.ServerToClient.Load()}
+	})
+	add("pairs_seen_total", "Pairs begun.", counter, func() float64 { return float64(l.Pairs().Seen) })
+	add("pairs_batched_total", "Pairs that entered a batch.", counter, func() float64 { return float64(l.Pairs().Batched) })
+	add("pairs_acked_total", "Pairs that the forwarder acknowledged.", counter, func() float64 { return float64(l.Acked.Load()) })
+	labelled("pairs_dropped_total", "Pairs lost, by reason.", "reason", func() map[string]uint64 {
+		all := l.Pairs().Dropped
+		for _, word := range ledger.Reasons() {
+			all[word] += 0 // a reason that did not occur is a zero, not a hole
+		}
+		return all
+	})
+	add("bodies_shed_total", "Pairs whose bodies were shortened or let go for memory.", counter, func() float64 { return float64(l.BodiesShed.Load()) })
+	add("capture_faults_total", "Faults of capture; the connection went on uncaptured.", counter, func() float64 { return float64(l.Faults.Load()) })
+	add("capture_memory_bytes", "Bytes that capture holds.", gauge, func() float64 { return float64(p.budget.Used()) })
+	add("capture_memory_limit_bytes", "Bytes that capture may hold.", gauge, func() float64 { return float64(p.budget.Limit()) })
+	add("capture_on", "1 while capture is on.", gauge, func() float64 {
+		if p.observer.Capture() {
+			return 1
+		}
+		return 0
+	})
+	add("batches_unacked", "Batches that wait for the forwarder's acknowledgement.", gauge, func() float64 { return float64(p.shipper.Parcels()) })
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	for i, d := range c.descs {
+		c.read[i](d, out)
+	}
+}

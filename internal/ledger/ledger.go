@@ -1,0 +1,86 @@
+// Package ledger counts what a proxy saw and what became of it. Every pair
+// that was begun is in exactly one of its counts, or still open:
+//
+//	seen = batched + sampled + sum(dropped) + open
+package ledger
+
+import "sync/atomic"
+
+// Reason says why a pair was lost in the proxy. The list is short and fixed:
+// it is a label of metrics.
+type Reason uint8
+
+const (
+	// Memory: capture was at its limit.
+	Memory Reason = iota
+	// Fault: capture itself failed on the connection.
+	Fault
+	reasons
+)
+
+// String is the word that counters carry.
+func (r Reason) String() string {
+	return [...]string{Memory: "memory", Fault: "fault"}[r]
+}
+
+// Ledger holds cumulative counts since the process began. It is safe for
+// concurrent use.
+type Ledger struct {
+	seen       atomic.Uint64
+	batched    atomic.Uint64
+	dropped    [reasons]atomic.Uint64
+	Acked      atomic.Uint64
+	BodiesShed atomic.Uint64
+	Faults     atomic.Uint64
+
+	ClientToServer atomic.Uint64 // bytes
+	ServerToClient atomic.Uint64
+
+	ConnsAccepted atomic.Uint64
+	ConnsFailed   atomic.Uint64
+}
+
+// Seen counts a pair that begins. Exactly one of Batched and Dropped must
+// follow for it.
+func (l *Ledger) Seen() { l.seen.Add(1) }
+
+// Batched counts n pairs that entered a batch.
+func (l *Ledger) Batched(n uint64) { l.batched.Add(n) }
+
+// Dropped counts a pair that was lost.
+func (l *Ledger) Dropped(r Reason) { l.dropped[r].Add(1) }
+
+// Pairs is what became of the pairs that were seen.
+type Pairs struct {
+	Seen    uint64 `json:"seen"`
+	Batched uint64 `json:"batched"`
+	Sampled uint64 `json:"sampled"`
+	// Dropped by reason; only reasons that occurred.
+	Dropped map[string]uint64 `json:"dropped"`
+	// Open is the rest.
+	Open uint64 `json:"open"`
+}
+
+// Pairs reads the counts, in an order in which Open cannot come out negative.
+func (l *Ledger) Pairs() Pairs {
+	p := Pairs{Batched: l.batched.Load(), Dropped: make(map[string]uint64)}
+	done := p.Batched
+	for r := range l.dropped {
+		if n := l.dropped[r].Load(); n > 0 {
+			p.Dropped[Reason(r).String()] = n
+			done += n
+		}
+	}
+	p.Seen = l.seen.Load()
+	p.Open = p.Seen - done
+	return p
+}
+
+// Reasons lists the words that Pairs.Dropped may hold.
+func Reasons() []string {
+	words := make([]string, reasons)
+	for r := range words {
+		words[r] = Reason(r).String()
+	}
+	return words
+}
