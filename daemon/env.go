@@ -179,6 +179,17 @@ func (e *Env) Addr(name, def string) string {
 	return ""
 }
 
+// AddrOrOff takes "host:port" with a default. Set and empty, or "off", means
+// none: it is the one kind of variable that says something by being empty.
+func (e *Env) AddrOrOff(name, def string) string {
+	if v, set := e.lookup(name); set {
+		if v = strings.TrimSpace(v); v == "" || strings.EqualFold(v, "off") {
+			return ""
+		}
+	}
+	return e.Addr(name, def)
+}
+
 // AddrOptional as Addr's default means: may be left empty.
 const AddrOptional = "-"
 
