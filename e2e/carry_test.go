@@ -168,7 +168,7 @@ func TestCarriesAnything(t *testing.T) {
 	}
 	defer l.Close()
 	s := harness.NewStack(t, bins, l.Addr().(*net.TCPAddr).Port)
-	s.StartAll()
+	s.StartProxy() // and nobody else
 	for _, c := range conversations {
 		t.Run(c.name, func(t *testing.T) {
 			hold := func(port int) string {

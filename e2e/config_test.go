@@ -49,8 +49,10 @@ func TestScripts(t *testing.T) {
 		}
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:      filepath.Join("testdata", "script"),
-		Deadline: time.Now().Add(2 * time.Minute),
+		Dir: filepath.Join("testdata", "script"),
+		// One run tells everything that is wrong.
+		ContinueOnError: true,
+		Deadline:        time.Now().Add(2 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Vars = base(env)
 			env.Values["vars"] = len(env.Vars)

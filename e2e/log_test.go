@@ -15,6 +15,7 @@ import (
 // placeholders are what a golden line may leave open. Everything else of it,
 // the order of the keys included, is compared as it stands.
 var placeholders = map[string]string{
+	"<hint>":     `(,"hint":"[^"]+")?`, // only where the programs run in a container
 	"<ms>":       `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
 	"<s>":        `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`,
 	"<port>":     `\d{1,5}`,
