@@ -1,0 +1,173 @@
+import 'uplot/dist/uPlot.min.css';
+import { useComputedColorScheme } from '@mantine/core';
+import { useEffect, useRef, useState } from 'react';
+import uPlot from 'uplot';
+import type { Histogram as Counts } from '../api/types';
+import { formatCount, formatShort, plural, type Zone } from '../lib/format';
+import { statusClasses } from '../lib/status';
+import { parseMs } from '../lib/time';
+import s from './Histogram.module.css';
+
+const names: Readonly<Record<string, string>> = { none: 'no status' };
+const height = 76;
+
+interface Props {
+  counts: Counts;
+  zone: Zone;
+  onZoom: (from: number, to: number) => void;
+  onZoomOut: () => void;
+}
+
+/** Times in seconds, then for each class the height of its bar's top. */
+export function stack(counts: Counts): { data: number[][]; times: number[]; max: number } {
+  const buckets = counts.buckets ?? [];
+  const times = buckets.map((b) => parseMs(b.time) / 1000);
+  let sums = buckets.map(() => 0);
+  let max = 0;
+  const data = statusClasses.map((name) => {
+    sums = sums.map((sum, i) => sum + (buckets[i]?.counts[name] ?? 0));
+    max = sums.reduce((a, b) => Math.max(a, b), max);
+    return sums;
+  });
+  return { data, times, max };
+}
+
+export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
+  const holder = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot>(null);
+  const scheme = useComputedColorScheme('light');
+  const [hover, setHover] = useState<number | null>(null);
+  const latest = useRef({ onZoom, onZoomOut, counts });
+  useEffect(() => {
+    latest.current = { onZoom, onZoomOut, counts };
+  });
+
+  // The plot is made anew where its looks change; new counts only replace its data.
+  useEffect(() => {
+    const element = holder.current;
+    if (!element) return;
+    const style = getComputedStyle(document.documentElement);
+    const color = (name: string) => style.getPropertyValue(name).trim();
+    const bars = uPlot.paths.bars?.({ size: [0.86, 40, 1], align: 1 });
+    const made = new uPlot(
+      {
+        width: Math.max(element.clientWidth, 50),
+        height,
+        padding: [4, 0, 0, 0],
+        legend: { show: false },
+        tzDate: (ts) => (zone === 'utc' ? uPlot.tzDate(new Date(ts * 1000), 'Etc/UTC') : new Date(ts * 1000)),
+        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
+        select: { show: true, left: 0, top: 0, width: 0, height: 0 },
+        scales: {
+          x: {
+            time: true,
+            range: () => {
+              const c = latest.current.counts;
+              return [parseMs(c.from) / 1000, parseMs(c.to) / 1000];
+            },
+          },
+          y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.06)] },
+        },
+        axes: [
+          {
+            stroke: color('--muted'),
+            font: '11px system-ui',
+            size: 20,
+            gap: 2,
+            grid: { show: false },
+            ticks: { show: true, size: 3, stroke: color('--line'), width: 1 },
+            space: 90,
+            values: (_u, splits) => splits.map((v) => formatShort(v * 1000, zone, Date.now())),
+          },
+          { show: false },
+        ],
+        series: [
+          {},
+          // Tallest first: each class is drawn over the one above it.
+          ...statusClasses.toReversed().map((name) => ({
+            fill: color(`--bar-${name}`),
+            width: 0,
+            paths: bars,
+            points: { show: false },
+          })),
+        ],
+        hooks: {
+          setSelect: [
+            (u) => {
+              if (u.select.width < 4) return;
+              const from = u.posToVal(u.select.left, 'x') * 1000;
+              const to = u.posToVal(u.select.left + u.select.width, 'x') * 1000;
+              u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+              latest.current.onZoom(from, to);
+            },
+          ],
+          setCursor: [
+            (u) => {
+              const { left } = u.cursor;
+              if (left == null || left < 0) {
+                setHover(null);
+                return;
+              }
+              const c = latest.current.counts;
+              const at = Math.floor((u.posToVal(left, 'x') * 1000 - parseMs(c.buckets?.[0]?.time)) / (c.step_ns / 1e6));
+              setHover(at >= 0 && at < (c.buckets?.length ?? 0) ? at : null);
+            },
+          ],
+        },
+      },
+      [[]],
+      element,
+    );
+    plot.current = made;
+    const { data, times } = stack(latest.current.counts);
+    made.setData([times, ...data.toReversed()] as uPlot.AlignedData);
+    const zoomOut = () => latest.current.onZoomOut();
+    made.over.addEventListener('dblclick', zoomOut);
+    const observer = new ResizeObserver(() => made.setSize({ width: Math.max(element.clientWidth, 50), height }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [scheme, zone]);
+
+  useEffect(() => {
+    const { data, times } = stack(counts);
+    plot.current?.setData([times, ...data.toReversed()] as uPlot.AlignedData);
+  }, [counts]);
+
+  const bucket = hover === null ? undefined : counts.buckets?.[hover];
+  const { max } = stack(counts);
+  return (
+    <figure
+      className={s.figure}
+      aria-label={`Pairs over time: ${counts.partial ? 'at least ' : ''}${plural(counts.total, 'pair')}, at most ${formatCount(max)} in one bar`}
+    >
+      <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
+      <figcaption className={s.caption} aria-hidden="true">
+        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} zone={zone} /> : <span className="muted">max {formatCount(max)}</span>}
+      </figcaption>
+    </figure>
+  );
+}
+
+function BucketText({ bucket, step, zone }: { bucket: NonNullable<Counts['buckets']>[number]; step: number; zone: Zone }) {
+  const start = parseMs(bucket.time);
+  const now = Date.now();
+  const parts = statusClasses.toReversed().filter((name) => (bucket.counts[name] ?? 0) > 0);
+  return (
+    <>
+      <span>
+        {formatShort(Math.round(start / 1000) * 1000, zone, now)} – {formatShort(Math.round((start + step) / 1000) * 1000, zone, now)}
+      </span>
+      {parts.length === 0 && <span className="muted">none</span>}
+      {parts.map((name) => (
+        <span key={name}>
+          <i className={s.swatch} data-class={name} />
+          {names[name] ?? name} {formatCount(bucket.counts[name] ?? 0)}
+        </span>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,89 @@
+import { useQueries, useQuery } from '@tanstack/react-query';
+import { countQuery, infoQuery, newestQuery } from '../api/queries';
+import { formatAgo, formatShort, plural } from '../lib/format';
+import { usePrefs } from '../lib/prefs';
+import { clauses } from '../lib/query';
+import { rangeLabel, wider, type Range } from '../lib/range';
+import { parseMs } from '../lib/time';
+import s from './EmptyState.module.css';
+
+interface Props {
+  q: string;
+  range: Range;
+  onChange: (change: { q?: string; range?: Range }) => void;
+}
+
+/** Nothing matches: says whether the query or the range hides it, and offers to change either. */
+export function NoResults({ q, range, onChange }: Props) {
+  const { zone } = usePrefs();
+  const now = Date.now();
+  const { data: info } = useQuery(infoQuery);
+  const inRange = useQuery(countQuery('', range, q !== ''));
+  const newest = useQuery(newestQuery(q, true));
+  const parts = clauses(q) ?? [];
+  // Each clause left out in turn; more than a few would be a search of their own.
+  const without = (parts.length > 1 ? parts.slice(0, 5) : []).map((clause, i) => ({
+    clause,
+    rest: parts.filter((_, j) => j !== i).join(' '),
+  }));
+  const counts = useQueries({ queries: without.map((w) => countQuery(w.rest, range, true)) });
+
+  const latest = newest.data?.pairs?.[0];
+  const latestMs = parseMs(latest?.time);
+  const next = wider(range);
+  const oldest = parseMs(info?.oldest);
+  const to = range.to ? parseMs(range.to) : now;
+  return (
+    <div className={s.page}>
+      <h1>No pair matches</h1>
+      <div className={s.list}>
+        {q !== '' && inRange.data && (
+          <p>
+            {inRange.data.total > 0
+              ? `The query leaves out all ${inRange.data.partial ? 'of at least ' : ''}${plural(inRange.data.total, 'pair')} of this range (${rangeLabel(range, zone, now).toLowerCase()}).`
+              : `Nothing at all was captured in this range (${rangeLabel(range, zone, now).toLowerCase()}).`}
+          </p>
+        )}
+        {q === '' && <p>Nothing was captured in this range ({rangeLabel(range, zone, now).toLowerCase()}).</p>}
+        {to < oldest && <p>What is stored begins later, at {formatShort(oldest, zone, now)}.</p>}
+        {latest && (
+          <p>
+            The newest pair {q === '' ? 'that is stored' : 'that matches the query'} is from {formatShort(latestMs, zone, now)} ({formatAgo(latestMs, now)}).
+          </p>
+        )}
+        {newest.data && !latest && q !== '' && !newest.data.partial && <p>No stored pair matches this query, at any time.</p>}
+      </div>
+      <div className={s.why}>
+        {q !== '' && (
+          <button type="button" className="btn" onClick={() => onChange({ q: '' })}>
+            Drop the query{inRange.data && inRange.data.total > 0 ? `: ${plural(inRange.data.total, 'pair')}` : ''}
+          </button>
+        )}
+        {without.map((w, i) => {
+          const n = counts[i]?.data?.total ?? 0;
+          return n > 0 ? (
+            <button key={w.clause} type="button" className="btn" onClick={() => onChange({ q: w.rest })}>
+              Drop <code>{w.clause}</code>: {plural(n, 'pair')}
+            </button>
+          ) : null;
+        })}
+        {next && (
+          <button type="button" className="btn" onClick={() => onChange({ range: next })}>
+            Widen to: {rangeLabel(next, zone, now).toLowerCase()}
+          </button>
+        )}
+        {latest && (
+          <button
+            type="button"
+            className="btn"
+            onClick={() =>
+              onChange({ range: { from: new Date(latestMs - 300_000).toISOString(), to: new Date(latestMs + 60_000).toISOString() } })
+            }
+          >
+            Go to the newest that matches
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}

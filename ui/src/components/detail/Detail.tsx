@@ -1,0 +1,177 @@
+import { useQuery } from '@tanstack/react-query';
+import type { KeyboardEvent } from 'react';
+import { Problem } from '../../api/client';
+import { pairQuery } from '../../api/queries';
+import type { Pair, PairSummary } from '../../api/types';
+import { exactDuration, formatDuration } from '../../lib/format';
+import { usePrefs } from '../../lib/prefs';
+import { isDecoded, protocolInfo } from '../../lib/protocols';
+import { at } from '../../lib/root';
+import { detailTabs, type DetailTab } from '../../lib/search';
+import { useCopy } from '../../lib/use-copy';
+import { Icon } from '../Icon';
+import { Status } from '../Status';
+import { Bodies } from './Bodies';
+import s from './Detail.module.css';
+import { Headers } from './Headers';
+import { Overview } from './Overview';
+import { Raw } from './Raw';
+import { TimingView } from './TimingView';
+
+const labels: Readonly<Record<DetailTab, string>> = {
+  overview: 'Overview',
+  headers: 'Headers',
+  body: 'Body',
+  timing: 'Timing',
+  raw: 'Raw',
+};
+
+/** Two columns need this much. */
+const columnsFrom = 640;
+
+interface Props {
+  id: string;
+  /** What the list knows of the pair already. */
+  early: PairSummary | undefined;
+  tab: DetailTab;
+  width: number;
+  onTab: (tab: DetailTab) => void;
+  onClose: () => void;
+  onMove: (step: number) => void;
+  onFilter: (clause: string) => void;
+  onCopyCurl: (id: string) => Promise<void>;
+}
+
+/** One pair, whole. Everything in it belongs to `id`, or is not shown. */
+export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter, onCopyCurl }: Props) {
+  const { data, error, refetch } = useQuery(pairQuery(id));
+  const { sides } = usePrefs();
+  // The query is keyed by id already; an analyzer or a proxy that answers with
+  // another pair must not be believed either.
+  const pair: Pair | undefined = data?.id === id ? data : undefined;
+  const head: PairSummary | undefined = pair ?? early;
+  const columns = sides === 'columns' || (sides === 'auto' && width >= columnsFrom);
+  return (
+    <aside className={s.pane} style={{ width }} data-pane="detail" data-pair={id} aria-label="Detail of the pair">
+      <header className={s.header}>
+        <h2 className={s.title}>
+          {head ? <Title pair={head} /> : <span className="muted">{id}</span>}
+        </h2>
+        <div className={s.actions}>
+          <button type="button" className="btn bare icon" onClick={() => onMove(-1)} aria-label="Previous pair" title="Previous pair (k)">
+            <Icon name="up" />
+          </button>
+          <button type="button" className="btn bare icon" onClick={() => onMove(1)} aria-label="Next pair" title="Next pair (j)">
+            <Icon name="chevron" />
+          </button>
+          <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} title="Copy as a curl command (c)">
+            <Icon name="copy" />
+            curl
+          </button>
+          <CopyLink id={id} />
+          <button type="button" className="btn bare icon" onClick={onClose} aria-label="Close the detail" title="Close (Esc)">
+            <Icon name="cross" />
+          </button>
+        </div>
+      </header>
+      <Tabs tab={tab} onTab={onTab} />
+      <div className={s.content} role="tabpanel" aria-label={labels[tab]} data-columns={columns || undefined} key={id}>
+        {pair ? (
+          <Tab pair={pair} tab={tab} columns={columns} onFilter={onFilter} onTab={onTab} />
+        ) : error ? (
+          <div className={s.note}>
+            <p className="tone-bad">
+              {error instanceof Problem && error.status === 404
+                ? 'This pair is not stored: it was never captured here, or retention has removed it.'
+                : error.message}
+            </p>
+            <button type="button" className="btn" onClick={() => void refetch()}>
+              Try again
+            </button>
+          </div>
+        ) : data ? (
+          <p className={`${s.note} tone-bad`}>The analyzer answered with another pair than the one that was asked for.</p>
+        ) : (
+          <p className={`${s.note} muted late`}>Loading …</p>
+        )}
+      </div>
+    </aside>
+  );
+}
+
+function Tab({ pair, tab, columns, onFilter, onTab }: { pair: Pair; tab: DetailTab; columns: boolean; onFilter: (clause: string) => void; onTab: (tab: DetailTab) => void }) {
+  switch (tab) {
+    case 'headers':
+      return <Headers pair={pair} onFilter={onFilter} />;
+    case 'body':
+      return <Bodies pair={pair} columns={columns} />;
+    case 'timing':
+      return <TimingView pair={pair} onFilter={onFilter} />;
+    case 'raw':
+      return <Raw pair={pair} />;
+    default:
+      return <Overview pair={pair} onFilter={onFilter} onTab={onTab} />;
+  }
+}
+
+function Title({ pair }: { pair: PairSummary }) {
+  const decoded = isDecoded(pair.protocol);
+  return (
+    <>
+      <span className={s.method}>{decoded ? pair.method : protocolInfo(pair.protocol).title}</span>
+      <span className={s.path} title={`${pair.host}${pair.path}${pair.query ? `?${pair.query}` : ''}`}>
+        {decoded ? pair.path : pair.host || pair.server}
+        {pair.query && <span className="muted">?{pair.query}</span>}
+      </span>
+      <Status status={pair.status} flags={pair.flags ?? []} error={pair.error} />
+      <span className={s.duration} title={exactDuration(pair.duration_ns)}>
+        {formatDuration(pair.duration_ns)}
+      </span>
+    </>
+  );
+}
+
+function CopyLink({ id }: { id: string }) {
+  const { copied, copy } = useCopy('a link to this pair');
+  return (
+    <button
+      type="button"
+      className="btn bare icon"
+      onClick={() => void copy(new URL(at(`pairs/${encodeURIComponent(id)}`), window.location.href).href)}
+      aria-label="Copy a link to this pair"
+      title="Copy a link to this pair"
+    >
+      <Icon name={copied ? 'check' : 'link'} />
+    </button>
+  );
+}
+
+function Tabs({ tab, onTab }: { tab: DetailTab; onTab: (tab: DetailTab) => void }) {
+  const onKeyDown = (event: KeyboardEvent<HTMLDivElement>) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = detailTabs[(detailTabs.indexOf(tab) + step + detailTabs.length) % detailTabs.length] as DetailTab;
+    onTab(next);
+    event.currentTarget.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
+  };
+  return (
+    <div className={s.tabs} role="tablist" aria-label="Parts of the pair" tabIndex={-1} onKeyDown={onKeyDown}>
+      {detailTabs.map((name, i) => (
+        <button
+          key={name}
+          type="button"
+          role="tab"
+          data-tab={name}
+          aria-selected={name === tab}
+          tabIndex={name === tab ? 0 : -1}
+          className={s.tab}
+          onClick={() => onTab(name)}
+          title={`${labels[name]} (${i + 1})`}
+        >
+          {labels[name]}
+        </button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,77 @@
+import type { Message, Pair } from '../../api/types';
+import type { Side } from '../../api/queries';
+import { quoteValue } from '../../lib/query';
+import { visibleText } from '../../lib/visible';
+import { CopyButton } from '../CopyButton';
+import { Icon } from '../Icon';
+import s from './Detail.module.css';
+import { SidePanel, Sides } from './Side';
+
+/** Header fields in the order, case and number in which they were on the wire. */
+export function Headers({ pair, onFilter }: { pair: Pair; onFilter: (clause: string) => void }) {
+  return (
+    <Sides natural>
+      <MessageHeaders title="Request" side="request" message={pair.request} onFilter={onFilter} />
+      <MessageHeaders title="Response" side="response" message={pair.response} onFilter={onFilter} />
+    </Sides>
+  );
+}
+
+function MessageHeaders({ title, side, message, onFilter }: { title: string; side: Side; message: Message | null; onFilter: (clause: string) => void }) {
+  const headers = message?.headers ?? [];
+  const trailers = message?.trailers ?? [];
+  const text = [message?.start_line ?? '', ...headers.map(([name, value]) => `${name}: ${value}`)].join('\n');
+  return (
+    <SidePanel
+      title={title}
+      facts={message?.start_line ? `${headers.length} fields` : undefined}
+      actions={message?.start_line ? <CopyButton text={text} what={`the ${side} header`} /> : undefined}
+    >
+      {message?.start_line ? (
+        <>
+          <p className={s.preview}>{visibleText(message.start_line)}</p>
+          <Fields fields={headers} side={side} onFilter={onFilter} />
+          {trailers.length > 0 && (
+            <>
+              <p className={s.sub}>Trailers</p>
+              <Fields fields={trailers} side={side} onFilter={onFilter} />
+            </>
+          )}
+        </>
+      ) : (
+        <p className={`${s.preview} muted`}>No {side} header was seen.</p>
+      )}
+    </SidePanel>
+  );
+}
+
+function Fields({ fields, side, onFilter }: { fields: readonly (readonly [string, string])[]; side: Side; onFilter: (clause: string) => void }) {
+  return (
+    <table className={s.table}>
+      <tbody>
+        {fields.map(([name, value], i) => (
+          // The same field may be there twice; its place is its identity.
+          // oxlint-disable-next-line react/no-array-index-key
+          <tr key={i}>
+            <th scope="row">{visibleText(name)}</th>
+            <td>
+              <div className={s.cell}>
+                <span>{visibleText(value)}</span>
+                <button
+                  type="button"
+                  className="btn bare icon"
+                  onClick={() => onFilter(`${side}.header.${name.toLowerCase()}:${quoteValue(value)}`)}
+                  aria-label={`Show only pairs with this ${name}`}
+                  title="Show only pairs with this value"
+                >
+                  <Icon name="filter" size={12} />
+                </button>
+                <CopyButton text={value} what={name} />
+              </div>
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,172 @@
+/**
+ * What the viewer itself must know of the query language: where words begin
+ * and end, to complete them, and which clauses could be dropped. What a query
+ * means is the analyzer's to say; nothing here accepts or rejects one.
+ */
+
+/** Fields of the language, for completion where the analyzer does not list its own. */
+export const builtinFields: readonly { name: string; means: string }[] = [
+  { name: 'status', means: '200, 5xx, >=400' },
+  { name: 'method', means: 'GET, (GET POST)' },
+  { name: 'path', means: '/api/*' },
+  { name: 'app', means: 'application label' },
+  { name: 'duration', means: '>200ms, 1s..5s' },
+  { name: 'host', means: 'authority of the request' },
+  { name: 'query', means: 'query string of the request' },
+  { name: 'body', means: 'text in either body' },
+  { name: 'request.body', means: 'text in the request body' },
+  { name: 'response.body', means: 'text in the response body' },
+  { name: 'header.', means: 'header.content-type:json' },
+  { name: 'request.header.', means: 'field of the request' },
+  { name: 'response.header.', means: 'field of the response' },
+  { name: 'json.', means: 'json.user.id:42' },
+  { name: 'flag', means: 'truncated, no_response …' },
+  { name: 'error', means: 'why there is no answer; error:*' },
+  { name: 'protocol', means: 'http, tls, redis …' },
+  { name: 'ttfb', means: 'time to the first byte' },
+  { name: 'size.request', means: '>64KiB' },
+  { name: 'size.response', means: '>1MiB' },
+  { name: 'pod', means: 'instance' },
+  { name: 'namespace', means: 'namespace of the instance' },
+  { name: 'cluster', means: 'cluster of the forwarder' },
+  { name: 'direction', means: 'inbound, outbound' },
+  { name: 'endpoint', means: 'path as a template' },
+  { name: 'client', means: 'who opened the connection' },
+  { name: 'server', means: 'upstream address' },
+  { name: 'tag.', means: 'tag.tls.sni:example.com' },
+  { name: 'conn', means: 'connection number' },
+  { name: 'seq', means: 'place on the connection' },
+  { name: 'id', means: 'one pair' },
+];
+
+const builtinValues: Readonly<Record<string, readonly string[]>> = {
+  status: ['2xx', '3xx', '4xx', '5xx', '>=400', '200', '404', '500', '503'],
+  method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'],
+  protocol: ['http', 'http2', 'grpc', 'tls', 'postgres', 'mysql', 'redis', 'mongo', 'kafka', 'opaque'],
+  direction: ['inbound', 'outbound'],
+  flag: [
+    'truncated', 'body_shed', 'incomplete', 'no_response', 'midstream', 'gap', 'framing_ambiguous', 'redacted', 'withheld',
+  ],
+  duration: ['>100ms', '>500ms', '>1s', '>5s'],
+  ttfb: ['>100ms', '>500ms', '>1s'],
+  'size.request': ['>64KiB', '>1MiB'],
+  'size.response': ['>64KiB', '>1MiB'],
+  error: ['*'],
+};
+
+export interface Completion {
+  /** What to show. */
+  label: string;
+  detail: string;
+  /** The query and the caret after it was chosen. */
+  text: string;
+  caret: number;
+}
+
+/**
+ * Completions at the caret: field names while a word has no colon, values of
+ * the field after it. extraValues adds values that the page knows, by field.
+ */
+export function complete(
+  query: string,
+  caret: number,
+  fields: readonly { name: string; means: string }[],
+  extraValues: Readonly<Record<string, readonly string[]>> = {},
+): Completion[] {
+  const { start, inQuotes } = wordBefore(query, caret);
+  if (inQuotes) return [];
+  const word = query.slice(start, caret);
+  const rest = query.slice(caret).replace(/^[^\s()]*/, '');
+  const head = query.slice(0, start);
+  const colon = word.indexOf(':');
+  const make = (label: string, detail: string, insert: string): Completion => {
+    const text = head + insert + rest;
+    return { label, detail, text, caret: head.length + insert.length };
+  };
+  if (colon === -1) {
+    const prefix = word.toLowerCase();
+    return fields
+      .filter((f) => f.name.startsWith(prefix) && f.name !== prefix)
+      .map((f) => make(f.name, f.means, f.name.endsWith('.') ? f.name : `${f.name}:`));
+  }
+  const field = word.slice(0, colon);
+  const prefix = word.slice(colon + 1).toLowerCase();
+  const values = new Set([...(extraValues[field] ?? []), ...(builtinValues[field] ?? [])]);
+  return [...values]
+    .filter((v) => v.toLowerCase().startsWith(prefix) && v.toLowerCase() !== prefix)
+    .map((v) => make(v, '', `${field}:${quoteValue(v)}${rest === '' ? ' ' : ''}`));
+}
+
+/** A value as the language needs it written: quoted where a bare word would end. */
+export function quoteValue(value: string): string {
+  return value === '' || /[\s()":\\]/.test(value) ? `"${value.replace(/[\\"]/g, '\\$&')}"` : value;
+}
+
+/** Where the word that ends at the caret begins; a leading "-" is not part of it. */
+function wordBefore(query: string, caret: number): { start: number; inQuotes: boolean } {
+  let inQuotes = false;
+  let start = 0;
+  for (let i = 0; i < caret; i++) {
+    const c = query[i] as string;
+    if (inQuotes) {
+      if (c === '\\') i++;
+      else if (c === '"') inQuotes = false;
+    } else if (c === '"') inQuotes = true;
+    else if (/[\s()]/.test(c)) start = i + 1;
+  }
+  if (query[start] === '-' && start < caret) start++;
+  return { start, inQuotes };
+}
+
+/**
+ * The top-level clauses of a query of the form "a b -c (d OR e)", as written.
+ * Null where clauses are joined by OR at the top level or do not come apart
+ * cleanly: then none of them can be dropped alone.
+ */
+export function clauses(query: string): string[] | null {
+  const out: string[] = [];
+  let depth = 0;
+  let inQuotes = false;
+  let word = '';
+  const flush = () => {
+    if (word !== '') out.push(word);
+    word = '';
+  };
+  for (let i = 0; i < query.length; i++) {
+    const c = query[i] as string;
+    if (inQuotes) {
+      word += c;
+      if (c === '\\') word += query[++i] ?? '';
+      else if (c === '"') inQuotes = false;
+    } else if (c === '"') {
+      inQuotes = true;
+      word += c;
+    } else if (/\s/.test(c) && depth === 0) flush();
+    else {
+      if (c === '(') depth++;
+      if (c === ')') depth--;
+      if (depth < 0) return null;
+      word += c;
+    }
+  }
+  flush();
+  if (inQuotes || depth !== 0) return null;
+  const joined: string[] = [];
+  for (let i = 0; i < out.length; i++) {
+    const w = out[i] as string;
+    if (w === 'OR' || w === '|') return null;
+    if (w === 'AND') continue;
+    if (w === 'NOT' && out[i + 1] !== undefined) joined.push(`NOT ${out[++i]}`);
+    else joined.push(w);
+  }
+  return joined;
+}
+
+/** Adds a clause to a query that may have an OR at its top level. */
+export function addClause(query: string, clause: string): string {
+  const q = query.trim();
+  if (q === '') return clause;
+  const parts = clauses(q);
+  if (parts?.includes(clause)) return q;
+  return parts ? `${q} ${clause}` : `(${q}) ${clause}`;
+}

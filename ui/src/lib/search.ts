@@ -1,0 +1,54 @@
+import { defaultFrom, type Range } from './range';
+
+export const detailTabs = ['overview', 'headers', 'body', 'timing', 'raw'] as const;
+export type DetailTab = (typeof detailTabs)[number];
+
+/** The whole view of Traffic, as it stands in the URL. Absent means the default. */
+export interface TrafficSearch {
+  q?: string;
+  from?: string;
+  to?: string;
+  row?: string;
+  tab?: DetailTab;
+}
+
+/** Takes what a URL says and keeps what makes sense; never throws. */
+export function readSearch(raw: Record<string, unknown>): TrafficSearch {
+  const text = (name: string): string | undefined => {
+    const value = raw[name];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  const tab = text('tab') as DetailTab | undefined;
+  const out: TrafficSearch = {};
+  const q = text('q')?.trim();
+  if (q) out.q = q;
+  const from = text('from');
+  if (from && from !== defaultFrom) out.from = from;
+  const to = text('to');
+  if (to) out.to = to;
+  const row = text('row');
+  if (row) out.row = row;
+  if (tab && tab !== 'overview' && detailTabs.includes(tab)) out.tab = tab;
+  return out;
+}
+
+export function searchRange(search: TrafficSearch): Range {
+  const from = search.from ?? defaultFrom;
+  return search.to ? { from, to: search.to } : { from };
+}
+
+/** Plain key=value text: a query must be readable, and writable, in the address bar. */
+export function parseQueryString(text: string): Record<string, string> {
+  return Object.fromEntries(new URLSearchParams(text));
+}
+
+export function writeQueryString(search: Record<string, unknown>): string {
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(search)) {
+    if (value === undefined || value === null || value === '') continue;
+    // Characters that queries are full of and that a URL's query may hold.
+    const encoded = encodeURIComponent(String(value)).replace(/%(?:3A|2F|2C|28|29|2A|40)/g, (m) => decodeURIComponent(m));
+    parts.push(`${encodeURIComponent(name)}=${encoded.replaceAll('%20', '+')}`);
+  }
+  return parts.length > 0 ? `?${parts.join('&')}` : '';
+}

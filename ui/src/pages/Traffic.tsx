@@ -1,0 +1,369 @@
+import { useQueryClient } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { Problem, Unreachable } from '../api/client';
+import { fetchCurl, infoQuery } from '../api/queries';
+import type { Info } from '../api/types';
+import { Detail } from '../components/detail/Detail';
+import { EmptyState } from '../components/EmptyState';
+import { Icon } from '../components/Icon';
+import { NoResults } from '../components/NoResults';
+import { PairList } from '../components/PairList';
+import { QueryBar, type QueryBarHandle } from '../components/QueryBar';
+import { RangePicker } from '../components/RangePicker';
+import { Splitter } from '../components/Splitter';
+import { ViewMenu } from '../components/ViewMenu';
+import { useFeed } from '../feed/context';
+import type { Feed } from '../feed/feed';
+import { copyText } from '../lib/clipboard';
+import { formatCount } from '../lib/format';
+import { notice } from '../lib/notice';
+import { setPrefs, usePrefs } from '../lib/prefs';
+import { addClause } from '../lib/query';
+import { isLive, rangeLabel, wider, type Range } from '../lib/range';
+import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../lib/search';
+import { useKeys } from '../lib/use-keys';
+import { useTitle } from '../lib/use-title';
+import s from './Traffic.module.css';
+
+const Histogram = lazy(() => import('../components/Histogram'));
+
+const route = getRouteApi('/');
+const chartRefreshMs = 5000;
+/** A tab in the background gives its connection back after this. */
+const sleepAfterMs = 30_000;
+const minList = 380;
+const minDetail = 360;
+
+/** How to read a refusal of the query bar: mistakes with places, or one sentence. */
+function refusalOf(error: Error | null): { mistakes: Problem['mistakes']; refusal: string | null } {
+  if (!(error instanceof Problem)) return { mistakes: [], refusal: null };
+  if (error.isQuery) return { mistakes: error.mistakes, refusal: error.mistakes.length > 0 ? null : error.message };
+  return { mistakes: [], refusal: error.message };
+}
+
+export function Traffic() {
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const feed = useFeed();
+  const client = useQueryClient();
+  const { zone, detailWidth } = usePrefs();
+  const queryBar = useRef<QueryBarHandle>(null);
+
+  const q = search.q ?? '';
+  const range = useMemo(() => searchRange(search), [search]);
+  const openId = search.row ?? null;
+  const tab: DetailTab = search.tab ?? 'overview';
+  const live = isLive(range);
+
+  const [paused, setPaused] = useState(false);
+  const [atTop, setAtTop] = useState(true);
+  const [cursor, setCursor] = useState<string | null>(openId);
+  const [scrollTo, setScrollTo] = useState<{ index: number; at: number } | null>(null);
+
+  const go = useCallback(
+    (change: Partial<TrafficSearch>, replace = false) => {
+      void navigate({ search: (old) => ({ ...old, ...change }), replace });
+    },
+    [navigate],
+  );
+
+  // The view that the URL asks for.
+  const { from, to } = range;
+  useEffect(() => {
+    const same = feed.view && feed.view.q === q && feed.view.range.from === from && feed.view.range.to === to;
+    if (same) feed.wake();
+    else feed.open({ q, range: to ? { from, to } : { from } });
+  }, [feed, q, from, to]);
+  useEffect(() => () => feed.sleep(), [feed]);
+
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const onVisibility = () => {
+      clearTimeout(timer);
+      if (document.visibilityState === 'hidden') timer = setTimeout(() => feed.sleep(), sleepAfterMs);
+      else feed.wake();
+    };
+    document.addEventListener('visibilitychange', onVisibility);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', onVisibility);
+    };
+  }, [feed]);
+
+  useEffect(() => {
+    if (!live) return undefined;
+    const timer = setInterval(() => void feed.refreshChart(), chartRefreshMs);
+    return () => clearInterval(timer);
+  }, [feed, live]);
+
+  // The list holds still while somebody reads in it.
+  const hold = paused || !atTop || openId !== null || cursor !== null;
+  useEffect(() => feed.hold(hold), [feed, hold]);
+
+  const catchUp = () => {
+    setPaused(false);
+    setCursor(null);
+    if (openId) go({ row: undefined, tab: undefined });
+    setScrollTo({ index: 0, at: Date.now() });
+    feed.release();
+  };
+
+  const select = useCallback(
+    (id: string, open: boolean) => {
+      setCursor(id);
+      if (open) go({ row: id }, openId !== null);
+    },
+    [go, openId],
+  );
+
+  const move = (step: number) => {
+    if (feed.total === 0) return;
+    const current = cursor ?? openId;
+    const at = current ? feed.indexOf(current) : -1;
+    const index = at < 0 ? 0 : Math.min(Math.max(at + step, 0), feed.total - 1);
+    const row = feed.rowAt(index);
+    setScrollTo({ index, at: Date.now() });
+    if (row) select(row.id, openId !== null);
+  };
+
+  const close = () => {
+    if (openId) go({ row: undefined, tab: undefined });
+    else if (cursor) setCursor(null);
+    else return false;
+    return undefined;
+  };
+
+  const copyCurl = async (id: string) => {
+    try {
+      notice((await copyText(await fetchCurl(id))) ? 'Copied as a curl command' : 'The browser did not allow copying');
+    } catch (error) {
+      notice(error instanceof Error ? error.message : 'The curl command could not be fetched');
+    }
+  };
+
+  const arrow = (step: number) => (event: KeyboardEvent) => {
+    // In the detail they scroll; on the separator and in tabs they have their own meaning.
+    if ((event.target as Element | null)?.closest?.('[data-pane="detail"],[role="separator"]')) return false;
+    move(step);
+    return undefined;
+  };
+
+  useKeys({
+    j: () => move(1),
+    k: () => move(-1),
+    ArrowDown: arrow(1),
+    ArrowUp: arrow(-1),
+    Home: () => {
+      setScrollTo({ index: 0, at: Date.now() });
+    },
+    End: () => {
+      setScrollTo({ index: feed.total, at: Date.now() });
+    },
+    Enter: (event) => {
+      if ((event.target as Element | null)?.closest?.('button,a,summary,[role="tab"]')) return false;
+      if (!cursor) return false;
+      select(cursor, true);
+      return undefined;
+    },
+    Escape: close,
+    '/': () => queryBar.current?.focus(),
+    ' ': (event) => {
+      if ((event.target as Element | null)?.closest?.('button,a,summary,[role="tab"]')) return false;
+      if (!live) return false;
+      setPaused((p) => !p);
+      return undefined;
+    },
+    c: () => {
+      const id = openId ?? cursor;
+      if (!id) return false;
+      void copyCurl(id);
+      return undefined;
+    },
+    ...Object.fromEntries(
+      detailTabs.map((name, i) => [String(i + 1), () => (openId ? go({ tab: name }, true) : false)]),
+    ),
+  });
+
+  const early = openId ? feed.rowAt(feed.indexOf(openId)) : undefined;
+  const label = rangeLabel(range, zone, Date.now()).toLowerCase();
+  useTitle(
+    early
+      ? `${early.method || early.protocol} ${early.path} ${early.status || ''} · Weir`.replace(/\s+/g, ' ')
+      : `${q ? `${q} · ` : ''}${label} · Weir`,
+  );
+
+  const { mistakes, refusal } = refusalOf(feed.error);
+  // Recent rows tell which applications there are, for completion.
+  const values = useMemo(() => {
+    const apps = new Set<string>();
+    const hosts = new Set<string>();
+    for (let i = 0; i < 300; i++) {
+      const row = feed.rowAt(i);
+      if (!row) break;
+      if (row.app) apps.add(row.app);
+      if (row.host && hosts.size < 20) hosts.add(row.host);
+    }
+    return { app: [...apps].toSorted(), host: [...hosts].toSorted() };
+    // oxlint-disable-next-line react/exhaustive-deps -- the feed's rows are not React state; a new view is enough
+  }, [feed, feed.shown, feed.total > 0]);
+
+  // Zooming out goes back the way in.
+  const zoomed = useRef<Range[]>([]);
+  const setRange = (next: Range) => go({ from: next.from === '15m' ? undefined : next.from, to: next.to });
+  const zoom = (start: number, end: number) => {
+    zoomed.current.push(range);
+    setRange({ from: new Date(start).toISOString(), to: new Date(end).toISOString() });
+  };
+  const zoomOut = () => {
+    const back = zoomed.current.pop() ?? wider(range);
+    if (back) setRange(back);
+  };
+
+  const change = (c: { q?: string; range?: Range }) => {
+    if (c.q !== undefined) go({ q: c.q || undefined });
+    if (c.range) setRange(c.range);
+  };
+
+  const body = useRef<HTMLDivElement>(null);
+  const [bodyWidth, setBodyWidth] = useState(1280);
+  useEffect(() => {
+    const element = body.current;
+    if (!element) return undefined;
+    const observer = new ResizeObserver(() => setBodyWidth(element.clientWidth));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  const covers = bodyWidth < minList + minDetail;
+  const maxDetail = Math.max(minDetail, bodyWidth - minList);
+  const width = Math.min(Math.max(detailWidth || Math.round(bodyWidth * 0.48), minDetail), maxDetail);
+
+  return (
+    <main className={s.page}>
+      <h1 className="sr">Traffic</h1>
+      <div className={s.query}>
+        <QueryBar
+          ref={queryBar}
+          value={q}
+          onApply={(next) => {
+            // The same query again is asked again: that is what Enter means.
+            if (next === q) feed.reload();
+            else go({ q: next || undefined });
+          }}
+          mistakes={mistakes}
+          refusal={refusal}
+          values={values}
+        />
+        <RangePicker range={range} onChange={setRange} />
+        <LiveButton
+          live={live}
+          held={hold}
+          onClick={() => {
+            if (!live) {
+              setRange({ from: '15m' });
+              setPaused(false);
+            } else if (hold) catchUp();
+            else setPaused(true);
+          }}
+        />
+        <ViewMenu />
+      </div>
+      <div className={s.chart} data-stale={feed.stale || undefined}>
+        {feed.chart && (
+          <Suspense fallback={null}>
+            <Histogram counts={feed.chart} zone={zone} onZoom={zoom} onZoomOut={zoomOut} />
+          </Suspense>
+        )}
+      </div>
+      <Summary feed={feed} />
+      <div ref={body} className={s.body} data-detail={openId !== null || undefined} data-covers={covers || undefined}>
+        <PairList
+          feed={feed}
+          cursor={cursor}
+          open={openId}
+          onPick={(id) => select(id, true)}
+          onAtTop={setAtTop}
+          onCatchUp={catchUp}
+          scrollTo={scrollTo}
+          empty={<Nothing feed={feed} info={client.getQueryData<Info>(infoQuery.queryKey)} q={q} range={range} onChange={change} />}
+        />
+        {openId !== null && (
+          <>
+            {!covers && <Splitter width={width} min={minDetail} max={maxDetail} onChange={(w) => setPrefs({ detailWidth: w })} />}
+            <Detail
+              id={openId}
+              early={early}
+              tab={tab}
+              width={covers ? bodyWidth : width}
+              onTab={(next) => go({ tab: next === 'overview' ? undefined : next }, true)}
+              onClose={close}
+              onMove={move}
+              onFilter={(clause) => go({ q: addClause(q, clause) })}
+              onCopyCurl={copyCurl}
+            />
+          </>
+        )}
+      </div>
+    </main>
+  );
+}
+
+function LiveButton({ live, held, onClick }: { live: boolean; held: boolean; onClick: () => void }) {
+  const following = live && !held;
+  return (
+    <button
+      type="button"
+      className="btn"
+      style={{ height: 30, width: 84, justifyContent: 'center' }}
+      aria-pressed={following}
+      onClick={onClick}
+      title={following ? 'New pairs come in at the top. Pause (Space)' : live ? 'The list holds still. Follow again' : 'This range is over. Follow what comes now'}
+    >
+      <Icon name={following ? 'pause' : 'play'} size={12} />
+      {following ? 'live' : live ? 'paused' : 'go live'}
+    </button>
+  );
+}
+
+/** How many there are, and whether that is all. Takes no room until there is something to say. */
+function Summary({ feed }: { feed: Feed }) {
+  const { shown } = feed;
+  if (!feed.stale || !shown) return null;
+  return (
+    <p className={s.stale} role="status">
+      <Icon name="info" size={12} />
+      {feed.loading ? 'Searching … ' : ''}Below is still the answer to <code>{shown.q || 'no query'}</code>
+      {` (${formatCount(feed.total)})`}.
+    </p>
+  );
+}
+
+interface NothingProps {
+  feed: Feed;
+  info: Info | undefined;
+  q: string;
+  range: Range;
+  onChange: (change: { q?: string; range?: Range }) => void;
+}
+
+function Nothing({ feed, info, q, range, onChange }: NothingProps) {
+  if (feed.error) {
+    if (feed.error instanceof Unreachable) {
+      return <p className="muted">Nothing to show until the analyzer answers. The query and the range are kept.</p>;
+    }
+    if (feed.error instanceof Problem && feed.error.isQuery) {
+      return <p className="muted">The query has a mistake, so nothing was searched. It is marked above.</p>;
+    }
+    return (
+      <p>
+        <span className="tone-bad">{feed.error.message}</span>{' '}
+        <button type="button" className="btn" onClick={() => feed.reload()}>
+          Try again
+        </button>
+      </p>
+    );
+  }
+  if (feed.loading || !feed.shown) return <p className="muted late">Searching …</p>;
+  if (!info || info.pairs === 0) return <EmptyState />;
+  return <NoResults q={q} range={range} onChange={onChange} />;
+}
