@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -18,8 +19,10 @@ const (
 	MaxLength = 8 << 10 // bytes
 	MaxDepth  = 64      // parentheses and negations within each other
 	MaxTerms  = 256     // values, in lists too
-	// maxRegexSize bounds the instructions of one compiled expression.
-	maxRegexSize = 10_000
+	// MaxRegexSize bounds the instructions of all regular expressions of a
+	// query together, with repetitions written out: matching takes time in
+	// proportion to it and to the length of the text.
+	MaxRegexSize = 1000
 )
 
 // Parse reads a query. An empty one matches everything. The error is always
@@ -54,6 +57,7 @@ type parser struct {
 	pos   int // of the next byte
 	depth int
 	terms int
+	regex int // instructions so far
 }
 
 func (p *parser) query(maxLength int) (Node, *Error) {
@@ -595,7 +599,7 @@ func (p *parser) value(t Term, info Info) ([]Value, *Error) {
 		}
 		return nil, p.errorAt(at, p.pos, fmt.Sprintf("Regular expression for %s, which is a number", info.Name), "a value, a comparison or a range, as in "+info.Example, "")
 	case c == '/':
-		v, ok, err := p.regex(t, info)
+		v, ok, err := p.expression(t)
 		if err != nil {
 			return nil, err
 		}
@@ -763,9 +767,9 @@ func isPunct(c byte) bool {
 
 func isStar(parts []string) bool { return len(parts) == 2 && parts[0] == "" && parts[1] == "" }
 
-// regex reads /expression/. Where a value begins with a slash by nature (see
+// expression reads /a regular expression/. Where a value begins with a slash by nature (see
 // pathLike), it answers false for what is not one.
-func (p *parser) regex(t Term, info Info) (Value, bool, *Error) {
+func (p *parser) expression(t Term) (Value, bool, *Error) {
 	at := p.pos
 	i := at + 1
 	var b strings.Builder
@@ -797,46 +801,48 @@ func (p *parser) regex(t Term, info Info) (Value, bool, *Error) {
 		return Value{}, false, p.errorAt(i, i+1, "Text right after a regular expression", `a space; write \/ for a slash in the expression, or put a value that is none in quotes`, "")
 	}
 	p.pos = i + 1
-	if err := checkRegex(b.String()); err != nil {
+	size, err := regexSize(b.String())
+	if err != nil {
 		hint := "an expression that RE2 accepts"
 		if t.pathLike() {
 			hint += "; put a path that ends with a slash in quotes"
 		}
 		return Value{}, false, p.errorAt(at, p.pos, "Bad regular expression: "+err.Error(), hint, "")
 	}
+	if p.regex += size; p.regex > MaxRegexSize {
+		return Value{}, false, p.errorAt(at, p.pos, "Regular expressions too large", fmt.Sprintf("at most %d steps in all expressions, with repetitions written out", MaxRegexSize), "")
+	}
 	return Value{Op: OpRegex, Text: b.String()}, true, nil
 }
 
-// checkRegex refuses what does not compile, and what compiles to a program so
-// large that it would take the time of others.
-func checkRegex(expr string) error {
+// regexSize is about how many instructions the compiled expression has. It
+// does not compile it, which could already take much memory.
+func regexSize(expr string) (int, error) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
-		if e, ok := err.(*syntax.Error); ok {
-			if e.Expr == "" {
-				return fmt.Errorf("%s", e.Code)
-			}
-			return fmt.Errorf("%s: %s", e.Code, e.Expr)
+		if e, ok := errors.AsType[*syntax.Error](err); ok && e.Expr != "" {
+			return 0, fmt.Errorf("%s: %s", e.Code, e.Expr)
 		}
-		return err
+		return 0, err
 	}
-	if regexSize(re) > maxRegexSize {
-		return fmt.Errorf("too large when its repetitions are written out")
-	}
-	return nil
+	return nodeSize(re), nil
 }
 
-// regexSize estimates the instructions of the compiled expression, without
-// compiling it.
-func regexSize(re *syntax.Regexp) int {
-	size := 1 + len(re.Rune)
+func nodeSize(re *syntax.Regexp) int {
+	size := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		size = len(re.Rune)
+	case syntax.OpConcat, syntax.OpRepeat:
+		size = 0
+	}
 	for _, sub := range re.Sub {
-		size = min(size+regexSize(sub), maxRegexSize+1)
+		size = min(size+nodeSize(sub), MaxRegexSize+1)
 	}
 	if re.Op == syntax.OpRepeat {
 		size *= max(re.Min, re.Max, 1)
 	}
-	return min(size, maxRegexSize+1)
+	return min(size, MaxRegexSize+1)
 }
 
 // comparison reads >10, >=10, <10 or <=10.

@@ -134,6 +134,8 @@ func TestLimits(t *testing.T) {
 		{"both", strings.Repeat("-(", query.MaxDepth/2) + "a" + strings.Repeat(")", query.MaxDepth/2), strings.Repeat("NOT (", query.MaxDepth/2+1), "Nested too deeply", 5*query.MaxDepth/2 + 1},
 		{"terms", strings.Repeat("a ", query.MaxTerms), strings.Repeat("a ", query.MaxTerms+1), "More than 256 terms", 2*query.MaxTerms + 1},
 		{"values", "app:(" + strings.Repeat("a ", query.MaxTerms) + ")", "app:(" + strings.Repeat("a ", query.MaxTerms+1) + ")", "More than 256 terms", 2*query.MaxTerms + 6},
+		{"expression", `app:/(abcd){200}/`, `app:/(abcd){201}/`, "Regular expressions too large", 5},
+		{"expressions", strings.Repeat(`app:/x{48}/ `, 20), strings.Repeat(`app:/x{48}/ `, 21), "Regular expressions too large", 12*20 + 5},
 		{"encoding", "ä", "ä\xff", "Byte that is not UTF-8", 2},
 		{"control", "a\tb\nc\r", "ä\x00", "Control character U+0000", 2},
 		{"delete", "a", "a\u007f", "Control character U+007F", 2},
