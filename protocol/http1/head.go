@@ -68,7 +68,7 @@ func (h *head) parseRequestLine(line []byte) (simple, ok bool) {
 	if !ok {
 		// Only a path makes a simple request, or else any two words would.
 		h.target = bytes.TrimRight(rest, " ")
-		return true, len(h.target) > 0 && h.target[0] == '/' && bytes.IndexAny(h.target, " \t\r") < 0
+		return true, len(h.target) > 0 && h.target[0] == '/' && !bytes.ContainsAny(h.target, " \t\r")
 	}
 	h.target, h.version = target, v
 	return false, v.major == 1
