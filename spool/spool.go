@@ -245,15 +245,18 @@ func (s *Spool) Log() *seglog.Log { return s.log }
 // MaxBytes is the limit.
 func (s *Spool) MaxBytes() int64 { return s.opt.MaxBytes }
 
-// Append makes one record durable. When the limit is reached it first drops
-// the oldest segment or, by the other policy, fails with ErrFull. Every other
-// error is the disk's; see seglog's Append.
-func (s *Spool) Append(r seglog.Record) (next uint64, err error) {
-	n := recordBytes(r)
+// Append makes records durable, all or none. When the limit is reached it
+// first drops the oldest segment or, by the other policy, fails with ErrFull.
+// Every other error is the disk's; see seglog's Append.
+func (s *Spool) Append(records ...seglog.Record) (next uint64, err error) {
+	var n int64
+	for _, r := range records {
+		n += recordBytes(r)
+	}
 	if err := s.reserve(n); err != nil {
 		return 0, err
 	}
-	next, err = s.log.Append(r)
+	next, err = s.log.Append(records...)
 	s.mu.Lock()
 	s.inflight -= n
 	s.mu.Unlock()

@@ -57,14 +57,12 @@ func numbers(t *testing.T, s *spool.Spool, from uint64) (ns []int) {
 func TestDropOldestIsCountedForEachCursor(t *testing.T) {
 	d := faultfs.New()
 	s := open(t, d, options(spool.DropOldest))
-	var offsets []uint64
 	const n = 400
 	for i := range n {
 		next, err := s.Append(record(i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		offsets = append(offsets, next)
 		if got := s.Log().Bytes(); got > s.MaxBytes() {
 			t.Fatalf("%d bytes, limit %d", got, s.MaxBytes())
 		}
