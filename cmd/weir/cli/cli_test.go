@@ -1,0 +1,134 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/memstore"
+	"github.com/weir-capture/weir/analyzer/web"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/cmd/weir/cli"
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/frame"
+)
+
+// TestMain lets the scripts run weir with programs that only say what they
+// were asked for.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"weir": func() {
+		ctx, stop := daemon.SignalContext(context.Background())
+		defer stop()
+		programs := cli.Programs{
+			Up: func(_ context.Context, std cli.IO, u cli.Up) error {
+				if u.To == "localhost:1" {
+					return &daemon.Hinted{Err: errors.New("it broke"), Hint: "Mend it."}
+				}
+				_, err := fmt.Fprintf(std.Out, "%+v\n", u)
+				return err
+			},
+			Demo: func(_ context.Context, std cli.IO, d cli.Demo) error {
+				fmt.Fprintf(std.Out, "%+v\n", d)
+				return cli.ErrQuiet
+			},
+		}
+		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{Out: os.Stdout, Err: os.Stderr, Color: os.Getenv("TEST_COLOR") != ""}, programs))
+	}})
+}
+
+// TestScripts runs testdata/*.txtar against the real API over four pairs.
+func TestScripts(t *testing.T) {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	st := memstore.New(func() int64 { return at.UnixNano() })
+	fill(t, st, at)
+	srv, err := web.New(web.Config{Now: func() time.Time { return at.Add(time.Minute) }}, web.Deps{Store: st}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := httptest.NewServer(srv.Handler())
+	t.Cleanup(ts.Close) // the scripts run in parallel, after this function
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("WEIR_URL", ts.URL)
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+func fill(t *testing.T, st *memstore.Store, at time.Time) {
+	t.Helper()
+	pair := func(n int, method, path string, status int32, respHead, respBody string) *capturev1.RRPair {
+		id := make([]byte, 16)
+		copy(id, []byte{0x01, 0x99, 0x7b, 0x2c, 0x6d, 0x3f, 0x7c, 0x44, 0x9d, 0x6e})
+		binary.BigEndian.PutUint32(id[12:], uint32(n))
+		first := at.Add(time.Duration(n) * time.Second).UnixNano()
+		head := method + " " + path + " HTTP/1.1\r\nHost: shop.example\r\nX-Evil: \x1b]0;owned\x07\u202e\r\n\r\n"
+		return &capturev1.RRPair{
+			Id: id, Source: &capturev1.Source{App: "shop", Pod: "pod-1", Epoch: make([]byte, 16)},
+			Protocol: "http", Client: "10.0.0.1:5000", Server: "127.0.0.1:8080", Seq: uint64(n),
+			Method: method, Host: "shop.example", Path: path, Status: status,
+			Timing:   &capturev1.Timing{RequestFirst: first, RequestLast: first + 1e5, ResponseFirst: first + 4e6, ResponseLast: first + 12e6},
+			Request:  &capturev1.Message{Head: []byte(head), WireSize: uint64(len(head))},
+			Response: &capturev1.Message{Head: []byte(respHead), Body: []byte(respBody), BodySize: uint64(len(respBody))},
+		}
+	}
+	ok := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+	lost := pair(4, "GET", "/gone", 0, "", "")
+	lost.Response, lost.Error, lost.Flags = nil, "reset by server", []capturev1.Flag{capturev1.Flag_FLAG_NO_RESPONSE}
+	lost.Timing.ResponseFirst, lost.Timing.ResponseLast = 0, 0
+	pairs := []*capturev1.RRPair{
+		pair(1, "GET", "/cart/1", 200, ok, "{\"a\": 1}\n"),
+		pair(2, "POST", "/pay", 503, "HTTP/1.1 503 Busy\r\n\r\n", "card declined \x1b[31mred\r\n"),
+		pair(3, "GET", "/img", 200, ok, "\x89PNG\x00\xff"),
+		lost,
+	}
+	for i, p := range pairs {
+		p.ProxySeq = uint64(i + 1)
+	}
+	head, body, err := frame.Make(&capturev1.FrameHead{
+		Source: &capturev1.Source{ProxyId: "pod-1", Epoch: make([]byte, 16)}, BatchSeq: 1, FirstPairSeq: 1, Received: uint32(len(pairs)),
+	}, pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Append(t.Context(), store.ID{1}, []*capturev1.Frame{{Offset: 0, NextOffset: 1, Head: head, Body: body}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	programs := cli.Programs{
+		Up:   func(context.Context, cli.IO, cli.Up) error { return errors.New("failed") },
+		Demo: func(context.Context, cli.IO, cli.Demo) error { return nil },
+	}
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"demo"}, daemon.ExitOK},
+		{[]string{"--help"}, daemon.ExitOK},
+		{[]string{"up", "--to", "x:1"}, daemon.ExitFailed},
+		{[]string{"query", "--url", "http://127.0.0.1:1"}, daemon.ExitFailed},
+		{[]string{"up"}, daemon.ExitUsage},
+		{[]string{"nonsense"}, daemon.ExitUsage},
+		{[]string{"export", "--format", "har"}, daemon.ExitUsage},
+		{[]string{"query", "--limit", "0"}, daemon.ExitUsage},
+	} {
+		if got := cli.Run(t.Context(), c.args, cli.IO{Out: io.Discard, Err: io.Discard}, programs); got != c.want {
+			t.Errorf("weir %v: status %d, want %d", c.args, got, c.want)
+		}
+	}
+}
