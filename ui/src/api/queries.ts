@@ -1,7 +1,6 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
-import { builtinFields } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
-import { call, getJson, Problem } from './client';
+import { call, getJson } from './client';
 import type { Histogram, Info, Pair, PairPage, ProxiesAnswer } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
@@ -92,23 +91,3 @@ export const newestQuery = (q: string, enabled: boolean) =>
     enabled,
     staleTime: 5000,
   });
-
-interface FieldsAnswer {
-  fields?: { name: string; description?: string }[];
-}
-
-/** Field names for completion: the analyzer's own where it lists them. */
-export const fieldsQuery = queryOptions({
-  queryKey: ['fields'],
-  queryFn: async ({ signal }) => {
-    try {
-      const answer = await getJson<FieldsAnswer>('fields', undefined, signal);
-      const fields = (answer.fields ?? []).map((f) => ({ name: f.name, means: f.description ?? '' }));
-      return fields.length > 0 ? fields : builtinFields;
-    } catch (error) {
-      if (error instanceof Problem) return builtinFields;
-      throw error;
-    }
-  },
-  staleTime: Infinity,
-});

@@ -22,12 +22,12 @@ export function Banners() {
       {disconnected && <Disconnected />}
       {info?.auth === 'off' && !hidden.includes('auth') && (
         <Banner icon="lock" name="auth" onHide={hide}>
-          <b>Sign-in is off.</b> Everybody who can reach {info.listen_addr} on this machine can read all that is captured.
+          <b>Sign-in is off.</b> Everybody who can reach {info.listen_addr} can read what is here.
         </Banner>
       )}
       {info?.redaction === 'off' && !hidden.includes('redaction') && (
         <Banner icon="shield" name="redaction" onHide={hide}>
-          <b>Redaction is off.</b> Passwords, tokens and personal data are stored and shown as they were sent.
+          <b>Redaction is off.</b> Secrets and personal data are stored and shown as sent.
         </Banner>
       )}
     </div>

@@ -146,7 +146,7 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
     >
       <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
       <figcaption className={s.caption} aria-hidden="true">
-        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} zone={zone} /> : <span className="muted">max {formatCount(max)}</span>}
+        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} zone={zone} /> : max > 0 && <span className="muted">max {formatCount(max)}</span>}
       </figcaption>
     </figure>
   );

@@ -29,6 +29,7 @@ export function NoResults({ q, range, onChange }: Props) {
   const counts = useQueries({ queries: without.map((w) => countQuery(w.rest, range, true)) });
 
   const latest = newest.data?.pairs?.[0];
+  const nowhere = newest.data !== undefined && !latest && !newest.data.partial;
   const latestMs = parseMs(latest?.time);
   const next = wider(range);
   const oldest = parseMs(info?.oldest);
@@ -51,7 +52,7 @@ export function NoResults({ q, range, onChange }: Props) {
             The newest pair {q === '' ? 'that is stored' : 'that matches the query'} is from {formatShort(latestMs, zone, now)} ({formatAgo(latestMs, now)}).
           </p>
         )}
-        {newest.data && !latest && q !== '' && !newest.data.partial && <p>No stored pair matches this query, at any time.</p>}
+        {nowhere && q !== '' && <p>No stored pair matches this query, at any time.</p>}
       </div>
       <div className={s.why}>
         {q !== '' && (
@@ -67,7 +68,7 @@ export function NoResults({ q, range, onChange }: Props) {
             </button>
           ) : null;
         })}
-        {next && (
+        {next && !nowhere && (
           <button type="button" className="btn" onClick={() => onChange({ range: next })}>
             Widen to: {rangeLabel(next, zone, now).toLowerCase()}
           </button>

@@ -1,6 +1,4 @@
-import { useQuery } from '@tanstack/react-query';
 import { useId, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type Ref } from 'react';
-import { fieldsQuery } from '../api/queries';
 import type { QueryMistake } from '../api/types';
 import { complete, builtinFields } from '../lib/query';
 import { Icon } from './Icon';
@@ -54,7 +52,6 @@ export function QueryBar({ ref, value, onApply, mistakes, refusal, values }: Pro
   const overlay = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLUListElement>(null);
   const id = useId();
-  const { data: fields = builtinFields } = useQuery(fieldsQuery);
 
   useImperativeHandle(ref, () => ({
     focus() {
@@ -64,8 +61,8 @@ export function QueryBar({ ref, value, onApply, mistakes, refusal, values }: Pro
   }));
 
   const options = useMemo(
-    () => (open && caret !== null ? complete(draft, caret, fields, values).slice(0, 40) : []),
-    [open, caret, draft, fields, values],
+    () => (open && caret !== null ? complete(draft, caret, builtinFields, values).slice(0, 40) : []),
+    [open, caret, draft, values],
   );
   const shown = options.length > 0;
 

@@ -1,4 +1,4 @@
-import { Unreachable } from '../api/client';
+import { Unreachable, type Problem } from '../api/client';
 import type { Histogram, PairPage, PairSummary } from '../api/types';
 import { isLive, type Range } from '../lib/range';
 import { Ring } from '../lib/ring';
@@ -284,13 +284,19 @@ export class Feed {
     this.#openedLate = false;
     if (isLive(view.range)) opened = this.#openTail(view, signal);
     else this.tail = { kind: 'stopped' };
-    const histogram = this.deps.histogram(view, chartBuckets, signal).catch(() => null);
     void (async () => {
       // The tail first: what is stored between the two is then in one of them.
       // Not at any price, though; a late tail fills the gap itself.
       await Promise.race([opened, new Promise((resolve) => setTimeout(resolve, tailHeadStartMs))]);
       if (signal.aborted) return;
+      if (this.#refused?.isQuery) {
+        this.loading = false;
+        this.error = this.#refused;
+        this.#notify();
+        return;
+      }
       this.#asked = true;
+      const histogram = this.deps.histogram(view, chartBuckets, signal).catch(() => null);
       let page: PairPage;
       try {
         page = await this.deps.page(view, {}, signal);
@@ -508,6 +514,11 @@ export class Feed {
   }
 
   // Live.
+
+  /** What the tail was refused with: the same query would be refused again. */
+  get #refused(): Problem | null {
+    return this.tail.kind === 'refused' ? this.tail.problem : null;
+  }
 
   /** Resolves when the tail is open, or will not be soon. */
   #openTail(view: View, signal: AbortSignal): Promise<void> {

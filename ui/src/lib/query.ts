@@ -4,7 +4,7 @@
  * means is the analyzer's to say; nothing here accepts or rejects one.
  */
 
-/** Fields of the language, for completion where the analyzer does not list its own. */
+/** Fields of the language, for completion. */
 export const builtinFields: readonly { name: string; means: string }[] = [
   { name: 'status', means: '200, 5xx, >=400' },
   { name: 'method', means: 'GET, (GET POST)' },

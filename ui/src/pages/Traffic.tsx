@@ -257,7 +257,7 @@ export function Traffic() {
         <RangePicker range={range} onChange={setRange} />
         <LiveButton
           live={live}
-          held={hold}
+          held={hold || feed.tail.kind === 'refused'}
           onClick={() => {
             if (!live) {
               setRange({ from: '15m' });

@@ -13,7 +13,7 @@ import { SidePanel, Sides } from './Side';
 /** More than this is shown only when asked for. */
 const bigBody = 1_000_000;
 
-export function Bodies({ pair }: { pair: Pair; columns: boolean }) {
+export function Bodies({ pair }: { pair: Pair }) {
   return (
     <Sides>
       <Body pair={pair} side="request" title="Request" message={pair.request} />
@@ -25,7 +25,7 @@ export function Bodies({ pair }: { pair: Pair; columns: boolean }) {
 function Body({ pair, side, title, message }: { pair: Pair; side: Side; title: string; message: Message | null }) {
   if (!message || (message.body_size === 0 && !message.body)) {
     return (
-      <SidePanel title={title}>
+      <SidePanel title={title} nothing>
         <p className={`${s.preview} muted`}>{message?.start_line ? 'No body.' : `No ${side} was seen.`}</p>
       </SidePanel>
     );
@@ -33,7 +33,7 @@ function Body({ pair, side, title, message }: { pair: Pair; side: Side; title: s
   if (!message.body) {
     const shed = (pair.flags ?? []).includes('body_shed');
     return (
-      <SidePanel title={title} facts={formatSize(message.body_size)}>
+      <SidePanel title={title} facts={formatSize(message.body_size)} nothing>
         <p className={`${s.preview} muted`}>
           {formatSize(message.body_size)} were carried, and none of it was kept{shed ? ': capture ran short of memory' : ''}.
         </p>

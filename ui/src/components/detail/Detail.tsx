@@ -77,7 +77,7 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
       <Tabs tab={tab} onTab={onTab} />
       <div className={s.content} role="tabpanel" aria-label={labels[tab]} data-columns={columns || undefined} key={id}>
         {pair ? (
-          <Tab pair={pair} tab={tab} columns={columns} onFilter={onFilter} onTab={onTab} />
+          <Tab pair={pair} tab={tab} onFilter={onFilter} onTab={onTab} />
         ) : error ? (
           <div className={s.note}>
             <p className="tone-bad">
@@ -99,12 +99,12 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
   );
 }
 
-function Tab({ pair, tab, columns, onFilter, onTab }: { pair: Pair; tab: DetailTab; columns: boolean; onFilter: (clause: string) => void; onTab: (tab: DetailTab) => void }) {
+function Tab({ pair, tab, onFilter, onTab }: { pair: Pair; tab: DetailTab; onFilter: (clause: string) => void; onTab: (tab: DetailTab) => void }) {
   switch (tab) {
     case 'headers':
       return <Headers pair={pair} onFilter={onFilter} />;
     case 'body':
-      return <Bodies pair={pair} columns={columns} />;
+      return <Bodies pair={pair} />;
     case 'timing':
       return <TimingView pair={pair} onFilter={onFilter} />;
     case 'raw':

@@ -89,7 +89,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
         )}
         <Fact name="Application" clause={`app:${quoteValue(pair.app)}`} onFilter={onFilter} copy={pair.app}>
           {[pair.app, pair.pod !== pair.app && pair.pod, pair.namespace, pair.cluster].filter(Boolean).join(' · ')}
-          {pair.direction && <span className="muted">{pair.direction}</span>}
+          {pair.direction && <span className="muted"> {pair.direction}</span>}
         </Fact>
         <Fact name="Connection" clause={`pod:${quoteValue(pair.pod)} conn:${pair.conn}`} onFilter={onFilter}>
           {pair.client} → {pair.server} <span className="muted">no. {formatCount(pair.conn)}, exchange {formatCount(pair.seq + 1)} on it</span>

@@ -36,6 +36,7 @@ function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; ti
   return (
     <SidePanel
       title={title}
+      nothing={!seen}
       facts={
         <>
           {bytes && <span title={exactSize(bytes.length)}>{formatSize(bytes.length)} stored</span>}

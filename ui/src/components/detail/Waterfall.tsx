@@ -53,17 +53,21 @@ export function Waterfall({ timing, first = false, slim = false }: { timing: Tim
   const scale = total > 0 ? 100 / total : 0;
   if (slim) {
     return (
-      <div className={s.slim} role="img" aria-label={phases.map((p) => `${p.name} ${formatDuration(p.length)}`).join(', ')}>
-        {phases.map((p) => (
-          <span
-            key={p.name}
-            className={s.bar}
-            data-kind={p.kind}
-            style={{ left: `${p.start * scale}%`, width: `${p.length * scale}%` }}
-            title={`${p.name}: ${formatDuration(p.length)} (${exactDuration(p.length)})`}
-          />
-        ))}
-      </div>
+      <>
+        <div className={s.slim} aria-hidden="true">
+          {phases.map((p) => (
+            <span key={p.name} className={s.bar} data-kind={p.kind} style={{ left: `${p.start * scale}%`, width: `${p.length * scale}%` }} />
+          ))}
+        </div>
+        <p className={s.legend}>
+          {phases.map((p) => (
+            <span key={p.name} title={`${p.means}: ${exactDuration(p.length)}`}>
+              <i data-kind={p.kind} />
+              {p.name} <b>{formatDuration(p.length)}</b>
+            </span>
+          ))}
+        </p>
+      </>
     );
   }
   return (
