@@ -117,7 +117,8 @@ type Begin struct {
 	// Key joins a response to its request where the protocol has an id for
 	// that. 0: by order.
 	Key uint64
-	// Head is the header block exactly as it was on the wire.
+	// Head is the header block exactly as it was on the wire; empty where a
+	// message has none (the response of HTTP/0.9).
 	Head []byte
 	// What the message is about, in the words that all protocols share (see
 	// capturev1.RRPair). A request has method, host, path and query, a
