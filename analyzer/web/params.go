@@ -72,7 +72,8 @@ func parseTime(name, v string, now time.Time) (int64, error) {
 		if d < 0 {
 			return 0, want
 		}
-		return now.Add(-d).UnixNano(), nil
+		// Before 1970 is before everything, and 0 would be "not given".
+		return max(now.Add(-d).UnixNano(), 1), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, v)
 	if err != nil || t.Year() < 1970 || t.Year() > 2261 {
