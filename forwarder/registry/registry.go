@@ -1,0 +1,252 @@
+// Package registry knows the proxies of a forwarder: who is connected, who
+// went away, who was given up, and what each last said of itself.
+//
+// A proxy is one process, told apart by its epoch; several may have the same
+// proxy id. It holds a lease that every heartbeat renews; a reaper takes away
+// the leases that ran out.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
+
+const (
+	// Lease is how long a proxy may be silent.
+	Lease = 45 * time.Second
+	// MaxLive bounds the proxies that hold a lease, MaxPast those that are
+	// remembered after theirs ended.
+	MaxLive = 10_000
+	MaxPast = 1_000
+	// MaxListed bounds what Snapshot gives.
+	MaxListed = 10_000
+	// reapEvery is how often leases are looked at.
+	reapEvery = 500 * time.Millisecond
+)
+
+// Epoch identifies one proxy process.
+type Epoch [16]byte
+
+// ErrTooMany: MaxLive proxies hold a lease already.
+var ErrTooMany = errors.New("too many proxies are registered")
+
+// Registry is the list of proxies. It may be used by many goroutines at once.
+type Registry struct {
+	log *slog.Logger
+	// expire ends the stream of a proxy whose lease ran out, so that it
+	// registers again if it is alive after all.
+	expire func(Epoch)
+
+	mu     sync.Mutex
+	live   map[Epoch]*proxy
+	past   []*proxy        // oldest first
+	warned map[string]bool // ids whose duplicates were warned about
+}
+
+type proxy struct {
+	epoch  Epoch
+	status *capturev1.ProxyStatus // replaced parts only; never edited in place after it was given out
+	state  capturev1.ProxyStatus_State
+	// seen is by the monotonic clock; leases go by it.
+	seen time.Time
+	// streams counts the Push streams that are open: one, or two for the
+	// moment in which a new one takes over.
+	streams int
+}
+
+// New makes an empty registry. expire is called by Run, without the
+// registry's lock; it may be nil.
+func New(log *slog.Logger, expire func(Epoch)) *Registry {
+	return &Registry{log: log, expire: expire, live: map[Epoch]*proxy{}, warned: map[string]bool{}}
+}
+
+// Register opens the lease of a proxy, or renews it. status has everything
+// that the proxy said; times and state are set here.
+func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus) error {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.live[epoch]
+	if p == nil {
+		if len(r.live) >= MaxLive {
+			return fmt.Errorf("%w (%d)", ErrTooMany, MaxLive)
+		}
+		// It may come back after it was reaped.
+		r.past = slices.DeleteFunc(r.past, func(p *proxy) bool { return p.epoch == epoch })
+		p = &proxy{epoch: epoch, state: capturev1.ProxyStatus_STATE_AWAY}
+		r.live[epoch] = p
+		r.log.Info(fmt.Sprintf("REGISTER proxy ID %s at timestamp <nil>", status.GetSource().GetProxyId()))
+	} else {
+		r.log.Debug(fmt.Sprintf("REGISTER proxy ID %s again", status.GetSource().GetProxyId()))
+	}
+	if p.status != nil {
+		status.Counters, status.ProxyState = p.status.GetCounters(), p.status.GetProxyState()
+	}
+	status.Registered = now.UnixNano()
+	p.status, p.seen = status, now
+	return nil
+}
+
+// Connect says that a proxy's stream began. ok is false when it holds no
+// lease: it has to register first.
+func (r *Registry) Connect(epoch Epoch) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.live[epoch]
+	if p == nil {
+		return false
+	}
+	p.streams++
+	p.state, p.seen = capturev1.ProxyStatus_STATE_CONNECTED, time.Now()
+	return true
+}
+
+// Disconnect says that a stream ended; the lease still runs.
+func (r *Registry) Disconnect(epoch Epoch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.live[epoch]
+	if p == nil {
+		return
+	}
+	if p.streams--; p.streams <= 0 {
+		p.state = capturev1.ProxyStatus_STATE_AWAY
+	}
+}
+
+// Heartbeat renews a lease. A goodbye ends it.
+func (r *Registry) Heartbeat(epoch Epoch, h *capturev1.Heartbeat) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.live[epoch]
+	if p == nil {
+		return
+	}
+	p.seen = now
+	if h.GetCounters() != nil {
+		p.status.Counters = h.GetCounters()
+	}
+	if h.GetState() != nil {
+		p.status.ProxyState = h.GetState()
+	}
+	if h.GetNow() != 0 {
+		p.status.ClockSkew = h.GetNow() - now.UnixNano()
+	}
+	if h.GetGoodbye() {
+		r.retire(p, capturev1.ProxyStatus_STATE_STOPPED)
+		r.log.Info(fmt.Sprintf("STOP proxy ID %s", p.status.GetSource().GetProxyId()))
+	}
+}
+
+// Seen renews a lease without news: a batch is a sign of life too.
+func (r *Registry) Seen(epoch Epoch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.live[epoch]; p != nil {
+		p.seen = time.Now()
+	}
+}
+
+// retire moves a proxy to the past. r.mu is held.
+func (r *Registry) retire(p *proxy, state capturev1.ProxyStatus_State) {
+	p.state = state
+	delete(r.live, p.epoch)
+	r.past = append(r.past, p)
+	if n := len(r.past) - MaxPast; n > 0 {
+		r.past = slices.Delete(r.past, 0, n)
+	}
+}
+
+// Run reaps until ctx ends.
+func (r *Registry) Run(ctx context.Context) error {
+	tick := time.NewTicker(reapEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, e := range r.reap(time.Now()) {
+				if r.expire != nil {
+					r.expire(e)
+				}
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *Registry) reap(now time.Time) (expired []Epoch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	connected := map[string]int{}
+	for _, p := range r.live {
+		id := p.status.GetSource().GetProxyId()
+		if silent := now.Sub(p.seen); silent >= Lease {
+			r.retire(p, capturev1.ProxyStatus_STATE_REAPED)
+			r.log.Info(fmt.Sprintf("REAP proxy ID %s last seen %v ago", id, silent.Round(100*time.Millisecond)))
+			expired = append(expired, p.epoch)
+			continue
+		}
+		if p.state == capturev1.ProxyStatus_STATE_CONNECTED {
+			connected[id]++
+		}
+	}
+	for id, n := range connected {
+		if n > 1 && !r.warned[id] {
+			r.warned[id] = true
+			r.log.Warn("Several proxies have the same ID; they are kept apart, but nobody can tell them apart by name", slog.String("proxyID", id), slog.Int("proxies", n))
+		}
+	}
+	for id := range r.warned {
+		if connected[id] < 2 {
+			delete(r.warned, id)
+		}
+	}
+	return expired
+}
+
+// Snapshot lists the proxies that hold a lease and then those of the past,
+// newest first, at most MaxListed; omitted counts the rest.
+func (r *Registry) Snapshot() (list []*capturev1.ProxyStatus, omitted int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*proxy, 0, len(r.live)+len(r.past))
+	connected := map[string]int{}
+	for _, p := range r.live {
+		all = append(all, p)
+		if p.state == capturev1.ProxyStatus_STATE_CONNECTED {
+			connected[p.status.GetSource().GetProxyId()]++
+		}
+	}
+	slices.SortFunc(all, func(a, b *proxy) int {
+		return cmp.Or(cmp.Compare(b.status.GetRegistered(), a.status.GetRegistered()), slices.Compare(a.epoch[:], b.epoch[:]))
+	})
+	for _, p := range slices.Backward(r.past) {
+		all = append(all, p)
+	}
+	if len(all) > MaxListed {
+		omitted = len(all) - MaxListed
+		all = all[:MaxListed]
+	}
+	list = make([]*capturev1.ProxyStatus, len(all))
+	for i, p := range all {
+		s := p.status
+		list[i] = &capturev1.ProxyStatus{
+			Source: s.GetSource(), State: p.state, Version: s.GetVersion(),
+			ListenAddr: s.GetListenAddr(), UpstreamAddr: s.GetUpstreamAddr(),
+			Registered: s.GetRegistered(), LastSeen: p.seen.UnixNano(), EpochStarted: s.GetEpochStarted(),
+			ClockSkew: s.GetClockSkew(), Counters: s.GetCounters(), ProxyState: s.GetProxyState(),
+			DuplicateId: p.state == capturev1.ProxyStatus_STATE_CONNECTED && connected[s.GetSource().GetProxyId()] > 1,
+		}
+	}
+	return list, omitted
+}
