@@ -178,3 +178,41 @@ type Extent struct {
 	Pairs          uint64
 	Bytes          int64
 }
+
+// MaxBuckets bounds a histogram.
+const MaxBuckets = 10_000
+
+// NewBuckets is the empty answer to h: bounds that are open become those of
+// what is stored. It has no buckets when there is nothing between them.
+func NewBuckets(h Histogram, e Extent) *Buckets {
+	b := &Buckets{From: h.From, To: h.To}
+	if b.From == 0 {
+		b.From = e.Oldest
+	}
+	if b.To == 0 && e.Pairs > 0 {
+		b.To = e.Newest + 1
+	}
+	width := b.To - b.From
+	if width <= 0 {
+		return b
+	}
+	n := min(max(int64(h.Buckets), 1), MaxBuckets, width)
+	b.Step = (width-1)/n + 1
+	b.Counts = make([][6]uint64, (width-1)/b.Step+1)
+	return b
+}
+
+// Add counts one pair, if it is within the bounds.
+func (b *Buckets) Add(time int64, status int32) {
+	if time >= b.From && time < b.To {
+		b.Counts[(time-b.From)/b.Step][StatusClass(status)]++
+	}
+}
+
+// StatusClass is 1 to 5 for 1xx to 5xx, and 0 for everything else.
+func StatusClass(status int32) int {
+	if c := status / 100; c >= 1 && c <= 5 {
+		return int(c)
+	}
+	return 0
+}

@@ -1,0 +1,474 @@
+// Package duckindex is the index of the embedded store in DuckDB, the only
+// package that links it. One table holds a row of metadata and a pointer for
+// each pair, another how far into the log the first one reaches; both change
+// in the same transaction. The file is deleted and begun again whenever it is
+// missing, damaged, of another version or of another store.
+//
+// There is no primary key: rows come in the order of arrival, so that the
+// minimum and maximum of each row group find a time or an id (which begins
+// with one) well enough, and an index would cost more than the rows.
+package duckindex
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/duckdb/duckdb-go/v2"
+	"github.com/google/uuid"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/query"
+)
+
+// schemaVersion changes whenever a column does, in form or in meaning (as
+// that of endpoint does with the function that makes it).
+const schemaVersion = 1
+
+const (
+	fileName = "pairs.duckdb"
+	tempName = "tmp"
+	// maxConns bounds the queries that run at once, and so their memory.
+	maxConns = 8
+)
+
+// columns are those of table pairs, in order.
+var columns = []struct{ name, kind string }{
+	{"id", "UUID"},
+	{"off", "BIGINT"},
+	{"idx", "INTEGER"},
+	{"at", "BIGINT"},
+	{"time", "BIGINT"},
+	{"duration", "BIGINT"},
+	{"ttfb", "BIGINT"},
+	{"cluster", "VARCHAR"},
+	{"namespace", "VARCHAR"},
+	{"app", "VARCHAR"},
+	{"pod", "VARCHAR"},
+	{"direction", "VARCHAR"},
+	{"protocol", "VARCHAR"},
+	{"method", "VARCHAR"},
+	{"host", "VARCHAR"},
+	{"path", "VARCHAR"},
+	{"query", "VARCHAR"},
+	{"endpoint", "VARCHAR"},
+	{"status", "INTEGER"},
+	{"error", "VARCHAR"},
+	{"request_size", "BIGINT"},
+	{"response_size", "BIGINT"},
+	{"client", "VARCHAR"},
+	{"server", "VARCHAR"},
+	{"conn", "BIGINT"},
+	{"seq", "BIGINT"},
+	{"flags", "BIGINT"},
+	{"tags", "VARCHAR"},
+}
+
+// pointerColumns is how many of the first columns a page of pointers has.
+const pointerColumns = 5
+
+func selectList(n int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = `"` + columns[i].name + `"`
+	}
+	return strings.Join(names, ", ")
+}
+
+// Index implements index.Index.
+type Index struct {
+	db *sql.DB
+	// writer is the one connection that changes anything.
+	writer    *sql.Conn
+	watermark atomic.Uint64
+}
+
+var _ index.Index = (*Index)(nil)
+
+// Options of Open.
+type Options struct {
+	// Dir is the index's own directory, which is made when it is missing and
+	// emptied when what is in it is of no use.
+	Dir string
+	// Store is the id of the store that the rows are of.
+	Store string
+	// Next is the end of the log. An index that knows more is of another one.
+	Next uint64
+	// MemoryLimit is DuckDB's, as it writes sizes; empty is 256MB.
+	MemoryLimit string
+}
+
+// Open opens the index, or begins a new one when there is none that fits.
+func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
+	if strings.ContainsAny(opt.Dir, "?#%") {
+		return nil, fmt.Errorf("open index: DuckDB takes no path with ?, # or %% in it: %s", opt.Dir)
+	}
+	if _, err := os.Stat(filepath.Join(opt.Dir, fileName)); err == nil {
+		x, err := open(ctx, opt, false)
+		if err == nil {
+			return x, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("open index: %w", err)
+		}
+		log.Warn("The index is of no use and is made again from the log", slog.String("error", err.Error()))
+	}
+	if err := os.RemoveAll(opt.Dir); err != nil {
+		return nil, fmt.Errorf("remove index: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(opt.Dir, tempName), 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of index: %w", err)
+	}
+	x, err := open(ctx, opt, true)
+	if err != nil {
+		return nil, fmt.Errorf("make index: %w", err)
+	}
+	return x, nil
+}
+
+func open(ctx context.Context, opt Options, create bool) (x *Index, err error) {
+	if opt.MemoryLimit == "" {
+		opt.MemoryLimit = "256MB"
+	}
+	path := filepath.Join(opt.Dir, fileName)
+	settings := url.Values{
+		"memory_limit":                  {opt.MemoryLimit},
+		"threads":                       {"2"},
+		"temp_directory":                {filepath.Join(opt.Dir, tempName)},
+		"autoinstall_known_extensions":  {"false"},
+		"autoload_known_extensions":     {"false"},
+		"allow_community_extensions":    {"false"},
+		"preserve_insertion_order":      {"false"},
+		"storage_compatibility_version": {"latest"},
+		// Errors that reach a log must not carry rows' values along.
+		"errors_as_json": {"false"},
+	}
+	connector, err := duckdb.NewConnector(path+"?"+settings.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("open DuckDB: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	x = &Index{db: db}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, x.Close())
+			x = nil
+		}
+	}()
+	if x.writer, err = db.Conn(ctx); err != nil {
+		return x, fmt.Errorf("connect to DuckDB: %w", err)
+	}
+	// From here on SQL reaches no file but this one. It has to come after the
+	// other settings, some of which it forbids.
+	for _, stmt := range []string{"SET GLOBAL enable_external_access = false", "SET GLOBAL lock_configuration = true"} {
+		if _, err := x.writer.ExecContext(ctx, stmt); err != nil {
+			return x, fmt.Errorf("set up DuckDB: %w", err)
+		}
+	}
+	if create {
+		if err := os.Chmod(path, 0o600); err != nil {
+			return x, err
+		}
+		return x, x.create(ctx, opt.Store)
+	}
+	return x, x.check(ctx, opt)
+}
+
+func (x *Index) create(ctx context.Context, storeID string) error {
+	defs := make([]string, len(columns))
+	for i, c := range columns {
+		defs[i] = `"` + c.name + `" ` + c.kind + " NOT NULL"
+	}
+	return x.transaction(ctx, func() error {
+		for _, stmt := range []string{
+			"CREATE TABLE pairs (" + strings.Join(defs, ", ") + ")",
+			"CREATE TABLE state (version INTEGER NOT NULL, store VARCHAR NOT NULL, watermark BIGINT NOT NULL)",
+		} {
+			if _, err := x.writer.ExecContext(ctx, stmt); err != nil {
+				return fmt.Errorf("create table: %w", err)
+			}
+		}
+		_, err := x.writer.ExecContext(ctx, "INSERT INTO state VALUES (?, ?, 0)", schemaVersion, storeID)
+		return err
+	})
+}
+
+// check reads the state of an index that was there already.
+func (x *Index) check(ctx context.Context, opt Options) error {
+	var version int
+	if err := x.writer.QueryRowContext(ctx, "SELECT version FROM state").Scan(&version); err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if version != schemaVersion {
+		return fmt.Errorf("it has version %d, this program wants %d", version, schemaVersion)
+	}
+	var id string
+	var watermark, last int64
+	if err := x.writer.QueryRowContext(ctx, "SELECT store, watermark FROM state").Scan(&id, &watermark); err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	// Also a look at whether the rows can be read at all.
+	if err := x.writer.QueryRowContext(ctx, "SELECT coalesce(max(off), -1) FROM pairs").Scan(&last); err != nil {
+		return fmt.Errorf("read rows: %w", err)
+	}
+	switch {
+	case id != opt.Store:
+		return fmt.Errorf("it is of store %s, not of %s", id, opt.Store)
+	case uint64(watermark) > opt.Next || last >= watermark:
+		return fmt.Errorf("it reaches to offset %d (last row at %d), the log to %d", watermark, last, opt.Next)
+	}
+	x.watermark.Store(uint64(watermark))
+	return nil
+}
+
+// Close closes the file. Calls under way end first.
+func (x *Index) Close() error {
+	var errs []error
+	if x.writer != nil {
+		errs = append(errs, x.writer.Close())
+	}
+	if err := errors.Join(append(errs, x.db.Close())...); err != nil {
+		return fmt.Errorf("close index: %w", err)
+	}
+	return nil
+}
+
+// Watermark implements index.Index.
+func (x *Index) Watermark() uint64 { return x.watermark.Load() }
+
+// transaction runs do within BEGIN and COMMIT on the writer. What do does is
+// undone when it fails.
+func (x *Index) transaction(ctx context.Context, do func() error) error {
+	if _, err := x.writer.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
+		return fmt.Errorf("begin transaction: %w", wrap(ctx, err))
+	}
+	err := do()
+	if err == nil {
+		if _, err = x.writer.ExecContext(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("commit: %w", err)
+	}
+	err = wrap(ctx, err)
+	// A commit that failed has rolled back already, which is then an error of
+	// no interest.
+	if _, rollback := x.writer.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); rollback != nil && !isType(rollback, duckdb.ErrorTypeTransaction) {
+		return errors.Join(err, fmt.Errorf("%w: roll back: %w", index.ErrBroken, rollback))
+	}
+	return err
+}
+
+func isType(err error, types ...duckdb.ErrorType) bool {
+	e, ok := errors.AsType[*duckdb.Error](err)
+	return ok && slices.Contains(types, e.Type)
+}
+
+// wrap tells passing errors from those that only a new index mends.
+func wrap(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		// DuckDB says "interrupted"; why is in the context.
+		return ctx.Err()
+	case isType(err, duckdb.ErrorTypeFatal, duckdb.ErrorTypeInternal, duckdb.ErrorTypeSerialization, duckdb.ErrorTypeCatalog, duckdb.ErrorTypeIndex),
+		isType(err, duckdb.ErrorTypeIO) && !strings.Contains(err.Error(), syscall.ENOSPC.Error()):
+		return fmt.Errorf("%w: %w", index.ErrBroken, err)
+	}
+	return err
+}
+
+// Insert implements index.Index.
+func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) error {
+	err := x.transaction(ctx, func() error {
+		if err := x.append(rows); err != nil {
+			return err
+		}
+		_, err := x.writer.ExecContext(ctx, "UPDATE state SET watermark = ?", int64(watermark))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("insert rows: %w", err)
+	}
+	x.watermark.Store(watermark)
+	return nil
+}
+
+// append takes part in the transaction that the writer is in.
+func (x *Index) append(rows []index.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	return x.writer.Raw(func(raw any) (err error) {
+		conn, ok := raw.(driver.Conn)
+		if !ok {
+			return fmt.Errorf("connection is a %T", raw)
+		}
+		a, err := duckdb.NewAppenderFromConn(conn, "main", "pairs")
+		if err != nil {
+			return fmt.Errorf("make appender: %w", err)
+		}
+		// It has to be closed before the transaction can end, also badly.
+		defer func() { err = errors.Join(err, a.Close()) }()
+		values := make([]driver.Value, len(columns))
+		for i := range rows {
+			fill(values, &rows[i])
+			if err := a.AppendRow(values...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func fill(v []driver.Value, r *index.Row) {
+	for i, value := range [...]driver.Value{
+		duckdb.UUID(r.ID), int64(r.Off), int32(r.Idx), r.At, r.Time, r.Duration, r.TTFB,
+		r.Cluster, r.Namespace, r.App, r.Pod, r.Direction, r.Protocol,
+		r.Method, r.Host, r.Path, r.Query, r.Endpoint, r.Status, r.Error,
+		r.RequestSize, r.ResponseSize, r.Client, r.Server, r.Conn, r.Seq,
+		int64(r.Flags), r.Tags,
+	} {
+		v[i] = value
+	}
+}
+
+// scan reads the first n columns into r.
+func scan(rows *sql.Rows, r *index.Row, n int) error {
+	var id duckdb.UUID
+	var off, flags int64
+	var idx int32
+	dest := [...]any{
+		&id, &off, &idx, &r.At, &r.Time, &r.Duration, &r.TTFB,
+		&r.Cluster, &r.Namespace, &r.App, &r.Pod, &r.Direction, &r.Protocol,
+		&r.Method, &r.Host, &r.Path, &r.Query, &r.Endpoint, &r.Status, &r.Error,
+		&r.RequestSize, &r.ResponseSize, &r.Client, &r.Server, &r.Conn, &r.Seq,
+		&flags, &r.Tags,
+	}
+	if err := rows.Scan(dest[:n]...); err != nil {
+		return fmt.Errorf("scan row: %w", err)
+	}
+	r.ID, r.Off, r.Idx, r.Flags = store.ID(id), uint64(off), uint32(idx), uint32(flags)
+	return nil
+}
+
+// RemoveBefore implements index.Index.
+func (x *Index) RemoveBefore(ctx context.Context, off uint64) error {
+	err := x.transaction(ctx, func() error {
+		_, err := x.writer.ExecContext(ctx, "DELETE FROM pairs WHERE off < ?", int64(off))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remove rows: %w", err)
+	}
+	return nil
+}
+
+// Stats implements index.Index.
+func (x *Index) Stats(ctx context.Context) (index.Stats, error) {
+	var s index.Stats
+	err := x.db.QueryRowContext(ctx, `SELECT count(*), coalesce(min("time"), 0), coalesce(max("time"), 0) FROM pairs`).Scan(&s.Rows, &s.Oldest, &s.Newest)
+	if err != nil {
+		return s, fmt.Errorf("count rows: %w", wrap(ctx, err))
+	}
+	return s, nil
+}
+
+// Find implements index.Index.
+func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
+	rows, err := x.query(ctx, len(columns), "SELECT "+selectList(len(columns))+` FROM pairs WHERE "id" = CAST(? AS UUID) ORDER BY "time" DESC LIMIT 1`, uuid.UUID(id).String())
+	if err != nil {
+		return index.Row{}, fmt.Errorf("find row: %w", err)
+	}
+	if len(rows) == 0 {
+		return index.Row{}, store.ErrNotFound
+	}
+	return rows[0], nil
+}
+
+// query reads rows of the table's first n columns.
+func (x *Index) query(ctx context.Context, n int, stmt string, args ...any) (out []index.Row, err error) {
+	rows, err := x.db.QueryContext(ctx, stmt, args...)
+	if err != nil {
+		return nil, wrap(ctx, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		out = append(out, index.Row{})
+		if err := scan(rows, &out[len(out)-1], n); err != nil {
+			return nil, err
+		}
+	}
+	return out, wrap(ctx, rows.Err())
+}
+
+// Exact implements index.Index.
+func (x *Index) Exact(q *query.Query) bool { return compile(q).exact }
+
+// where writes the condition of a selection. More terms may follow it.
+func where(s index.Selection) (string, []any) {
+	f := compile(s.Query)
+	args := append([]any{s.From, s.To, int64(min(s.Below, math.MaxInt64))}, f.args...)
+	return ` WHERE "time" >= ? AND "time" < ? AND "off" < ? AND ` + f.sql, args
+}
+
+// Rows implements index.Index.
+func (x *Index) Rows(ctx context.Context, p index.Page) ([]index.Row, error) {
+	n := len(columns)
+	if p.Pointers {
+		n = pointerColumns
+	}
+	cond, args := where(p.Selection)
+	if p.Before != nil {
+		cond += ` AND ("time" < ? OR ("time" = ? AND "id" < CAST(? AS UUID)))`
+		args = append(args, p.Before.Time, p.Before.Time, uuid.UUID(p.Before.ID).String())
+	}
+	rows, err := x.query(ctx, n, "SELECT "+selectList(n)+" FROM pairs"+cond+` ORDER BY "time" DESC, "id" DESC LIMIT `+strconv.Itoa(p.Limit), args...)
+	if err != nil {
+		return nil, fmt.Errorf("select rows: %w", err)
+	}
+	return rows, nil
+}
+
+// Count implements index.Index.
+func (x *Index) Count(ctx context.Context, c index.Count) (_ [][6]uint64, err error) {
+	cond, args := where(c.Selection)
+	stmt := `SELECT ("time" - ?) // ? AS bucket, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class, count(*)
+		FROM pairs` + cond + " GROUP BY bucket, class"
+	rows, err := x.db.QueryContext(ctx, stmt, append([]any{c.From, c.Step}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("count rows: %w", wrap(ctx, err))
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	counts := make([][6]uint64, c.Buckets)
+	for rows.Next() {
+		var bucket, class int64
+		var n uint64
+		if err := rows.Scan(&bucket, &class, &n); err != nil {
+			return nil, fmt.Errorf("scan count: %w", err)
+		}
+		if bucket < 0 || bucket >= int64(c.Buckets) {
+			return nil, fmt.Errorf("count rows: bucket %d of %d", bucket, c.Buckets)
+		}
+		counts[bucket][class] = n
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count rows: %w", wrap(ctx, err))
+	}
+	return counts, nil
+}

@@ -1,0 +1,116 @@
+package index
+
+import (
+	"context"
+	"errors"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/query"
+)
+
+// ErrBroken: the index cannot be trusted or used any more and has to be made
+// again. Errors of an Index wrap it where that is so; all others are passing
+// (a full disk, a cancelled context).
+var ErrBroken = errors.New("index is broken")
+
+// Index keeps rows. Its methods may be called from several goroutines, but
+// those that change it only from one at a time. Close waits for calls under
+// way.
+type Index interface {
+	// Watermark is the offset in the log up to which every pair has its row.
+	Watermark() uint64
+	// Insert adds rows and moves the watermark, both or neither.
+	Insert(ctx context.Context, rows []Row, watermark uint64) error
+	// RemoveBefore removes the rows of records below an offset.
+	RemoveBefore(ctx context.Context, off uint64) error
+	// Stats counts the rows.
+	Stats(ctx context.Context) (Stats, error)
+	// Find is the row of one pair, or store.ErrNotFound.
+	Find(ctx context.Context, id store.ID) (Row, error)
+	// Exact reports whether Rows and Count decide a query alone. If not, what
+	// Rows gives has to be looked at again, and Count cannot answer.
+	Exact(q *query.Query) bool
+	// Rows is one page: every row that fits, and some that do not where the
+	// query is not exact.
+	Rows(ctx context.Context, p Page) ([]Row, error)
+	// Count is a histogram of an exact query: rows by bucket and status class.
+	Count(ctx context.Context, c Count) ([][6]uint64, error)
+	Close() error
+}
+
+// Stats is what an index holds; times are Unix nanoseconds, of Row.Time.
+type Stats struct {
+	Rows           uint64
+	Oldest, Newest int64
+}
+
+// Add takes one more row into account.
+func (s *Stats) Add(r *Row) {
+	if s.Rows == 0 {
+		s.Oldest, s.Newest = r.Time, r.Time
+	}
+	s.Rows++
+	s.Oldest, s.Newest = min(s.Oldest, r.Time), max(s.Newest, r.Time)
+}
+
+// Selection is which rows.
+type Selection struct {
+	Query *query.Query // nil selects all
+	// From is included, To is not. Unix nanoseconds.
+	From, To int64
+	// Below leaves out records at and after this offset: they are looked for
+	// elsewhere.
+	Below uint64
+}
+
+// Page asks for rows, the newest by (time, id) first.
+type Page struct {
+	Selection
+	// Before leaves out this place and what is newer.
+	Before *store.Key
+	Limit  int
+	// Pointers asks only for ID, Off, Idx, At and Time.
+	Pointers bool
+}
+
+// Count asks for Buckets counts of Step nanoseconds each, from From on. To is
+// at most the end of the last.
+type Count struct {
+	Selection
+	Step    int64
+	Buckets int
+}
+
+// Covered reports whether a row has everything that a query asks about, so
+// that a matcher can decide on Row.Stored alone.
+func Covered(q *query.Query) bool {
+	return q == nil || covered(q.Root)
+}
+
+func covered(n query.Node) bool {
+	all := func(nodes []query.Node) bool {
+		for _, c := range nodes {
+			if !covered(c) {
+				return false
+			}
+		}
+		return true
+	}
+	switch n := n.(type) {
+	case query.And:
+		return all(n.Nodes)
+	case query.Or:
+		return all(n.Nodes)
+	case query.Not:
+		return covered(n.Node)
+	case query.Term:
+		switch n.Field {
+		case query.FieldHeader, query.FieldRequestHeader, query.FieldResponseHeader,
+			query.FieldBody, query.FieldRequestBody, query.FieldResponseBody, query.FieldJSON:
+			return false
+		}
+		_, known := query.Lookup(n.Field)
+		return known
+	}
+	return false // Text looks into everything
+}

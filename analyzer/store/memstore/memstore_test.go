@@ -1,0 +1,15 @@
+package memstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/weir-capture/weir/analyzer/store/memstore"
+	"github.com/weir-capture/weir/analyzer/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) storetest.Engine {
+		return memstore.New(func() int64 { return time.Now().UnixNano() })
+	}, nil)
+}

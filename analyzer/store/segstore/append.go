@@ -1,0 +1,215 @@
+package segstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/index"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/seglog"
+)
+
+// groupBytes bounds what goes to the log in one write.
+const groupBytes = 8 << 20
+
+// Next implements store.Writer.
+func (s *Store) Next(spool store.ID) uint64 { return s.delivery.next(spool) }
+
+// Append implements store.Writer.
+func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.Frame) error {
+	if err := s.index.wait(ctx); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	leave, err := s.gates.enter(ctx, spool)
+	if err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	defer leave()
+	next := s.delivery.next(spool)
+	for len(frames) > 0 && frames[0].GetOffset() < next {
+		frames = frames[1:]
+	}
+	for len(frames) > 0 {
+		n, err := s.appendGroup(ctx, spool, next, frames)
+		if err != nil {
+			return fmt.Errorf("append: %w", err)
+		}
+		next, frames = frames[n-1].GetNextOffset(), frames[n:]
+	}
+	return nil
+}
+
+// incoming is a frame on its way into the log.
+type incoming struct {
+	wrapper wrapper
+	batch   batch
+	body    []byte
+	block   *block
+	pairs   []*store.Stored
+	bytes   int64
+}
+
+// appendGroup appends the first frames, at least one, and says how many.
+func (s *Store) appendGroup(ctx context.Context, spool store.ID, next uint64, frames []*capturev1.Frame) (int, error) {
+	var group []*incoming
+	var bytes, weight int64
+	at := s.opt.Now().UnixNano()
+	for _, f := range frames {
+		if f.GetOffset() < next || f.GetNextOffset() <= f.GetOffset() {
+			return 0, fmt.Errorf("frame at offset %d, next %d, after %d: offsets have to grow", f.GetOffset(), f.GetNextOffset(), next)
+		}
+		size := int64(len(f.GetHead()) + len(f.GetBody()))
+		if len(group) > 0 && (bytes+size > groupBytes || weight >= s.opt.Backlog/4) {
+			break
+		}
+		next = f.GetNextOffset()
+		in := s.open(spool, f, at)
+		bytes += size
+		weight += in.block.weight
+		group = append(group, in)
+	}
+
+	if err := s.room.Acquire(ctx, weight); err != nil {
+		return 0, fmt.Errorf("wait for the index: %w", err)
+	}
+	n, used, err := s.commit(ctx, group)
+	s.room.Release(weight - used)
+	return n, err
+}
+
+// open reads what is needed of a frame. One that cannot be opened is stored as
+// it is: it must not stand in the way of those behind it.
+func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
+	in := &incoming{
+		wrapper: wrapper{spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at, frameHead: f.GetHead()},
+		body:    f.GetBody(),
+		block:   new(block),
+	}
+	head, err := frame.Head(f.GetHead())
+	if err == nil {
+		in.batch = batchOfHead(head)
+		var pairs []*capturev1.RRPair
+		if pairs, err = frame.Pairs(head, f.GetBody()); err == nil {
+			in.bytes = int64(head.GetBodyLen())
+			in.pairs = storedPairs(&in.wrapper, pairs)
+			in.block.rows = make([]index.Row, len(pairs))
+			for i, p := range pairs {
+				r := index.RowOf(p, at, 0, uint32(i)) // Off is known when it is durable
+				in.block.rows[i] = r
+				in.block.weight += r.Size()
+			}
+			// Together with the bound on groups: none is more than fits.
+			in.block.weight = min(in.block.weight, s.opt.Backlog/4)
+		}
+	}
+	if err != nil {
+		s.counters.unreadable.Add(1)
+		s.log.Error("A frame cannot be opened; it is stored as it is",
+			slog.String("spool", formatID(spool)), slog.Uint64("offset", f.GetOffset()), slog.String("error", err.Error()))
+	}
+	return in
+}
+
+// commit writes as much of the group as no other spool is just bringing too.
+// used is the weight of what is now pending.
+func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int64, err error) {
+	batches := make([]batch, len(group))
+	for i, in := range group {
+		batches[i] = in.batch
+	}
+	duplicate := make([]bool, len(group))
+	var release chan struct{}
+	for n == 0 {
+		var wait chan struct{}
+		if n, release, wait = s.delivery.claim(batches, duplicate); n == 0 {
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return 0, 0, ctx.Err()
+			}
+		}
+	}
+	defer s.delivery.release(batches[:n], release)
+
+	records := make([]seglog.Record, n)
+	for i, in := range group[:n] {
+		if duplicate[i] {
+			in.wrapper.duplicate = true
+			in.body, in.pairs, in.bytes = nil, nil, 0
+			in.block = new(block)
+		}
+		records[i] = seglog.Record{
+			Head: in.wrapper.encode(), Body: in.body,
+			Committed: func(off, next uint64) { s.committed(in, off, next) },
+		}
+		used += in.block.weight
+	}
+	if _, err := s.seglog.Append(records...); err != nil {
+		if full, ok := errors.AsType[*seglog.FullError](err); ok {
+			return 0, 0, fmt.Errorf("%w: %w", store.ErrFull, full.Err)
+		}
+		return 0, 0, fmt.Errorf("write to log: %w", err)
+	}
+	return n, used, nil
+}
+
+// committed makes a durable record visible. The log calls it in order.
+func (s *Store) committed(in *incoming, off, next uint64) {
+	in.block.off, in.block.next = off, next
+	for i := range in.block.rows {
+		in.block.rows[i].Off = off
+	}
+	for i, p := range in.pairs {
+		p.Seq = index.Seq(off, uint32(i))
+	}
+	s.delivery.commit(&in.wrapper, in.batch)
+	s.live.publish(in.block, in.pairs, in.bytes)
+	s.lastAt.Store(max(s.lastAt.Load(), in.wrapper.at))
+	s.lastOff.Store(off)
+	s.counters.frames.Add(1)
+	s.counters.pairs.Add(uint64(len(in.pairs)))
+	if in.wrapper.duplicate {
+		s.counters.duplicates.Add(1)
+	}
+}
+
+// gates let one caller at a time through for each spool.
+type gates struct {
+	mu   sync.Mutex
+	open map[store.ID]*gate
+}
+
+type gate struct {
+	token chan struct{}
+	users int
+}
+
+func (g *gates) enter(ctx context.Context, spool store.ID) (leave func(), err error) {
+	g.mu.Lock()
+	t := g.open[spool]
+	if t == nil {
+		t = &gate{token: make(chan struct{}, 1)}
+		g.open[spool] = t
+	}
+	t.users++
+	g.mu.Unlock()
+	gone := func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(g.open, spool)
+		}
+	}
+	select {
+	case t.token <- struct{}{}:
+		return func() { <-t.token; gone() }, nil
+	case <-ctx.Done():
+		gone()
+		return nil, ctx.Err()
+	}
+}

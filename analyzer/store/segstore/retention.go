@@ -1,0 +1,107 @@
+package segstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/seglog"
+)
+
+// change runs what changes the index, one at a time.
+func (s *Store) change(do func() error) error {
+	s.index.change.Lock()
+	defer s.index.change.Unlock()
+	return do()
+}
+
+func (s *Store) retainLoop(ctx context.Context) {
+	if s.opt.Retention == 0 && s.opt.RetentionBytes == 0 {
+		return
+	}
+	tick := time.NewTicker(s.opt.RetainEvery)
+	defer tick.Stop()
+	for {
+		if err := s.index.wait(ctx); err != nil {
+			return
+		}
+		if err := s.retain(ctx, s.opt.Now()); err != nil && ctx.Err() == nil {
+			s.log.Error("Could not remove what is too old", slog.String("error", err.Error()))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// retain removes the segments that are too old or too many, then their rows.
+// A kill between the two leaves rows that point to nothing, which readers pass
+// over and the next start removes.
+func (s *Store) retain(ctx context.Context, now time.Time) error {
+	if err := s.letGo(now); err != nil {
+		return fmt.Errorf("end segment: %w", err)
+	}
+	segs := s.seglog.Segments()
+	var cut uint64
+	total := s.seglog.Bytes()
+	removed := 0
+	for i := range len(segs) - 1 {
+		// Whatever is in a segment came before the next one was begun.
+		newest := segs[i+1].Created
+		tooOld := s.opt.Retention > 0 && !newest.IsZero() && now.Sub(newest) > s.opt.Retention
+		tooMany := s.opt.RetentionBytes > 0 && total > s.opt.RetentionBytes
+		if !tooOld && !tooMany {
+			break
+		}
+		total -= segs[i].Bytes
+		cut = segs[i+1].Base
+		removed++
+	}
+	if removed == 0 {
+		return nil
+	}
+	if err := s.seglog.RemoveBefore(cut); err != nil {
+		return fmt.Errorf("remove segments: %w", err)
+	}
+	var stats index.Stats
+	err := s.use(ctx, func(x index.Index) error {
+		return s.change(func() (err error) {
+			if err = x.RemoveBefore(ctx, cut); err != nil {
+				return err
+			}
+			if stats, err = x.Stats(ctx); err == nil {
+				s.live.setStats(stats)
+			}
+			return err
+		})
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("remove rows: %w", err)
+	}
+	s.log.Info("Removed what is past retention", slog.Int("segments", removed), slog.Uint64("pairs_left", stats.Rows))
+	return nil
+}
+
+// letGo begins a new segment when everything in the last one is too old: the
+// log never removes its last one, and where nothing comes any more none would
+// follow it.
+func (s *Store) letGo(now time.Time) error {
+	segs := s.seglog.Segments()
+	if s.opt.Retention == 0 || len(segs) == 0 || s.lastOff.Load() < segs[len(segs)-1].Base ||
+		now.Sub(time.Unix(0, s.lastAt.Load())) <= s.opt.Retention {
+		return nil
+	}
+	if err := s.seglog.Rotate(); err != nil {
+		return err
+	}
+	w := wrapper{mark: true, at: now.UnixNano()}
+	_, err := s.seglog.Append(seglog.Record{Head: w.encode(), Committed: func(off, next uint64) {
+		s.live.publish(&block{off: off, next: next}, nil, 0)
+	}})
+	return err
+}

@@ -1,0 +1,320 @@
+// Package segstore is the embedded store: a segment log that is the truth, and
+// an index beside it that can be deleted.
+//
+// A frame is stored as the forwarder made it, in a record whose head adds
+// where it came from and when (record.go). The record's fsync is the commit
+// and the acknowledgement. The index follows within half a second; until then
+// the rows of what is new are kept in memory, and every answer is made of
+// both, divided at an offset of the log: below it the index, from it on the
+// memory. When the index is missing or cannot be trusted it is made again from
+// the log, which always gives the same answers.
+//
+//	DATA_DIR/
+//	  LOCK        held by the process that has the directory; says its id
+//	  META.json   version of the layout, id of the store
+//	  seg/        the log (package seglog)
+//	  index/      disposable
+package segstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/endpoint"
+	"github.com/weir-capture/weir/analyzer/store/index"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/query"
+	"github.com/weir-capture/weir/seglog"
+)
+
+// OpenIndex opens the index of a store in a directory of its own. next is the
+// end of the log: an index that knows more is of no use.
+type OpenIndex func(ctx context.Context, dir, storeID string, next uint64) (index.Index, error)
+
+// Options of a store. Zero values mean the defaults that stand beside them.
+type Options struct {
+	// Dir is the data directory, made when it is missing.
+	Dir string
+	// OpenIndex is needed.
+	OpenIndex OpenIndex
+	// Retention is how long pairs are kept after they arrived; 0: for ever.
+	Retention time.Duration
+	// RetentionBytes bounds the log; 0: no bound. Both remove whole segments,
+	// so that what is kept may be more by one.
+	RetentionBytes int64
+	// SegmentBytes and SegmentAge end a segment: 256 MiB, 1 h; less where
+	// retention is short.
+	SegmentBytes int64
+	SegmentAge   time.Duration
+	// IndexDelay is how long rows wait for others before they are indexed:
+	// 250 ms. IndexRows is how many go at once: 10,000.
+	IndexDelay time.Duration
+	IndexRows  int
+	// Backlog bounds the bytes of rows that wait for the index: 32 MiB.
+	// Append waits for room.
+	Backlog int64
+	// RingBytes and RingPairs bound what is kept for live tails: 16 MiB of
+	// frames, 4096 pairs.
+	RingBytes int64
+	RingPairs int
+	// CacheBytes bounds the frames that are kept open for readers: 32 MiB.
+	CacheBytes int64
+	// ScanBudget bounds one answer's look into frames: 512 MiB.
+	ScanBudget int64
+	// RetainEvery is how often retention looks: 1 min.
+	RetainEvery time.Duration
+	// TailSign is how long a tail is silent at most: 5 s.
+	TailSign time.Duration
+	// ReadyWait is how long a reader waits for an index that is being made
+	// before it is told so: 2 s.
+	ReadyWait time.Duration
+	// Now is the clock: time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	def(&o.SegmentBytes, 256<<20)
+	if o.RetentionBytes > 0 {
+		// Whole segments go, so there have to be some.
+		o.SegmentBytes = max(min(o.SegmentBytes, o.RetentionBytes/8), 1<<20)
+	}
+	def(&o.SegmentAge, time.Hour)
+	if o.Retention > 0 {
+		o.SegmentAge = max(min(o.SegmentAge, o.Retention/8), time.Second)
+	}
+	def(&o.IndexDelay, 250*time.Millisecond)
+	def(&o.IndexRows, 10_000)
+	def(&o.Backlog, 32<<20)
+	def(&o.RingBytes, 16<<20)
+	def(&o.RingPairs, 4096)
+	def(&o.CacheBytes, 32<<20)
+	def(&o.ScanBudget, 512<<20)
+	def(&o.RetainEvery, time.Minute)
+	def(&o.TailSign, 5*time.Second)
+	def(&o.ReadyWait, 2*time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func def[T ~int | ~int64](v *T, value T) {
+	if *v == 0 {
+		*v = value
+	}
+}
+
+// Store implements store.Writer and store.Reader.
+type Store struct {
+	opt      Options
+	log      *slog.Logger
+	dir      *directory
+	seglog   *seglog.Log
+	delivery *delivery
+	recovery Recovery
+
+	// room counts the bytes of rows that are appended and not indexed.
+	room *semaphore.Weighted
+	// gates let one Append of a spool at a time through.
+	gates gates
+	live  *live
+	cache *frameCache
+	index indexHandle
+	// heavy lets few aggregations run at once, so that lists stay quick.
+	heavy *semaphore.Weighted
+
+	counters counters
+	// lastAt is when the newest frame arrived, lastOff where it stands; 0 when
+	// there is none in the newest segment.
+	lastAt  atomic.Int64
+	lastOff atomic.Uint64
+}
+
+// heavyQueries is how many aggregations run at once.
+const heavyQueries = 2
+
+var (
+	_ store.Writer = (*Store)(nil)
+	_ store.Reader = (*Store)(nil)
+)
+
+// Recovery says what Open found.
+type Recovery struct {
+	// Clean: the store had been closed in order.
+	Clean bool
+	// CutBytes of a torn tail were removed; none of it had been acknowledged.
+	CutBytes int64
+	// Segments and Bytes of the log, and the spools that are known.
+	Segments int
+	Bytes    int64
+	Spools   int
+}
+
+type counters struct {
+	frames, pairs, duplicates, unreadable, damagedRecords, damagedPairs, indexRebuilds atomic.Uint64
+}
+
+// Counters are cumulative since Open.
+type Counters struct {
+	// Frames and Pairs were appended.
+	Frames, Pairs uint64
+	// Duplicates are batches that had come by another spool.
+	Duplicates uint64
+	// Unreadable are frames that were stored and could not be opened.
+	Unreadable uint64
+	// DamagedRecords and DamagedPairs were found in the log while it was read
+	// for the index.
+	DamagedRecords, DamagedPairs uint64
+	// IndexRebuilds counts how often the index was begun anew.
+	IndexRebuilds uint64
+	// Backlog is how many pairs are not indexed yet.
+	Backlog int
+}
+
+// Open opens the store, or makes a new one. It is of use once Run runs.
+// Errors: store.ErrLocked when another process has the directory.
+func Open(opt Options, log *slog.Logger) (s *Store, err error) {
+	opt = opt.withDefaults()
+	s = &Store{
+		opt: opt, log: log,
+		room:  semaphore.NewWeighted(opt.Backlog),
+		gates: gates{open: map[store.ID]*gate{}},
+		heavy: semaphore.NewWeighted(heavyQueries),
+		cache: newFrameCache(opt.CacheBytes),
+	}
+	s.index.init()
+	if s.dir, err = openDirectory(opt.Dir, opt.Now()); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	s.seglog, err = seglog.Open(filepath.Join(opt.Dir, logDir), seglog.Options{
+		SegmentBytes: opt.SegmentBytes,
+		SegmentAge:   opt.SegmentAge,
+		State:        func() []byte { return s.delivery.encode() },
+		Now:          opt.Now,
+	})
+	if err != nil {
+		return s, fmt.Errorf("open log: %w", err)
+	}
+	if err := s.recover(); err != nil {
+		return s, fmt.Errorf("recover from log: %w", err)
+	}
+	s.live = newLive(opt.RingBytes, opt.RingPairs, s.seglog.Next())
+	return s, nil
+}
+
+// recover reads back, from the heads of the newest segment, what has come.
+func (s *Store) recover() error {
+	state, from, err := s.seglog.LastState()
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if s.delivery, err = decodeDelivery(state); err != nil {
+		return err
+	}
+	for e, err := range s.seglog.Heads(from) {
+		head := e.Head
+		if err != nil {
+			damage, ok := errors.AsType[*seglog.CorruptError](err)
+			if !ok {
+				return fmt.Errorf("read heads: %w", err)
+			}
+			e.Offset = damage.Offset
+			if head = damage.Head; head == nil {
+				continue // counted when it is read for the index
+			}
+		}
+		w, err := decodeWrapper(head)
+		if err != nil || w.mark {
+			continue
+		}
+		s.delivery.commit(&w, batchOf(&w))
+		s.lastAt.Store(max(s.lastAt.Load(), w.at))
+		s.lastOff.Store(e.Offset)
+	}
+	r := s.seglog.Recovery()
+	s.recovery = Recovery{
+		Clean: r.Clean, CutBytes: r.CutBytes,
+		Segments: len(s.seglog.Segments()), Bytes: s.seglog.Bytes(), Spools: len(s.delivery.spools),
+	}
+	return nil
+}
+
+// batchOf is the batch that a record holds.
+func batchOf(w *wrapper) batch {
+	h, err := frame.Head(w.frameHead)
+	if err != nil {
+		return batch{}
+	}
+	return batchOfHead(h)
+}
+
+func batchOfHead(h *capturev1.FrameHead) batch {
+	return batch{epoch: epoch(h.GetSource().GetEpoch()), seq: h.GetBatchSeq()}
+}
+
+// Recovery says what Open found.
+func (s *Store) Recovery() Recovery { return s.recovery }
+
+// ID identifies the store for as long as it lives.
+func (s *Store) ID() string { return s.dir.meta.Store }
+
+// Counters are for metrics and health.
+func (s *Store) Counters() Counters {
+	c := &s.counters
+	return Counters{
+		Frames: c.frames.Load(), Pairs: c.pairs.Load(), Duplicates: c.duplicates.Load(), Unreadable: c.unreadable.Load(),
+		DamagedRecords: c.damagedRecords.Load(), DamagedPairs: c.damagedPairs.Load(),
+		IndexRebuilds: c.indexRebuilds.Load(), Backlog: s.live.backlog(),
+	}
+}
+
+// Run indexes and removes what is too old until ctx ends, then indexes what is
+// left and returns nil. Appends and reads wait until it runs.
+func (s *Store) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.retainLoop(ctx) })
+	s.indexLoop(ctx)
+	wg.Wait()
+	return nil
+}
+
+// Close closes the files, after Run has returned. Calls under way fail.
+func (s *Store) Close() error {
+	var errs []error
+	errs = append(errs, s.index.set(nil))
+	if s.seglog != nil {
+		errs = append(errs, s.seglog.Close())
+	}
+	if s.dir != nil {
+		errs = append(errs, s.dir.close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// matcher decides for whole pairs, and for those of lists where the row has
+// all that is asked about.
+func matcher(q *query.Query) func(*capturev1.RRPair) bool {
+	if q == nil || q.Root == nil {
+		return func(*capturev1.RRPair) bool { return true }
+	}
+	return q.Matcher(query.WithEndpoint(func(p *capturev1.RRPair) string { return endpoint.Of(p.GetPath()) })).Match
+}

@@ -1,0 +1,672 @@
+// Package storetest is what every engine of a store has to pass, and makes the
+// frames for it. Answers are compared with those of memstore, and of the
+// query's own matcher.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/memstore"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/query"
+)
+
+// Engine is what is tested.
+type Engine interface {
+	store.Writer
+	store.Reader
+}
+
+// Run runs the suite. open gives an empty engine that is ready; it is closed by
+// t.Cleanup. settle, when set, waits until the engine is at rest: everything
+// is asked once before, when answers come from memory in part, and once after.
+func Run(t *testing.T, open func(t *testing.T) Engine, settle func(t *testing.T, e Engine)) {
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, Engine)
+	}{
+		{"VisibleWhenAppended", visible},
+		{"SentAgain", sentAgain},
+		{"BySeveralSpools", severalSpools},
+		{"FramesWithoutPairs", withoutPairs},
+		{"FramesThatCannotBeOpened", unreadable},
+		{"OffsetsThatDoNotGrow", badOffsets},
+		{"PairsWithoutAnID", withoutID},
+		{"OddTexts", oddTexts},
+		{"Cancelled", cancelled},
+		{"Tail", tail},
+		{"Concurrent", concurrent},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
+	}
+	t.Run("Answers", func(t *testing.T) { answers(t, open(t), settle) })
+}
+
+func add(t *testing.T, e Engine, f *Forwarder, frames ...*capturev1.Frame) {
+	t.Helper()
+	if err := e.Append(t.Context(), f.Spool, frames); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// All lists everything, whole.
+func All(t testing.TB, e store.Reader, l store.List) []*store.Stored {
+	t.Helper()
+	if l.Limit == 0 {
+		l.Limit = 1 << 20
+	}
+	var out []*store.Stored
+	for st, err := range e.List(t.Context(), l) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// Numbers are which pairs (see Pair) are in a list.
+func Numbers(list []*store.Stored) []uint64 {
+	out := make([]uint64, len(list))
+	for i, st := range list {
+		out[i] = Number(store.ID(st.Pair.GetId()))
+	}
+	return out
+}
+
+func visible(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	if x, err := e.Extent(t.Context()); err != nil || x.Pairs != 0 || x.Oldest != 0 || x.Newest != 0 {
+		t.Errorf("empty: %+v, %v", x, err)
+	}
+	if h, err := e.Histogram(t.Context(), store.Histogram{Buckets: 10}); err != nil || len(h.Counts) != 0 {
+		t.Errorf("empty: %+v, %v", h, err)
+	}
+	if got := All(t, e, store.List{}); len(got) != 0 {
+		t.Errorf("empty: %d pairs", len(got))
+	}
+	for n := range uint64(20) {
+		before := time.Now().UnixNano()
+		want := Pair(n)
+		add(t, e, f, f.Frame(want))
+		st, err := e.Pair(t.Context(), store.ID(want.GetId()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(st.Pair, want) || st.At < before || st.At > time.Now().UnixNano() || st.Seq == 0 {
+			t.Fatalf("pair %d: got %v", n, st)
+		}
+		if got := All(t, e, store.List{Whole: true}); len(got) != int(n)+1 {
+			t.Fatalf("%d pairs listed of %d", len(got), n+1)
+		}
+		if x, err := e.Extent(t.Context()); err != nil || x.Pairs != n+1 {
+			t.Fatalf("extent %+v, %v", x, err)
+		}
+		h, err := e.Histogram(t.Context(), store.Histogram{Buckets: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := total(h); sum != n+1 {
+			t.Fatalf("histogram counts %d of %d", sum, n+1)
+		}
+	}
+	if _, err := e.Pair(t.Context(), store.ID{1}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("unknown id: %v", err)
+	}
+}
+
+func total(b *store.Buckets) (sum uint64) {
+	for _, c := range b.Counts {
+		for _, n := range c {
+			sum += n
+		}
+	}
+	return sum
+}
+
+func sentAgain(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	if n := e.Next(f.Spool); n != 0 {
+		t.Errorf("unknown spool: next %d", n)
+	}
+	var frames []*capturev1.Frame
+	for n := range uint64(6) {
+		frames = append(frames, f.Frame(Pairs(n*3, n*3+3)...))
+		if n == 2 {
+			f.Offset += 100 // a hole
+		}
+	}
+	for _, part := range [][2]int{{0, 2}, {0, 3}, {1, 2}, {2, 6}, {0, 6}} {
+		add(t, e, f, frames[part[0]:part[1]]...)
+	}
+	if got := Numbers(All(t, e, store.List{})); len(got) != 18 || len(slices.Compact(slices.Sorted(slices.Values(got)))) != 18 {
+		t.Errorf("got pairs %v", got)
+	}
+	if n := e.Next(f.Spool); n != f.Offset {
+		t.Errorf("next is %d, want %d", n, f.Offset)
+	}
+}
+
+func severalSpools(t *testing.T, e Engine) {
+	p := NewProxy(1)
+	a, b := NewForwarder(1, p), NewForwarder(2, p)
+	first, second, third := a.Frame(Pairs(0, 3)...), a.Frame(Pairs(3, 6)...), a.Frame(Pairs(6, 9)...)
+	add(t, e, a, first)
+	// The second batch comes by both, the other one being quicker.
+	add(t, e, b, b.Again(second), b.Again(first))
+	add(t, e, a, second, third)
+	add(t, e, b, b.Again(third), b.Frame(Pairs(9, 12)...))
+	got := Numbers(All(t, e, store.List{}))
+	slices.Sort(got)
+	if want := []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}; !slices.Equal(got, want) {
+		t.Errorf("got pairs %v", got)
+	}
+	if e.Next(a.Spool) != a.Offset || e.Next(b.Spool) != b.Offset {
+		t.Errorf("next %d and %d, want %d and %d", e.Next(a.Spool), e.Next(b.Spool), a.Offset, b.Offset)
+	}
+	// Another epoch counts from 1 again.
+	c := NewForwarder(1, NewProxy(9))
+	c.Offset = a.Offset
+	add(t, e, c, c.Frame(Pairs(20, 22)...))
+	if got := All(t, e, store.List{}); len(got) != 14 {
+		t.Errorf("%d pairs, want 14", len(got))
+	}
+}
+
+func withoutPairs(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	empty := func() *capturev1.Frame {
+		return f.Wrap(&capturev1.FrameHead{
+			Source: &capturev1.Source{Epoch: make([]byte, 16)}, BatchSeq: f.Offset + 1,
+			Received: 5, Filtered: map[string]uint32{"health": 5},
+		})
+	}
+	add(t, e, f, empty())
+	add(t, e, f, empty(), f.Frame(Pairs(0, 2)...), empty())
+	if e.Next(f.Spool) != f.Offset || len(All(t, e, store.List{})) != 2 {
+		t.Errorf("next %d of %d, %d pairs", e.Next(f.Spool), f.Offset, len(All(t, e, store.List{})))
+	}
+}
+
+func unreadable(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	bad := f.Frame(Pairs(0, 2)...)
+	bad.Body = append([]byte("no zstd"), bad.GetBody()...)
+	worse := f.Put([]byte("\xffno head"), []byte("whatever"))
+	add(t, e, f, bad, worse, f.Frame(Pairs(2, 5)...), f.Put(nil, nil))
+	if got := Numbers(All(t, e, store.List{})); len(got) != 3 {
+		t.Errorf("got pairs %v", got)
+	}
+	if e.Next(f.Spool) != f.Offset {
+		t.Errorf("next %d of %d", e.Next(f.Spool), f.Offset)
+	}
+}
+
+func badOffsets(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	fr := f.Frame(Pairs(0, 1)...)
+	stuck := &capturev1.Frame{Offset: 9000, NextOffset: 9000, Head: fr.GetHead(), Body: fr.GetBody()}
+	if err := e.Append(t.Context(), f.Spool, []*capturev1.Frame{stuck}); err == nil {
+		t.Error("a frame without length was taken")
+	}
+	add(t, e, f, fr)
+	if got := All(t, e, store.List{}); len(got) != 1 {
+		t.Errorf("%d pairs", len(got))
+	}
+}
+
+func withoutID(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	a, b := Pair(0), Pair(1)
+	a.Id, b.Id = nil, []byte("short")
+	add(t, e, f, f.Frame(a, b))
+	if _, ok := e.(*memstore.Store); ok {
+		return // it takes what it gets
+	}
+	got := All(t, e, store.List{Whole: true})
+	if len(got) != 2 {
+		t.Fatalf("%d pairs", len(got))
+	}
+	for _, st := range got {
+		again, err := e.Pair(t.Context(), store.ID(st.Pair.GetId()))
+		if err != nil || again.Seq != st.Seq {
+			t.Errorf("%x: %v, %v", st.Pair.GetId(), again, err)
+		}
+	}
+}
+
+func oddTexts(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	p := Pair(0)
+	p.Path = "/nul\x00and'quote\"%_\\" + strings.Repeat("long", 5000)
+	p.Host = "\u2028\u00df\u0130"
+	p.Error = "\x00"
+	p.Tags = map[string]string{"a\x00\"b": "\u2028'"}
+	p.Conn, p.Seq = 1<<63, 1<<64-1
+	p.Request.BodySize = 1<<64 - 1
+	p.Status = -7
+	add(t, e, f, f.Frame(p))
+	for range 2 {
+		got := All(t, e, store.List{})
+		if len(got) != 1 || got[0].Pair.GetPath() != p.GetPath() || got[0].Pair.GetHost() != p.GetHost() || got[0].Pair.GetError() != p.GetError() {
+			t.Fatalf("got %v", got)
+		}
+		if got[0].Pair.GetTags()["a\x00\"b"] != "\u2028'" || got[0].Pair.GetStatus() != -7 {
+			t.Fatalf("got %v", got)
+		}
+	}
+}
+
+func cancelled(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	add(t, e, f, f.Frame(Pairs(0, 40)...))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range e.List(ctx, store.List{Limit: 0}) {
+		t.Error("a list of none has something")
+	}
+	var last error
+	for _, err := range e.List(ctx, store.List{Limit: 100}) {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("list: %v", last)
+	}
+	if _, err := e.Pair(ctx, store.ID(Pair(0).GetId())); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("pair: %v", err)
+	}
+	if _, err := e.Histogram(ctx, store.Histogram{Buckets: 3}); !errors.Is(err, context.Canceled) {
+		t.Errorf("histogram: %v", err)
+	}
+	for _, err := range e.Tail(ctx, store.Tail{}) {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("tail: %v", last)
+	}
+	// The consumer may stop at any time.
+	n := 0
+	for _, err := range e.List(t.Context(), store.List{Limit: 100}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 5 {
+			break
+		}
+	}
+}
+
+// follow collects n pairs of a tail.
+func follow(t *testing.T, e Engine, tail store.Tail, n int) []*store.Stored {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []*store.Stored
+	for ev, err := range e.Tail(ctx, tail) {
+		if err != nil {
+			t.Fatalf("tail after %d of %d pairs: %v", len(got), n, err)
+		}
+		if ev.Dropped > 0 {
+			t.Errorf("dropped %d", ev.Dropped)
+		}
+		if ev.Stored != nil {
+			got = append(got, ev.Stored)
+		}
+		if len(got) == n {
+			break
+		}
+	}
+	return got
+}
+
+func tail(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	for n := range uint64(8) {
+		add(t, e, f, f.Frame(Pairs(n*5, n*5+5)...))
+	}
+	all := All(t, e, store.List{Whole: true})
+	slices.SortFunc(all, func(a, b *store.Stored) int {
+		if a.Seq < b.Seq {
+			return -1
+		}
+		return 1
+	})
+	for i, st := range all {
+		if st.Pair.GetProxySeq() != uint64(i)+1 {
+			t.Fatalf("place %d has pair %d: Seq is not the order of arrival", i, st.Pair.GetProxySeq())
+		}
+	}
+	// Resuming after any pair gives just those behind it.
+	for i, st := range all[:len(all)-1] {
+		got := follow(t, e, store.Tail{After: st.Seq}, len(all)-1-i)
+		if !slices.Equal(Numbers(got), Numbers(all[i+1:])) {
+			t.Fatalf("resumed after %d: got %v", i+1, Numbers(got))
+		}
+	}
+	q := parse(t, "status:5xx")
+	var want []uint64
+	for _, st := range all[1:] {
+		if q.Matcher().Match(st.Pair) {
+			want = append(want, Number(store.ID(st.Pair.GetId())))
+		}
+	}
+	if got := Numbers(follow(t, e, store.Tail{Query: q, After: all[0].Seq}, len(want))); !slices.Equal(got, want) {
+		t.Errorf("with a query: got %v, want %v", got, want)
+	}
+
+	// Live: what is appended while it runs, whole, and nothing from before.
+	started := make(chan struct{})
+	result := make(chan []*store.Stored)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var got []*store.Stored
+		for ev, err := range e.Tail(ctx, store.Tail{After: all[len(all)-1].Seq}) {
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			if ev.Stored == nil {
+				continue
+			}
+			if got = append(got, ev.Stored); len(got) == 1 {
+				close(started)
+			}
+			if len(got) == 7 {
+				break
+			}
+		}
+		result <- got
+	}()
+	add(t, e, f, f.Frame(Pair(40)))
+	<-started
+	add(t, e, f, f.Frame(Pairs(41, 43)...), f.Frame(Pairs(43, 47)...))
+	got := <-result
+	if !slices.Equal(Numbers(got), []uint64{40, 41, 42, 43, 44, 45, 46}) {
+		t.Errorf("live: got %v", Numbers(got))
+	}
+	for i, st := range got {
+		if !proto.Equal(st.Pair, Pair(uint64(40+i))) {
+			t.Errorf("live: pair %d is not whole", i)
+		}
+	}
+}
+
+func concurrent(t *testing.T, e Engine) {
+	const spools, frames = 4, 25
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	errs := make(chan error, spools+1)
+	f := NewForwarder(100, NewProxy(100))
+	add(t, e, f, f.Frame(Pair(9999)))
+	seed, err := e.Pair(ctx, store.ID(Pair(9999).GetId()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		seen := map[string]bool{}
+		var last, dropped uint64
+		for ev, err := range e.Tail(ctx, store.Tail{After: seed.Seq}) {
+			if err != nil {
+				errs <- err
+				return
+			}
+			if dropped += ev.Dropped; ev.Stored == nil {
+				continue
+			}
+			if ev.Stored.Seq <= last {
+				errs <- fmt.Errorf("tail went from %d to %d", last, ev.Stored.Seq)
+				return
+			}
+			last = ev.Stored.Seq
+			if seen[string(ev.Stored.Pair.GetId())] {
+				errs <- fmt.Errorf("tail has pair %d twice", ev.Stored.Pair.GetProxySeq())
+				return
+			}
+			seen[string(ev.Stored.Pair.GetId())] = true
+			if uint64(len(seen))+dropped == spools*frames*2 {
+				errs <- nil
+				return
+			}
+		}
+	}()
+	for s := range byte(spools) {
+		go func() {
+			f := NewForwarder(s+1, NewProxy(s+1))
+			for n := range uint64(frames) {
+				from := uint64(s)*1000 + n*2
+				fr := f.Frame(Pairs(from, from+2)...)
+				if err := e.Append(ctx, f.Spool, []*capturev1.Frame{fr}); err != nil {
+					errs <- err
+					return
+				}
+				if _, err := e.Pair(ctx, store.ID(Pair(from+1).GetId())); err != nil {
+					errs <- fmt.Errorf("pair that was just appended: %w", err)
+					return
+				}
+				for _, err := range e.List(ctx, store.List{Limit: 10, Whole: n%2 == 0}) {
+					if err != nil {
+						errs <- err
+						return
+					}
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range spools + 1 {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := All(t, e, store.List{}); len(got) != spools*frames*2+1 {
+		t.Errorf("%d pairs, want %d", len(got), spools*frames*2+1)
+	}
+}
+
+func parse(t testing.TB, src string) *query.Query {
+	t.Helper()
+	q, err := query.Parse(src)
+	if err != nil {
+		t.Fatalf("parse %q: %v", src, err)
+	}
+	return q
+}
+
+// Queries ask for every field and every kind of test.
+var Queries = []string{
+	"", "status:5xx", "status:200", "status:<400", "status:>=500", "status:*", "-status:*", "-status:2xx",
+	"app:checkout", "app:c*", "app:(checkout payments)", "app:/^c/", "-app:/^c/", "pod:pod-1", "namespace:*", "-namespace:*", "cluster:production",
+	"direction:inbound", "direction:*", "-direction:outbound", "direction:in*",
+	"protocol:http", "protocol:HTTP", "method:get", "method:(GET POST)", "-method:*",
+	"path:/users/*", "path:*items", "path:/API/Search", "path:/api/search", "path:*%20*", "path:*_c", "path:/ünï/*", "-path:/health*",
+	"endpoint:/users/{id}", "endpoint:*{id}*",
+	"host:shop.example.com", "host:*.example.com", "host:SHOP.example.com:8080",
+	"query:debug=1", "query:page", `query:"card declined"`, "query:card*", "-query:debug",
+	"error:refused", `error:"reset by"`, "error:*", "error:refuse", "error:/res.t/",
+	"duration:>200ms", "duration:<=200ms", "duration:*", "-duration:*", "-duration:>1ms", "ttfb:50ms..300ms",
+	"size.request:>0", "size.response:10..40", "size.request:*", "-size.request:*",
+	"client:10.0.0.1", "client:*:40003", "server:10.1.0.1:8080", "server:10.1.0.1",
+	"header.x-tenant:acme", "header.x-tenant:ACME", "request.header.x-number:>50", "response.header.content-type:*json*", "-header.x-tenant:acme",
+	"body:declined", `body:"card was"`, "request.body:sku", "response.body:/acc.*ed/", "-body:declined",
+	"json.card:declined", "json.price:>100", "json.items[*].sku:sku-3",
+	"tag.tls.sni:*", "tag.tls.sni:a.example.com", "tag.tls.sni:*.example.com", "-tag.tls.sni:*",
+	"flag:truncated", "flag:*", "flag:(no_response midstream)", "-flag:truncated", "flag:t*",
+	"conn:0", "conn:10..20", "conn:*", "seq:>1",
+	"declined", `"the card"`, "acme", "-declined",
+	"status:5xx OR app:checkout", "status:5xx app:checkout", "-(status:5xx OR app:checkout)", "-(status:5xx declined)",
+	"(body:declined OR status:5xx) -app:catalog", "-(-body:declined)", "status:5xx OR header.x-tenant:acme",
+	"-(path:/users/* -body:declined) method:GET", "(query:card* OR flag:truncated) -(error:refused OR status:404)",
+}
+
+// answers compares everything that is asked with what memstore says.
+func answers(t *testing.T, e Engine, settle func(*testing.T, Engine)) {
+	const count = 600
+	oracle := memstore.New(func() int64 { return time.Now().UnixNano() })
+	proxy := NewProxy(1)
+	f := NewForwarder(1, proxy)
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := uint64(0); n < count; {
+		size := min(1+r.Uint64N(64), count-n)
+		fr := f.Frame(Pairs(n, n+size)...)
+		add(t, e, f, fr)
+		add(t, oracle, f, fr)
+		n += size
+		if n > count/2 && n-size <= count/2 && settle != nil {
+			settle(t, e) // so that half is in the index and half is not
+		}
+	}
+	compareAnswers(t, e, oracle)
+	if settle != nil {
+		settle(t, e)
+		compareAnswers(t, e, oracle)
+	}
+}
+
+func compareAnswers(t *testing.T, e Engine, oracle Engine) {
+	t.Helper()
+	if got, want := extent(t, e), extent(t, oracle); got != want {
+		t.Errorf("extent %+v, want %+v", got, want)
+	}
+	for _, src := range Queries {
+		q := parse(t, src)
+		want := All(t, oracle, store.List{Query: q})
+		for _, whole := range []bool{false, true} {
+			got := All(t, e, store.List{Query: q, Whole: whole})
+			if !sameIDs(got, want) {
+				t.Errorf("%q, whole %v: %d pairs, want %d; first difference at %d", src, whole, len(got), len(want), firstDifference(got, want))
+				continue
+			}
+			for i := range got {
+				if err := samePair(got[i], want[i], whole); err != nil {
+					t.Errorf("%q, whole %v, pair %d: %v", src, whole, want[i].Pair.GetProxySeq(), err)
+				}
+			}
+		}
+		for _, h := range []store.Histogram{
+			{Query: q, Buckets: 30},
+			{Query: q, Buckets: 7, From: Base + 100e9, To: Base + 333e9},
+		} {
+			got, err := e.Histogram(t.Context(), h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref, err := oracle.Histogram(t.Context(), h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Partial || got.Step != ref.Step || got.From != ref.From || got.To != ref.To || !slices.Equal(got.Counts, ref.Counts) {
+				t.Errorf("%q: histogram %+v, want %+v", src, got, ref)
+			}
+		}
+	}
+	for _, src := range []string{"", "status:5xx", "declined", "query:card*"} {
+		q := parse(t, src)
+		bounds := store.List{Query: q, From: Base + 50e9, To: Base + 400e9}
+		want := All(t, oracle, bounds)
+		for _, limit := range []int{1, 7, 100} {
+			page := bounds
+			page.Limit = limit
+			var got []*store.Stored
+			for {
+				part := All(t, e, page)
+				got = append(got, part...)
+				if len(part) < limit {
+					break
+				}
+				last := part[len(part)-1]
+				page.Before = &store.Key{Time: store.Time(last.Pair), ID: store.ID(last.Pair.GetId())}
+			}
+			if !sameIDs(got, want) {
+				t.Errorf("%q in pages of %d: %d pairs, want %d", src, limit, len(got), len(want))
+			}
+		}
+	}
+	for _, st := range All(t, oracle, store.List{}) {
+		got, err := e.Pair(t.Context(), store.ID(st.Pair.GetId()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := samePair(got, st, true); err != nil {
+			t.Errorf("pair %d: %v", st.Pair.GetProxySeq(), err)
+		}
+	}
+}
+
+func extent(t *testing.T, e Engine) store.Extent {
+	t.Helper()
+	x, err := e.Extent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Bytes = 0
+	return x
+}
+
+func firstDifference(a, b []*store.Stored) int {
+	for i := range min(len(a), len(b)) {
+		if string(a[i].Pair.GetId()) != string(b[i].Pair.GetId()) {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+func sameIDs(a, b []*store.Stored) bool { return len(a) == len(b) && firstDifference(a, b) == len(a) }
+
+// samePair compares what a list has to show, or everything.
+func samePair(got, want *store.Stored, whole bool) error {
+	if got.Endpoint != want.Endpoint {
+		return fmt.Errorf("endpoint %q, want %q", got.Endpoint, want.Endpoint)
+	}
+	if whole {
+		if !proto.Equal(got.Pair, want.Pair) {
+			return fmt.Errorf("got %v, want %v", got.Pair, want.Pair)
+		}
+		return nil
+	}
+	g, w := got.Pair, want.Pair
+	type shown struct {
+		time, duration, ttfb                              int64
+		cluster, namespace, app, pod, direction, protocol string
+		method, host, path, query, err, client, server    string
+		status                                            int32
+		requestSize, responseSize, conn, seq              uint64
+		flags, tags                                       string
+	}
+	of := func(p *capturev1.RRPair) shown {
+		d, ok := query.Duration(p)
+		if !ok {
+			d = -1
+		}
+		f, ok := query.TTFB(p)
+		if !ok {
+			f = -1
+		}
+		flags := slices.Clone(p.GetFlags())
+		slices.Sort(flags)
+		src := p.GetSource()
+		return shown{
+			store.Time(p), d, f,
+			src.GetCluster(), src.GetNamespace(), src.GetApp(), src.GetPod(), p.GetDirection().String(), p.GetProtocol(),
+			p.GetMethod(), p.GetHost(), p.GetPath(), p.GetQuery(), p.GetError(), p.GetClient(), p.GetServer(),
+			p.GetStatus(),
+			p.GetRequest().GetBodySize(), p.GetResponse().GetBodySize(), p.GetConn(), p.GetSeq(),
+			fmt.Sprint(flags), fmt.Sprint(p.GetTags()),
+		}
+	}
+	if of(g) != of(w) {
+		return fmt.Errorf("got %+v, want %+v", of(g), of(w))
+	}
+	return nil
+}
