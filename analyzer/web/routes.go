@@ -292,6 +292,9 @@ func (s *Server) pair(ctx context.Context, id string) (*store.Stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
 	st, err := s.deps.Store.Pair(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, problem(http.StatusNotFound, httpv1.ProblemNotFound, fmt.Sprintf("No stored pair has the id %s. It may have been removed by retention.", id))
+	}
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -200,8 +200,6 @@ func (s *Server) fail(ctx context.Context, err error) error {
 		return p
 	}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return problem(http.StatusNotFound, httpv1.ProblemNotFound, "No stored pair has this id. It may have been removed by retention.")
 	case errors.Is(err, store.ErrNotReady):
 		// The error says how far it is; it has nothing private.
 		return problem(http.StatusServiceUnavailable, httpv1.ProblemBusy, "The store is not ready: "+err.Error())

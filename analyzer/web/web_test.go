@@ -198,7 +198,7 @@ func TestMistakesSayWhatIsRight(t *testing.T) {
 		{"GET", "/api/v1/stats/histogram?buckets=5000", 400, "1 to 1000"},
 		{"GET", "/api/v1/pairs/42", 400, "want a UUID"},
 		{"GET", "/api/v1/pairs/%7B" + id + "%7D", 400, "want a UUID"},
-		{"GET", "/api/v1/pairs/01997b2c-6d3f-7c44-9d6e-0000000000ff", 404, "No stored pair has this id"},
+		{"GET", "/api/v1/pairs/01997b2c-6d3f-7c44-9d6e-0000000000ff", 404, "No stored pair has the id 01997b2c-6d3f-7c44-9d6e-0000000000ff"},
 		{"GET", "/api/v1/pairs/" + id + "/reply/body", 404, "a request and a response"},
 		{"GET", "/api/v1/pairs/" + id + "/request/body?decoded=2", 400, "want 1 or 0"},
 		{"GET", "/api/v1/pears", 404, "openapi.json"},
