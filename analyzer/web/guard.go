@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
@@ -50,8 +51,18 @@ func guard(next http.Handler) http.Handler {
 			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost, "Pages of other sites may not use this API."))
 			return
 		}
+		if origin := r.Header.Get("Origin"); origin != "" && isAPI(r.URL.Path) && !sameHost(origin, r.Host) {
+			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost, "Pages of other origins may not use this API."))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// sameHost reports whether an Origin is of the host that was asked.
+func sameHost(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
 // isAPI reports whether a path is answered by programs for programs.
