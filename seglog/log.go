@@ -499,6 +499,13 @@ func (l *Log) Next() uint64 {
 	return max(l.end, l.nextBase)
 }
 
+// End is where the durable records end: a reader that is there has read all.
+func (l *Log) End() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end
+}
+
 // Bytes is the length of all files.
 func (l *Log) Bytes() int64 {
 	l.mu.Lock()

@@ -1,0 +1,72 @@
+package forwarder
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/internal/statedir"
+	"github.com/weir-capture/weir/spool"
+)
+
+const (
+	// DefaultPort is where proxies find a forwarder.
+	DefaultPort = 8888
+	// defaultSpoolBytes is what a spool may grow to.
+	defaultSpoolBytes = 10 << 30
+	// minSpoolBytes leaves room for the largest batch and what is around it.
+	minSpoolBytes = 32 << 20
+)
+
+// Config is what a user sets.
+type Config struct {
+	// Port is where to listen; 0 picks a free port. ListenHost limits that to
+	// one address; empty means all.
+	Port       int
+	ListenHost string
+	// Cluster names the environment; Namespace may be empty.
+	Cluster, Namespace string
+	LogLevel           slog.Level
+	// Telemetry is how often to report; 0 is never.
+	Telemetry time.Duration
+	// FilterRule is what filter.Load takes; empty means none.
+	FilterRule string
+	// Analyzer is the analyzer's "host:port".
+	Analyzer string
+	// SpoolDir is made when it is missing; SpoolBytes bounds it.
+	SpoolDir   string
+	SpoolBytes int64
+	WhenFull   spool.WhenFull
+}
+
+// LoadConfig reads the variables of the contract. Mistakes are collected in
+// env.
+func LoadConfig(env *daemon.Env) Config {
+	var c Config
+	c.Port = env.Port("SERVICE_PORT", DefaultPort)
+	c.Cluster = env.Required("CLUSTER_NAME", "a name for this environment")
+	c.Namespace = env.String("APP_POD_NAMESPACE", "")
+	c.LogLevel = env.LogLevel()
+	c.Telemetry = env.Duration("TELEMETRY_INTERVAL", 0)
+	c.FilterRule = env.String("FILTER_RULE", filter.Standard)
+	if _, err := filter.Load(c.FilterRule); err != nil {
+		env.Fail("FILTER_RULE", err.Error(), "standard, none, an expression, or a file with one \"name: expression\" a line")
+	}
+	c.Analyzer = env.Addr("ANALYZER_ADDR", "")
+	c.SpoolDir = env.String("SPOOL_DIR", "")
+	if c.SpoolDir == "" {
+		c.SpoolDir = statedir.Default("spool")
+	}
+	c.SpoolBytes = env.Size("SPOOL_MAX_BYTES", defaultSpoolBytes)
+	if env.String("SPOOL_MAX_BYTES", "") != "" && 0 < c.SpoolBytes && c.SpoolBytes < minSpoolBytes {
+		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
+	}
+	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
+	env.Unsupported(
+		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE", "EXPORTERS",
+		"ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
+		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
+	)
+	return c
+}

@@ -1,0 +1,219 @@
+// Package forwarder is the program between the proxies of an environment and
+// the analyzer: it takes what they captured, leaves out what nobody wants,
+// redacts, keeps it safe on disk, and hands it on.
+//
+// It wires its rooms: receive (with registry and filter) → spool → export.
+package forwarder
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder/export"
+	"github.com/weir-capture/weir/forwarder/export/analyzer"
+	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/forwarder/receive"
+	"github.com/weir-capture/weir/forwarder/registry"
+	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/clock"
+	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/vfs"
+	"github.com/weir-capture/weir/spool"
+)
+
+// drainTime is how long the end waits for the destinations to take what is
+// spooled. What they do not take waits for the next start.
+const drainTime = 3 * time.Second
+
+// Forwarder is one forwarder.
+type Forwarder struct {
+	cfg      Config
+	log      *slog.Logger
+	repeated *lograte.Logger
+	clock    *clock.Clock
+	id       string
+
+	listener  net.Listener
+	spool     *spool.Spool
+	filter    *filter.Filter
+	redactor  receive.Redactor
+	registry  *registry.Registry
+	receiver  *receive.Receiver
+	analyzer  *analyzer.Exporter
+	exporters []export.Exporter
+}
+
+// New opens the port and the spool. It starts nothing; Run does, and Run must
+// be called to close them.
+func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
+	f := &Forwarder{cfg: cfg, log: log, repeated: lograte.New(log, time.Second), clock: clock.New(), redactor: receive.NoRedaction{}}
+	var err error
+	if f.filter, err = filter.Load(cfg.FilterRule); err != nil {
+		return nil, fmt.Errorf("load FILTER_RULE: %w", err)
+	}
+	accepted := receive.NewAccepted(time.Now)
+	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
+		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: []string{analyzer.Name},
+		Count: pairs, State: accepted.State,
+	})
+	if err != nil {
+		return nil, spoolError(cfg.SpoolDir, err)
+	}
+	if err := accepted.Recover(f.spool.Log()); err != nil {
+		return nil, errors.Join(spoolError(cfg.SpoolDir, err), f.spool.Close())
+	}
+	addr := net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.Port))
+	if f.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", addr); err != nil {
+		err = fmt.Errorf("open SERVICE_PORT: %w", err)
+		return nil, &daemon.Hinted{
+			Err:  errors.Join(err, f.spool.Close()),
+			Hint: "Stop what listens there, or set SERVICE_PORT to another port.",
+		}
+	}
+	id := f.spool.ID()
+	f.id = hex.EncodeToString(id[:])
+	f.registry = registry.New(log, func(e registry.Epoch) { f.receiver.Expire(e) })
+	f.receiver = receive.New(receive.Settings{
+		ForwarderID: f.id, Version: daemon.Version, Cluster: cfg.Cluster,
+		Spool: f.spool, Accepted: accepted, Registry: f.registry, Filter: f.filter, Redactor: f.redactor,
+		Log: log, Repeated: f.repeated,
+	})
+	f.analyzer = analyzer.New(analyzer.Settings{
+		Addr: cfg.Analyzer, ForwarderID: f.id, Cluster: cfg.Cluster, Version: daemon.Version,
+		Spool: f.spool, Status: f.status, Rand: rand.Float64, Log: log, Repeated: f.repeated,
+	})
+	// Every destination, one a line.
+	f.exporters = []export.Exporter{
+		f.analyzer,
+	}
+	return f, nil
+}
+
+func spoolError(dir string, err error) error {
+	err = fmt.Errorf("open SPOOL_DIR %s: %w", dir, err)
+	if _, ok := errors.AsType[*vfs.LockedError](err); ok {
+		return &daemon.Hinted{Err: err, Hint: "Each forwarder needs a spool of its own: stop the other one, or set SPOOL_DIR to another directory."}
+	}
+	return &daemon.Hinted{Err: err, Hint: "Set SPOOL_DIR to a directory that can be written."}
+}
+
+// pairs is how many pairs a record of the spool holds.
+func pairs(head []byte) uint64 {
+	h, err := frame.Head(head)
+	if err != nil {
+		return 0
+	}
+	return uint64(h.GetPairs())
+}
+
+// Addr is where the forwarder listens.
+func (f *Forwarder) Addr() net.Addr { return f.listener.Addr() }
+
+// Run serves until ctx ends. Then it takes no more from proxies, gives the
+// destinations a moment to take what is spooled, closes the spool, and returns
+// nil.
+func (f *Forwarder) Run(ctx context.Context) error {
+	f.announce()
+	receiving, stopReceiving := context.WithCancel(ctx)
+	defer stopReceiving()
+	// A room that cannot go on ends all of them.
+	var broken error
+	var once sync.Once
+	fail := func(err error) {
+		once.Do(func() {
+			broken = err
+			stopReceiving()
+		})
+	}
+	background, stop := context.WithCancel(context.Background())
+	defer stop()
+	drain := make(chan struct{})
+	var reaper, exporting sync.WaitGroup
+	reaper.Go(func() {
+		if err := f.registry.Run(background); err != nil {
+			fail(fmt.Errorf("run registry: %w", err))
+		}
+	})
+	for _, x := range f.exporters {
+		exporting.Go(func() {
+			if err := x.Run(background, drain); err != nil {
+				fail(fmt.Errorf("export to %s: %w", x.Name(), err))
+			}
+		})
+	}
+	err := f.receiver.Run(receiving, f.listener)
+	// From the source towards the store: nothing comes any more.
+	close(drain)
+	deadline := time.AfterFunc(drainTime, stop)
+	exporting.Wait()
+	deadline.Stop()
+	stop()
+	reaper.Wait()
+	f.repeated.Close()
+	return errors.Join(err, broken, f.spool.Close())
+}
+
+// announce logs the lines of the guide, in its order.
+func (f *Forwarder) announce() {
+	f.log.Info("SERVICE_PORT: " + strconv.Itoa(f.cfg.Port))
+	f.log.Info(fmt.Sprintf("START Forwarder %s compiled at %s", daemon.Version, daemon.BuildTime))
+	if name := f.redactor.Name(); name == "" {
+		f.log.Info("DLP is not configured, skipping")
+	} else {
+		f.log.Info("DLP rule set is on", slog.String("rules", name))
+	}
+	if f.cfg.Telemetry == 0 || f.cfg.Namespace == "" {
+		f.log.Info("Telemetry reporting turned off because interval is zero or app pod namespace is empty")
+	} else {
+		f.log.Info(fmt.Sprintf("Telemetry reporting to the analyzer every %v", f.cfg.Telemetry))
+	}
+	f.log.Info(fmt.Sprintf("Starting reaper for proxies that haven't checked in after %v", registry.Lease))
+	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // "tcp" gives nothing else
+	if f.spool.StateLost() {
+		f.log.Warn("The spool's cursors could not be read; exporting begins where the analyzer says")
+	}
+	if r := f.spool.Log().Recovery(); r.CutBytes > 0 {
+		f.log.Info("Cut an unfinished write at the end of the spool", slog.Int64("bytes", r.CutBytes))
+	}
+}
+
+// status is what the analyzer hears each second.
+func (f *Forwarder) status() *capturev1.ForwarderStatus {
+	log, cursor := f.spool.Log(), f.spool.Cursor(analyzer.Name)
+	totals := f.receiver.Totals()
+	dropped := maps.Clone(totals.Dropped)
+	for reason, l := range f.spool.Dropped() {
+		add(dropped, reason, l.Things)
+	}
+	add(dropped, receive.ReasonSpoolFull, cursor.Lost().Things)
+	add(dropped, "spool_damaged", f.analyzer.Damaged())
+	proxies, omitted := f.registry.Snapshot()
+	return &capturev1.ForwarderStatus{
+		ForwarderId: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
+		Now: f.clock.Now(), Started: f.clock.Start(),
+		Spool: &capturev1.SpoolState{
+			BytesUsed: uint64(log.Bytes()), BytesLimit: uint64(f.spool.MaxBytes()),
+			OldestOffset: log.Oldest(), NextOffset: log.Next(), ExportedOffset: cursor.Offset(),
+		},
+		Proxies: proxies, ProxiesOmitted: uint32(omitted),
+		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(),
+		Filtered: totals.Filtered, Dropped: dropped,
+	}
+}
+
+func add(m map[string]uint64, key string, n uint64) {
+	if n > 0 {
+		m[key] += n
+	}
+}
