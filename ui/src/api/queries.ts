@@ -1,7 +1,8 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
+import { fieldOf } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
 import { call, getJson } from './client';
-import type { Histogram, Info, Pair, PairPage, ProxiesAnswer } from './types';
+import type { FieldsAnswer, Histogram, Info, Pair, PairPage, ProxiesAnswer } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
@@ -52,17 +53,36 @@ export const pairQuery = (id: string) =>
 
 export type Side = 'request' | 'response';
 
+/** More than this is fetched and shown only when it is asked for. */
+export const bigBody = 1_000_000;
+
+export interface StoredBytes {
+  size: number;
+  /** Null where there are more than bigBody and nobody asked for that yet. */
+  bytes: Uint8Array | null;
+  /** How they relate to what was sent: "whole", "truncated"; "exact", "rebuilt", "redacted". */
+  state: string;
+}
+
 /** Bytes of a stored message: its body, as it was or decoded, or all of it as stored. */
-export const bytesQuery = (id: string, side: Side, what: 'body' | 'raw', decoded: boolean) =>
+export const bytesQuery = (id: string, side: Side, what: 'body' | 'raw', decoded: boolean, big: boolean) =>
   queryOptions({
-    queryKey: ['bytes', id, side, what, decoded],
-    queryFn: async ({ signal }) => {
+    queryKey: ['bytes', id, side, what, decoded, big],
+    queryFn: async ({ signal }): Promise<StoredBytes> => {
+      const stop = new AbortController();
       const response = await call(
         `pairs/${encodeURIComponent(id)}/${side}/${what}`,
         decoded ? { decoded: 1 } : {},
-        { signal },
+        { signal: AbortSignal.any([signal, stop.signal]) },
       );
-      return new Uint8Array(await response.arrayBuffer());
+      const state = response.headers.get(what === 'raw' ? 'weir-raw' : 'weir-body') ?? '';
+      const announced = Number(response.headers.get('content-length'));
+      if (!big && announced > bigBody) {
+        stop.abort();
+        return { size: announced, bytes: null, state };
+      }
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      return { size: bytes.length, bytes, state };
     },
     staleTime: Infinity,
     // Bodies are large; the few last seen are enough to go back and forth.
@@ -91,3 +111,11 @@ export const newestQuery = (q: string, enabled: boolean) =>
     enabled,
     staleTime: 5000,
   });
+
+/** Field names for completion, with what the analyzer says of them. */
+export const fieldsQuery = queryOptions({
+  queryKey: ['fields'],
+  queryFn: async ({ signal }) => (await getJson<FieldsAnswer>('fields', undefined, signal)).fields.map(fieldOf),
+  staleTime: Infinity,
+  gcTime: Infinity,
+});

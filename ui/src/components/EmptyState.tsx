@@ -84,7 +84,7 @@ function ProxyLine({ proxy }: { proxy: ProxyState }) {
         <Icon name={proxy.state === 'connected' ? 'dot' : 'ring'} />
       </span>
       <span>
-        Listening on <code>{proxy.listen_addr}</code> → <code>{proxy.upstream_addr}</code> for <b>{proxy.app}</b> · {formatCount(proxy.counters?.seen ?? 0)} requests
+        Listening on <code>{proxy.listen_addr}</code> → <code>{proxy.upstream_addr}</code> for <b>{proxy.app}</b> · {formatCount(proxy.counters.seen)} requests
         {proxy.upstream_error && <span className="tone-bad"> · {proxy.upstream_error}</span>}
       </span>
     </li>

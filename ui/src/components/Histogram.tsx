@@ -2,7 +2,7 @@ import 'uplot/dist/uPlot.min.css';
 import { useComputedColorScheme } from '@mantine/core';
 import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import type { Histogram as Counts } from '../api/types';
+import type { Histogram as Counts, HistogramBucket } from '../api/types';
 import { formatCount, formatShort, plural, type Zone } from '../lib/format';
 import { statusClasses } from '../lib/status';
 import { parseMs } from '../lib/time';
@@ -20,7 +20,7 @@ interface Props {
 
 /** Times in seconds, then for each class the height of its bar's top. */
 export function stack(counts: Counts): { data: number[][]; times: number[]; max: number } {
-  const buckets = counts.buckets ?? [];
+  const { buckets } = counts;
   const times = buckets.map((b) => parseMs(b.time) / 1000);
   let sums = buckets.map(() => 0);
   let max = 0;
@@ -109,8 +109,8 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
                 return;
               }
               const c = latest.current.counts;
-              const at = Math.floor((u.posToVal(left, 'x') * 1000 - parseMs(c.buckets?.[0]?.time)) / (c.step_ns / 1e6));
-              setHover(at >= 0 && at < (c.buckets?.length ?? 0) ? at : null);
+              const at = Math.floor((u.posToVal(left, 'x') * 1000 - parseMs(c.buckets[0]?.time)) / (c.step_ns / 1e6));
+              setHover(at >= 0 && at < c.buckets.length ? at : null);
             },
           ],
         },
@@ -137,7 +137,7 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
     plot.current?.setData([times, ...data.toReversed()] as uPlot.AlignedData);
   }, [counts]);
 
-  const bucket = hover === null ? undefined : counts.buckets?.[hover];
+  const bucket = hover === null ? undefined : counts.buckets[hover];
   const { max } = stack(counts);
   return (
     <figure
@@ -152,10 +152,10 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
   );
 }
 
-function BucketText({ bucket, step, zone }: { bucket: NonNullable<Counts['buckets']>[number]; step: number; zone: Zone }) {
+function BucketText({ bucket, step, zone }: { bucket: HistogramBucket; step: number; zone: Zone }) {
   const start = parseMs(bucket.time);
   const now = Date.now();
-  const parts = statusClasses.toReversed().filter((name) => (bucket.counts[name] ?? 0) > 0);
+  const parts = statusClasses.toReversed().filter((name) => bucket.counts[name] > 0);
   return (
     <>
       <span>
@@ -165,7 +165,7 @@ function BucketText({ bucket, step, zone }: { bucket: NonNullable<Counts['bucket
       {parts.map((name) => (
         <span key={name}>
           <i className={s.swatch} data-class={name} />
-          {names[name] ?? name} {formatCount(bucket.counts[name] ?? 0)}
+          {names[name] ?? name} {formatCount(bucket.counts[name])}
         </span>
       ))}
     </>

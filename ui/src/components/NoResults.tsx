@@ -28,7 +28,7 @@ export function NoResults({ q, range, onChange }: Props) {
   }));
   const counts = useQueries({ queries: without.map((w) => countQuery(w.rest, range, true)) });
 
-  const latest = newest.data?.pairs?.[0];
+  const latest = newest.data?.pairs[0];
   const nowhere = newest.data !== undefined && !latest && !newest.data.partial;
   const latestMs = parseMs(latest?.time);
   const next = wider(range);

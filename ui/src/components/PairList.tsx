@@ -130,9 +130,8 @@ interface RowProps {
 
 const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }: RowProps) {
   const decoded = isDecoded(row.protocol);
-  const flags = row.flags ?? [];
+  const { flags } = row;
   const day = formatDay(row.ms, zone);
-  const size = row.response_size ?? row.request_size;
   return (
     <div
       id={`row-${row.id}`}
@@ -176,8 +175,8 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
       <span role="gridcell" className={s.number} title={exactDuration(row.duration_ns)}>
         {formatDuration(row.duration_ns)}
       </span>
-      <span role="gridcell" className={`${s.number} ${s.size}`} title={`response ${exactSize(row.response_size) || 'none'}, request ${exactSize(row.request_size) || 'none'}`}>
-        {formatSize(size)}
+      <span role="gridcell" className={`${s.number} ${s.size}`} title={`response ${exactSize(row.response_size)}, request ${exactSize(row.request_size)}`}>
+        {flags.includes('no_response') ? '–' : formatSize(row.response_size)}
       </span>
       <span role="gridcell" className={s.app} title={[row.app, row.pod, row.namespace, row.cluster].filter(Boolean).join(' · ')}>
         {row.app}

@@ -1,4 +1,6 @@
+import { useQuery } from '@tanstack/react-query';
 import { useId, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type Ref } from 'react';
+import { fieldsQuery } from '../api/queries';
 import type { QueryMistake } from '../api/types';
 import { complete, builtinFields } from '../lib/query';
 import { Icon } from './Icon';
@@ -16,12 +18,10 @@ export function splitAtMistake(text: string, mistake: Pick<QueryMistake, 'column
   return [chars.slice(0, start).join(''), chars.slice(start, end).join(''), chars.slice(end).join('')];
 }
 
-/** The message of a mistake as one sentence with its place, whatever shape the analyzer gave it. */
+/** What is wrong, where, and what could have stood there instead. */
 export function mistakeText(mistake: QueryMistake): string {
-  const message = mistake.message.trim().replace(/[.\s]+$/, '');
-  const first = message.charAt(0).toUpperCase() + message.slice(1);
-  const where = /\bcolumn \d/.test(message) ? '' : ` at column ${mistake.column}`;
-  return `${first}${where}.`;
+  const expected = mistake.expected && !mistake.suggestion ? ` Expected ${mistake.expected}.` : '';
+  return `${mistake.message} at column ${mistake.column}.${expected}`;
 }
 
 interface Props {
@@ -52,6 +52,7 @@ export function QueryBar({ ref, value, onApply, mistakes, refusal, values }: Pro
   const overlay = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLUListElement>(null);
   const id = useId();
+  const { data: fields = builtinFields } = useQuery(fieldsQuery);
 
   useImperativeHandle(ref, () => ({
     focus() {
@@ -61,8 +62,8 @@ export function QueryBar({ ref, value, onApply, mistakes, refusal, values }: Pro
   }));
 
   const options = useMemo(
-    () => (open && caret !== null ? complete(draft, caret, builtinFields, values).slice(0, 40) : []),
-    [open, caret, draft, values],
+    () => (open && caret !== null ? complete(draft, caret, fields, values).slice(0, 40) : []),
+    [open, caret, draft, fields, values],
   );
   const shown = options.length > 0;
 

@@ -308,7 +308,7 @@ export class Feed {
         return;
       }
       if (signal.aborted) return;
-      const rows = (page.pairs ?? []).map(toRow);
+      const rows = page.pairs.map(toRow);
       this.#runs = [
         {
           start: 0,
@@ -405,7 +405,7 @@ export class Feed {
 
   #append(run: Run, page: PairPage): void {
     const had = new Set(run.rows.slice(-50).map((row) => row.id));
-    for (const pair of page.pairs ?? []) {
+    for (const pair of page.pairs) {
       if (had.has(pair.id)) continue;
       run.rows.push(toRow(pair));
       this.#ids.add(pair.id);
@@ -455,7 +455,7 @@ export class Feed {
     if (!found) throw new Error('The list changed while it was read.');
     const page = await this.deps.page(view, { to: found.end }, signal);
     if (signal.aborted) return;
-    const rows = (page.pairs ?? []).map(toRow);
+    const rows = page.pairs.map(toRow);
     let at = this.#runs.findIndex((r) => r.start > index);
     if (at < 0) at = this.#runs.length;
     const before = this.#runs[at - 1];
@@ -566,7 +566,7 @@ export class Feed {
       return;
     }
     if (signal.aborted) return;
-    const rows = (page.pairs ?? []).map(toRow);
+    const rows = page.pairs.map(toRow);
     const meets = rows.some((row) => this.#ids.has(row.id) || this.#pendingIds.has(row.id));
     if (!meets && page.next_cursor != null) {
       // More came than a page holds.
@@ -656,8 +656,8 @@ export class Feed {
 
   #addToChart(rows: readonly Row[]): void {
     const chart = this.chart;
-    const buckets = chart?.buckets;
-    if (!chart || !buckets?.length) return;
+    if (!chart || chart.buckets.length === 0) return;
+    const { buckets } = chart;
     const start = parseMs(buckets[0]?.time);
     const step = chart.step_ns / 1e6;
     for (const row of rows) {
@@ -666,7 +666,7 @@ export class Feed {
       const bucket = buckets[at];
       if (!bucket) continue;
       const name = statusClass(row.status);
-      bucket.counts[name] = (bucket.counts[name] ?? 0) + 1;
+      bucket.counts[name]++;
       chart.total++;
     }
     this.chart = { ...chart };
@@ -679,7 +679,7 @@ export class Feed {
 }
 
 function toRow(pair: PairSummary): Row {
-  return { ...pair, flags: pair.flags ?? [], ms: parseMs(pair.time) };
+  return { ...pair, ms: parseMs(pair.time) };
 }
 
 function newestFirst(a: Row, b: Row): number {
@@ -697,7 +697,7 @@ interface Found {
 
 /** The bucket that holds the row with this index, counted from the newest. */
 export function bucketOf(histogram: Histogram, index: number): Found | null {
-  const buckets = histogram.buckets ?? [];
+  const { buckets } = histogram;
   let newer = 0;
   for (let i = buckets.length - 1; i >= 0; i--) {
     const bucket = buckets[i];

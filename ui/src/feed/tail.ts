@@ -111,7 +111,6 @@ export class Tail {
 
   async #read(stream: ReadableStream<Uint8Array>, abort: AbortController): Promise<void> {
     const parser = new EventParser((event) => {
-      if (event.id !== null) this.#resume = event.id;
       let data: unknown;
       try {
         data = JSON.parse(event.data);
@@ -136,6 +135,7 @@ export class Tail {
         clearTimeout(watchdog);
         watchdog = setTimeout(() => abort.abort(), silence);
         parser.push(decoder.decode(value, { stream: true }));
+        if (parser.lastId) this.#resume = parser.lastId;
       }
     } finally {
       clearTimeout(watchdog);

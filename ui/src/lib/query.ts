@@ -4,49 +4,31 @@
  * means is the analyzer's to say; nothing here accepts or rejects one.
  */
 
-/** Fields of the language, for completion. */
-export const builtinFields: readonly { name: string; means: string }[] = [
-  { name: 'status', means: '200, 5xx, >=400' },
-  { name: 'method', means: 'GET, (GET POST)' },
-  { name: 'path', means: '/api/*' },
-  { name: 'app', means: 'application label' },
-  { name: 'duration', means: '>200ms, 1s..5s' },
-  { name: 'host', means: 'authority of the request' },
-  { name: 'query', means: 'query string of the request' },
-  { name: 'body', means: 'text in either body' },
-  { name: 'request.body', means: 'text in the request body' },
-  { name: 'response.body', means: 'text in the response body' },
-  { name: 'header.', means: 'header.content-type:json' },
-  { name: 'request.header.', means: 'field of the request' },
-  { name: 'response.header.', means: 'field of the response' },
-  { name: 'json.', means: 'json.user.id:42' },
-  { name: 'flag', means: 'truncated, no_response …' },
-  { name: 'error', means: 'why there is no answer; error:*' },
-  { name: 'protocol', means: 'http, tls, redis …' },
-  { name: 'ttfb', means: 'time to the first byte' },
-  { name: 'size.request', means: '>64KiB' },
-  { name: 'size.response', means: '>1MiB' },
-  { name: 'pod', means: 'instance' },
-  { name: 'namespace', means: 'namespace of the instance' },
-  { name: 'cluster', means: 'cluster of the forwarder' },
-  { name: 'direction', means: 'inbound, outbound' },
-  { name: 'endpoint', means: 'path as a template' },
-  { name: 'client', means: 'who opened the connection' },
-  { name: 'server', means: 'upstream address' },
-  { name: 'tag.', means: 'tag.tls.sni:example.com' },
-  { name: 'conn', means: 'connection number' },
-  { name: 'seq', means: 'place on the connection' },
-  { name: 'id', means: 'one pair' },
-];
+export interface FieldInfo {
+  /** As one writes it; one that ends in "." wants a key behind it. */
+  name: string;
+  means: string;
+  values: readonly string[];
+}
 
-const builtinValues: Readonly<Record<string, readonly string[]>> = {
+/** A field as the analyzer describes it: "header.<name>" is written "header." and a name. */
+export function fieldOf(field: { name: string; description: string; values: readonly string[] }): FieldInfo {
+  return { name: field.name.replace(/<.*$/, ''), means: field.description, values: field.values };
+}
+
+/** Names of the language's fields, until the analyzer has answered with its own list. */
+export const builtinFields: readonly FieldInfo[] = [
+  'status', 'method', 'path', 'app', 'duration', 'host', 'query', 'body', 'request.body', 'response.body',
+  'header.', 'request.header.', 'response.header.', 'json.', 'flag', 'error', 'protocol', 'ttfb',
+  'size.request', 'size.response', 'pod', 'namespace', 'cluster', 'direction', 'endpoint', 'client', 'server',
+  'tag.', 'conn', 'seq', 'id',
+].map((name) => ({ name, means: '', values: [] }));
+
+/** Values worth offering where a field has no list of its own. */
+const usualValues: Readonly<Record<string, readonly string[]>> = {
   status: ['2xx', '3xx', '4xx', '5xx', '>=400', '200', '404', '500', '503'],
   method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'],
   protocol: ['http', 'http2', 'grpc', 'tls', 'postgres', 'mysql', 'redis', 'mongo', 'kafka', 'opaque'],
-  direction: ['inbound', 'outbound'],
-  flag: [
-    'truncated', 'body_shed', 'incomplete', 'no_response', 'midstream', 'gap', 'framing_ambiguous', 'redacted', 'withheld',
-  ],
   duration: ['>100ms', '>500ms', '>1s', '>5s'],
   ttfb: ['>100ms', '>500ms', '>1s'],
   'size.request': ['>64KiB', '>1MiB'],
@@ -70,7 +52,7 @@ export interface Completion {
 export function complete(
   query: string,
   caret: number,
-  fields: readonly { name: string; means: string }[],
+  fields: readonly FieldInfo[],
   extraValues: Readonly<Record<string, readonly string[]>> = {},
 ): Completion[] {
   const { start, inQuotes } = wordBefore(query, caret);
@@ -91,15 +73,26 @@ export function complete(
   }
   const field = word.slice(0, colon);
   const prefix = word.slice(colon + 1).toLowerCase();
-  const values = new Set([...(extraValues[field] ?? []), ...(builtinValues[field] ?? [])]);
+  const known = fields.find((f) => f.name === field)?.values ?? [];
+  const values = new Set([...(extraValues[field] ?? []), ...known, ...(usualValues[field] ?? [])]);
   return [...values]
     .filter((v) => v.toLowerCase().startsWith(prefix) && v.toLowerCase() !== prefix)
     .map((v) => make(v, '', `${field}:${quoteValue(v)}${rest === '' ? ' ' : ''}`));
 }
 
-/** A value as the language needs it written: quoted where a bare word would end. */
+const plainValue = /^[\p{L}\p{N}_][\p{L}\p{N}_@%+=~.-]*$/u;
+
+/** A value as the language needs it written to mean exactly that: quoted unless it is plainly a word. */
 export function quoteValue(value: string): string {
-  return value === '' || /[\s()":\\]/.test(value) ? `"${value.replace(/[\\"]/g, '\\$&')}"` : value;
+  if (plainValue.test(value) && !value.includes('..') && !/^(?:and|or|not)$/i.test(value)) return value;
+  const escapes: Readonly<Record<string, string>> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  // oxlint-disable-next-line no-control-regex -- control characters must be written as escapes
+  return `"${value.replace(/["\\\u0000-\u001f\u007f]/g, (c) => escapes[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)}"`;
+}
+
+/** A key such as the name in header.<name>. */
+export function quoteKey(key: string): string {
+  return /^[\p{L}\p{N}_@$/.-]+$/u.test(key) ? key : quoteValue(key);
 }
 
 /** Where the word that ends at the caret begins; a leading "-" is not part of it. */

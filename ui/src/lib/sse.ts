@@ -7,7 +7,6 @@
 export interface ServerEvent {
   type: string;
   data: string;
-  id: string | null;
 }
 
 export class EventParser {
@@ -16,6 +15,8 @@ export class EventParser {
   #data: string[] = [];
   #id: string | null = null;
   #skipLF = false;
+  /** Where to resume: an event without data moves it too. */
+  lastId: string | null = null;
 
   constructor(private readonly onEvent: (event: ServerEvent) => void) {}
 
@@ -43,8 +44,9 @@ export class EventParser {
 
   #line(line: string): void {
     if (line === '') {
+      this.lastId = this.#id;
       if (this.#data.length > 0) {
-        this.onEvent({ type: this.#type || 'message', data: this.#data.join('\n'), id: this.#id });
+        this.onEvent({ type: this.#type || 'message', data: this.#data.join('\n') });
       }
       this.#type = '';
       this.#data = [];

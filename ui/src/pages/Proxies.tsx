@@ -17,6 +17,7 @@ const states: Readonly<Record<string, { icon: IconName; tone: string; means: str
   connected: { icon: 'dot', tone: 'tone-ok', means: 'Registered, and heard from within the last seconds.' },
   away: { icon: 'ring', tone: 'tone-attention', means: 'Registered, but not heard from for a while. After 45 s it is reaped.' },
   reaped: { icon: 'cross', tone: 'tone-bad', means: 'Not heard from for more than 45 s: it has died or lost its way to the forwarder.' },
+  unknown: { icon: 'ring', tone: 'tone-attention', means: 'Its forwarder is not connected, so what it last said may not hold any more.' },
   stopped: { icon: 'dash', tone: 'muted', means: 'It said goodbye: stopped in order, everything shipped.' },
 };
 
@@ -27,8 +28,8 @@ export function Proxies() {
   const { data, error, isError } = useQuery(proxiesQuery);
   const now = useNow(1000);
   const proxies = data?.proxies ?? [];
-  const here = proxies.filter((p) => p.state === 'connected' || p.state === 'away');
-  const gone = proxies.filter((p) => p.state !== 'connected' && p.state !== 'away');
+  const gone = proxies.filter((p) => p.state === 'reaped' || p.state === 'stopped');
+  const here = proxies.filter((p) => !gone.includes(p));
   const forwarders = data?.forwarders ?? [];
   return (
     <main className={s.page}>
@@ -55,6 +56,16 @@ export function Proxies() {
           )}
           <section aria-labelledby="forwarders">
             <h2 id="forwarders">Forwarders</h2>
+            {forwarders.some((f) => f.proxies_omitted > 0) && (
+              <p className={s.note}>
+                {plural(
+                  forwarders.reduce((n, f) => n + f.proxies_omitted, 0),
+                  'more proxy is',
+                  'more proxies are',
+                )}{' '}
+                not listed: a forwarder reports a limited number.
+              </p>
+            )}
             {forwarders.length > 0 ? <ForwarderTable forwarders={forwarders} now={now} /> : <NoForwarder />}
           </section>
         </>
@@ -70,7 +81,7 @@ function Pipeline({ proxies, forwarders, now }: { proxies: readonly ProxyState[]
   const connected = proxies.filter((p) => p.state === 'connected').length;
   const away = proxies.filter((p) => p.state === 'away').length;
   const up = forwarders.filter((f) => f.connected).length;
-  const behind = forwarders.reduce((n, f) => n + Math.max(0, (f.spool?.next_offset ?? 0) - (f.spool?.exported_offset ?? 0)), 0);
+  const behind = forwarders.reduce((n, f) => n + Math.max(0, f.spool.next_offset - f.spool.exported_offset), 0);
   const oldest = parseMs(info?.oldest);
   return (
     <ol className={s.pipeline} aria-label="The way of a pair">
@@ -171,8 +182,8 @@ function ProxyTable({ proxies, now, label }: { proxies: readonly ProxyState[]; n
 
 function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: number; open: boolean; onToggle: () => void }) {
   const c = p.counters;
-  const dropped = sum(c?.dropped);
-  const protocols = Object.entries(p.protocols ?? {}).toSorted((a, b) => b[1] - a[1]);
+  const dropped = sum(c.dropped);
+  const protocols = Object.entries(p.protocols).toSorted((a, b) => b[1] - a[1]);
   const notes = notesOf(p);
   return (
     <>
@@ -193,13 +204,13 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
         <td className="mono">
           {p.listen_addr} → {p.upstream_addr}
         </td>
-        <td title={p.last_seen}>{formatAgo(parseMs(p.last_seen), now)}</td>
+        <td title={p.last_seen ?? undefined}>{formatAgo(parseMs(p.last_seen), now)}</td>
         <td className={s.number}>{formatCount(p.open_conns)}</td>
         <td className={s.protocols} title={protocols.map(([name, n]) => `${protocolInfo(name).title} ${formatCount(n)}`).join(', ')}>
           {protocols.length > 0 ? protocols.map(([name]) => protocolInfo(name).title).join(', ') : <span className="muted">none yet</span>}
         </td>
-        <td className={s.number}>{formatCount(c?.seen ?? 0)}</td>
-        <td className={s.number}>{formatCount(c?.acked ?? 0)}</td>
+        <td className={s.number}>{formatCount(c.seen)}</td>
+        <td className={s.number}>{formatCount(c.acked)}</td>
         <td className={s.number}>
           {dropped > 0 ? (
             <b className="tone-bad">
@@ -262,7 +273,7 @@ function notesOf(p: ProxyState): Note[] {
       ),
     });
   }
-  const reasons = Object.entries(p.counters?.dropped ?? {}).filter(([, n]) => n > 0);
+  const reasons = Object.entries(p.counters.dropped).filter(([, n]) => n > 0);
   if (reasons.length > 0) {
     out.push({
       key: 'dropped',
@@ -329,14 +340,14 @@ function Everything({ proxy: p, now }: { proxy: ProxyState; now: number }) {
     ['Started', `${formatMoment(started, zone)} (${formatAgo(started, now)})`],
     ['Registered', formatMoment(parseMs(p.registered), zone)],
     ['Clock skew', formatDuration(p.clock_skew_ns)],
-    ['Connections', `${formatCount(c?.conns_accepted ?? 0)} accepted, ${formatCount(c?.conns_failed ?? 0)} failed`],
-    ['To the server', formatSize(c?.bytes_client_to_server ?? 0)],
-    ['To the client', formatSize(c?.bytes_server_to_client ?? 0)],
-    ['In batches', formatCount(c?.batched ?? 0)],
-    ['Sampled out', formatCount(c?.sampled ?? 0)],
-    ['Bodies not kept', formatCount(c?.bodies_shed ?? 0)],
+    ['Connections', `${formatCount(c.conns_accepted)} accepted, ${formatCount(c.conns_failed)} failed`],
+    ['To the server', formatSize(c.bytes_client_to_server)],
+    ['To the client', formatSize(c.bytes_server_to_client)],
+    ['In batches', formatCount(c.batched)],
+    ['Sampled out', formatCount(c.sampled)],
+    ['Bodies not kept', formatCount(c.bodies_shed)],
     ['Memory limit', formatSize(p.memory_limit)],
-    ['By protocol', Object.entries(p.protocols ?? {}).map(([name, n]) => `${protocolInfo(name).title} ${formatCount(n)}`).join(', ') || '–'],
+    ['By protocol', Object.entries(p.protocols).map(([name, n]) => `${protocolInfo(name).title} ${formatCount(n)}`).join(', ') || '–'],
   ];
   return (
     <dl className={s.facts}>
@@ -379,7 +390,7 @@ function ForwarderTable({ forwarders, now }: { forwarders: readonly ForwarderSta
         </thead>
         <tbody>
           {forwarders.map((f) => {
-            const dropped = Object.entries(f.dropped ?? {}).filter(([, n]) => n > 0);
+            const dropped = Object.entries(f.dropped).filter(([, n]) => n > 0);
             const total = sum(f.dropped);
             return (
               <tr key={f.forwarder_id}>
@@ -400,7 +411,7 @@ function ForwarderTable({ forwarders, now }: { forwarders: readonly ForwarderSta
                   )}
                 </td>
                 <td>{f.filter_rule || <span className="muted">none</span>}</td>
-                <td className={s.number} title={Object.entries(f.filtered ?? {}).map(([rule, n]) => `${formatCount(n)} ${reasonText(rule)}`).join(', ')}>
+                <td className={s.number} title={Object.entries(f.filtered).map(([rule, n]) => `${formatCount(n)} ${reasonText(rule)}`).join(', ')}>
                   {formatCount(sum(f.filtered))}
                 </td>
                 <td className={s.number} title={dropped.map(([reason, n]) => `${formatCount(n)} ${reasonText(reason)}`).join(', ')}>
@@ -413,9 +424,9 @@ function ForwarderTable({ forwarders, now }: { forwarders: readonly ForwarderSta
                   )}
                 </td>
                 <td className={s.number} title="Batches in the spool that the analyzer does not have yet">
-                  {f.spool ? formatCount(Math.max(0, f.spool.next_offset - f.spool.exported_offset)) : '–'}
+                  {formatCount(Math.max(0, f.spool.next_offset - f.spool.exported_offset))}
                 </td>
-                <td className={s.number}>{f.spool ? <Memory used={f.spool.bytes_used} limit={f.spool.bytes_limit} /> : '–'}</td>
+                <td className={s.number}><Memory used={f.spool.bytes_used} limit={f.spool.bytes_limit} /></td>
               </tr>
             );
           })}

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { address } from '../../api/client';
-import { bytesQuery, type Side } from '../../api/queries';
+import { bigBody, bytesQuery, type Side, type StoredBytes } from '../../api/queries';
 import type { Message, Pair } from '../../api/types';
 import { inlineBytes, mediaType } from '../../lib/body';
 import { exactSize, formatSize } from '../../lib/format';
@@ -9,9 +9,6 @@ import { Icon } from '../Icon';
 import { BodyView } from './BodyView';
 import s from './Detail.module.css';
 import { SidePanel, Sides } from './Side';
-
-/** More than this is shown only when asked for. */
-const bigBody = 1_000_000;
 
 export function Bodies({ pair }: { pair: Pair }) {
   return (
@@ -22,7 +19,14 @@ export function Bodies({ pair }: { pair: Pair }) {
   );
 }
 
-function Body({ pair, side, title, message }: { pair: Pair; side: Side; title: string; message: Message | null }) {
+interface BodyProps {
+  pair: Pair;
+  side: Side;
+  title: string;
+  message: Message | undefined;
+}
+
+function Body({ pair, side, title, message }: BodyProps) {
   if (!message || (message.body_size === 0 && !message.body)) {
     return (
       <SidePanel title={title} nothing>
@@ -31,7 +35,7 @@ function Body({ pair, side, title, message }: { pair: Pair; side: Side; title: s
     );
   }
   if (!message.body) {
-    const shed = (pair.flags ?? []).includes('body_shed');
+    const shed = pair.flags.includes('body_shed');
     return (
       <SidePanel title={title} facts={formatSize(message.body_size)} nothing>
         <p className={`${s.preview} muted`}>
@@ -43,76 +47,89 @@ function Body({ pair, side, title, message }: { pair: Pair; side: Side; title: s
   return <KeptBody pair={pair} side={side} title={title} message={message} />;
 }
 
-function KeptBody({ pair, side, title, message }: { pair: Pair; side: Side; title: string; message: Message }) {
-  const coded = message.content_encoding !== '' && message.content_encoding !== 'identity';
-  const [plain, setPlain] = useState(false);
+function KeptBody({ pair, side, title, message }: BodyProps & { message: Message }) {
+  const coding = message.content_encoding;
+  const [asSent, setAsSent] = useState(false);
   const [wanted, setWanted] = useState(false);
-  const decoded = coded && !plain;
+  const decode = coding !== '' && !asSent;
+  const fetched = useQuery({ ...bytesQuery(pair.id, side, 'body', true, wanted), enabled: decode });
   // Without a content coding the bytes came with the pair.
-  const fetched = useQuery({ ...bytesQuery(pair.id, side, 'body', true), enabled: decoded });
-  const bytes = decoded ? fetched.data : inlineBytes(message);
-  const big = (bytes?.length ?? 0) > bigBody && !wanted;
+  const inline = useMemo(() => inlineBytes(message), [message]);
+  const stored: StoredBytes | undefined = decode
+    ? fetched.data
+    : { size: inline.length, bytes: inline.length > bigBody && !wanted ? null : inline, state: '' };
+  const type = mediaType(message);
   const base = `pairs/${encodeURIComponent(pair.id)}/${side}/body`;
-  const kept = inlineBytes(message).length;
   return (
     <SidePanel
       title={title}
       facts={
         <>
-          {mediaType(message) || 'no content type'}
+          {type || 'no content type'}
           {' · '}
-          {decoded && bytes ? (
-            <span title={`${exactSize(bytes.length)} decoded, ${exactSize(message.body_size)} on the wire`}>
-              {formatSize(bytes.length)}, {formatSize(message.body_size)} {message.content_encoding}
+          {decode && stored ? (
+            <span title={`${exactSize(stored.size)} decoded, ${exactSize(message.body_size)} on the wire`}>
+              {formatSize(stored.size)}, {formatSize(message.body_size)} as {coding}
             </span>
           ) : (
             <span title={exactSize(message.body_size)}>
               {formatSize(message.body_size)}
-              {coded && ` ${message.content_encoding}`}
+              {coding && ` of ${coding}`}
             </span>
           )}
           {message.truncated && (
-            <span className="tone-attention" title={`${exactSize(kept)} of ${exactSize(message.body_size)} were kept`}>
+            <span className="tone-attention" title={`${exactSize(inline.length)} of ${exactSize(message.body_size)} were kept`}>
               {' '}
-              <Icon name="scissors" size={11} /> {formatSize(kept)} kept
+              <Icon name="scissors" size={11} /> {formatSize(inline.length)} kept
+            </span>
+          )}
+          {!message.truncated && decode && stored?.state === 'truncated' && (
+            <span className="tone-attention" title="The coded bytes end early or are damaged; this is what could be decoded.">
+              {' '}
+              <Icon name="broken" size={11} /> decoded in part
             </span>
           )}
         </>
       }
       actions={
         <>
-          {coded && (
-            <button type="button" className="btn bare" aria-pressed={plain} onClick={() => setPlain(!plain)} title={plain ? `Undo ${message.content_encoding}` : 'Show the bytes as they were sent'}>
+          {coding && (
+            <button type="button" className="btn bare" aria-pressed={asSent} onClick={() => setAsSent(!asSent)} title={asSent ? `Undo ${coding}` : 'Show the bytes as they were sent'}>
               as sent
             </button>
           )}
-          <a className="btn bare icon" href={address(base, decoded ? { decoded: 1 } : {})} download={`${side}-${pair.id}`} aria-label={`Download the ${side} body`} title={`Download the ${side} body`}>
+          <a className="btn bare icon" href={address(base, decode ? { decoded: 1 } : {})} download aria-label={`Download the ${side} body`} title={`Download the ${side} body`}>
             <Icon name="download" />
           </a>
         </>
       }
     >
-      {decoded && fetched.error ? (
+      {decode && fetched.error ? (
         <div className={s.note}>
-          <p className="tone-bad">It could not be decoded: {fetched.error.message}</p>
-          <button type="button" className="btn" onClick={() => setPlain(true)}>
+          <p className="tone-bad">{fetched.error.message}</p>
+          <button type="button" className="btn" onClick={() => setAsSent(true)}>
             Show it as it was sent
           </button>
         </div>
-      ) : !bytes ? (
+      ) : !stored ? (
         <p className={`${s.preview} muted late`}>Decoding …</p>
-      ) : big ? (
-        <div className={s.note}>
-          <p>
-            This body is large: {formatSize(bytes.length)}.
-          </p>
-          <button type="button" className="btn" onClick={() => setWanted(true)}>
-            Show it
-          </button>
-        </div>
+      ) : stored.bytes === null ? (
+        <Large size={stored.size} onShow={() => setWanted(true)} />
       ) : (
-        <BodyView bytes={bytes} type={mediaType(message)} truncated={message.truncated} label={`${title} body`} />
+        <BodyView bytes={stored.bytes} type={type} truncated={message.truncated || stored.state === 'truncated'} label={`${title} body`} />
       )}
     </SidePanel>
+  );
+}
+
+/** Asks before it shows what takes a while to fetch and lay out. */
+export function Large({ size, onShow }: { size: number; onShow: () => void }) {
+  return (
+    <div className={s.note}>
+      <p>This is large: {formatSize(size)}.</p>
+      <button type="button" className="btn" onClick={onShow}>
+        Show it
+      </button>
+    </div>
   );
 }

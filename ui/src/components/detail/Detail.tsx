@@ -123,7 +123,7 @@ function Title({ pair }: { pair: PairSummary }) {
         {decoded ? pair.path : pair.host || pair.server}
         {pair.query && <span className="muted">?{pair.query}</span>}
       </span>
-      <Status status={pair.status} flags={pair.flags ?? []} error={pair.error} />
+      <Status status={pair.status} flags={pair.flags} error={pair.error} />
       <span className={s.duration} title={exactDuration(pair.duration_ns)}>
         {formatDuration(pair.duration_ns)}
       </span>

@@ -1,6 +1,6 @@
 import type { Message, Pair } from '../../api/types';
 import type { Side } from '../../api/queries';
-import { quoteValue } from '../../lib/query';
+import { quoteKey, quoteValue } from '../../lib/query';
 import { visibleText } from '../../lib/visible';
 import { CopyButton } from '../CopyButton';
 import { Icon } from '../Icon';
@@ -17,7 +17,7 @@ export function Headers({ pair, onFilter }: { pair: Pair; onFilter: (clause: str
   );
 }
 
-function MessageHeaders({ title, side, message, onFilter }: { title: string; side: Side; message: Message | null; onFilter: (clause: string) => void }) {
+function MessageHeaders({ title, side, message, onFilter }: { title: string; side: Side; message: Message | undefined; onFilter: (clause: string) => void }) {
   const headers = message?.headers ?? [];
   const trailers = message?.trailers ?? [];
   const text = [message?.start_line ?? '', ...headers.map(([name, value]) => `${name}: ${value}`)].join('\n');
@@ -60,7 +60,7 @@ function Fields({ fields, side, onFilter }: { fields: readonly (readonly [string
                 <button
                   type="button"
                   className="btn bare icon"
-                  onClick={() => onFilter(`${side}.header.${name.toLowerCase()}:${quoteValue(value)}`)}
+                  onClick={() => onFilter(`${side}.header.${quoteKey(name.toLowerCase())}:${quoteValue(value)}`)}
                   aria-label={`Show only pairs with this ${name}`}
                   title="Show only pairs with this value"
                 >

@@ -6,7 +6,7 @@ import { flagInfo, sortFlags } from '../../lib/flags';
 import { exactSize, formatAgo, formatCount, formatMoment, formatSize, plural } from '../../lib/format';
 import { usePrefs } from '../../lib/prefs';
 import { isDecoded, protocolInfo } from '../../lib/protocols';
-import { quoteValue } from '../../lib/query';
+import { quoteKey, quoteValue } from '../../lib/query';
 import { reasons } from '../../lib/status';
 import type { DetailTab } from '../../lib/search';
 import { parseMs } from '../../lib/time';
@@ -29,9 +29,9 @@ export function Overview({ pair, onFilter, onTab }: Props) {
   const { zone } = usePrefs();
   const decoded = isDecoded(pair.protocol);
   const ms = parseMs(pair.time);
-  const flags = sortFlags(pair.flags ?? []);
+  const flags = sortFlags(pair.flags);
   const advice = decoded ? '' : protocolInfo(pair.protocol).advice;
-  const tags = Object.entries(pair.tags ?? {});
+  const tags = Object.entries(pair.tags);
   return (
     <>
       {(flags.length > 0 || pair.error || advice) && (
@@ -98,7 +98,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           {formatSize(pair.request_size)} <span className="muted">sent,</span> {formatSize(pair.response_size)} <span className="muted">received</span>
         </Fact>
         {tags.map(([name, value]) => (
-          <Fact key={name} name={name} clause={`tag.${name}:${quoteValue(value)}`} onFilter={onFilter} copy={value}>
+          <Fact key={name} name={name} clause={`tag.${quoteKey(name)}:${quoteValue(value)}`} onFilter={onFilter} copy={value}>
             {visibleText(value)}
           </Fact>
         ))}
@@ -108,10 +108,10 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           </Link>
         </Fact>
       </dl>
-      {(pair.redactions ?? []).length > 0 && (
+      {pair.redactions.length > 0 && (
         <div className={s.section}>
           <h3>Redactions</h3>
-          {(pair.redactions ?? []).map((r) => (
+          {pair.redactions.map((r) => (
             <p key={`${r.rule} ${r.location} ${r.type}`} className="mono">
               <span className="tone-private">
                 <Icon name="shield" size={12} />
@@ -163,7 +163,7 @@ function Fact({ name, children, title, copy, clause, onFilter }: FactProps) {
 }
 
 /** Start line and the beginning of the body, to see at a glance what it was about. */
-function Preview({ title, message, onTab }: { title: string; message: Message | null; onTab: (tab: DetailTab) => void }) {
+function Preview({ title, message, onTab }: { title: string; message: Message | undefined; onTab: (tab: DetailTab) => void }) {
   if (!message?.start_line) {
     return (
       <SidePanel title={title}>

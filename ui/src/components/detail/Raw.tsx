@@ -1,19 +1,26 @@
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
-import { address, Problem } from '../../api/client';
+import { address } from '../../api/client';
 import { bytesQuery, type Side } from '../../api/queries';
 import type { Message, Pair } from '../../api/types';
+import { textOf } from '../../lib/body';
 import { exactSize, formatSize } from '../../lib/format';
+import { CopyButton } from '../CopyButton';
 import { Icon } from '../Icon';
+import { Large } from './Bodies';
 import b from './BodyView.module.css';
 import s from './Detail.module.css';
 import { HexView } from './HexView';
 import { SidePanel, Sides } from './Side';
-import { textOf } from '../../lib/body';
-import { CopyButton } from '../CopyButton';
 
 const CodeView = lazy(() => import('./CodeView'));
-const bigMessage = 1_000_000;
+
+/** What the bytes are, where they are not simply what was sent. */
+const states: Readonly<Record<string, { text: string; tone: string; means: string }>> = {
+  rebuilt: { text: 'framing rebuilt', tone: 'tone-attention', means: 'Nothing is missing, but the chunks may have been cut differently on the wire.' },
+  truncated: { text: 'truncated', tone: 'tone-attention', means: 'A part of the body was not kept.' },
+  redacted: { text: 'redacted', tone: 'tone-private', means: 'A rule changed this message, so it is not as it was sent.' },
+};
 
 /** Both messages byte for byte as they are stored. */
 export function Raw({ pair }: { pair: Pair }) {
@@ -25,58 +32,58 @@ export function Raw({ pair }: { pair: Pair }) {
   );
 }
 
-function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; title: string; message: Message | null }) {
+function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; title: string; message: Message | undefined }) {
   const [hex, setHex] = useState(false);
   const [wanted, setWanted] = useState(false);
-  const big = (message?.wire_size ?? 0) > bigMessage && !wanted;
-  const seen = message !== null && (message.start_line !== '' || message.wire_size > 0);
-  const { data: bytes, error } = useQuery({ ...bytesQuery(pair.id, side, 'raw', false), enabled: seen && !big });
-  const text = bytes ? textOf(bytes, message?.truncated ?? false) : null;
-  const redacted = (pair.redactions ?? []).some((r) => r.location.startsWith(side));
+  const kept = message !== undefined && (message.start_line !== '' || message.body !== '');
+  const { data, error } = useQuery({ ...bytesQuery(pair.id, side, 'raw', false, wanted), enabled: kept });
+  const text = data?.bytes ? textOf(data.bytes, data.state === 'truncated') : null;
+  const state = data && states[data.state];
   return (
     <SidePanel
       title={title}
-      nothing={!seen}
+      nothing={!kept}
       facts={
         <>
-          {bytes && <span title={exactSize(bytes.length)}>{formatSize(bytes.length)} stored</span>}
-          {message && message.wire_size > 0 && <span title={exactSize(message.wire_size)}> of {formatSize(message.wire_size)} on the wire</span>}
-          {redacted && <span className="tone-private"> · redacted, so not as it was sent</span>}
+          {data && <span title={exactSize(data.size)}>{formatSize(data.size)}</span>}
+          {data?.state === 'exact' && <span title="Byte for byte what was on the wire"> · exact</span>}
+          {state && (
+            <span className={state.tone} title={state.means}>
+              {' · '}
+              {state.text}
+            </span>
+          )}
+          {message && message.wire_size > 0 && data?.state !== 'exact' && <span title={exactSize(message.wire_size)}> · {formatSize(message.wire_size)} on the wire</span>}
         </>
       }
       actions={
-        seen ? (
+        kept ? (
           <>
-            <button type="button" className="btn bare" aria-pressed={hex} onClick={() => setHex(!hex)}>
-              hex
-            </button>
+            {text !== null && (
+              <button type="button" className="btn bare" aria-pressed={hex} onClick={() => setHex(!hex)}>
+                hex
+              </button>
+            )}
             {text !== null && <CopyButton text={text} what={`the raw ${side}`} />}
-            <a className="btn bare icon" href={address(`pairs/${encodeURIComponent(pair.id)}/${side}/raw`)} download={`${side}-${pair.id}.raw`} aria-label={`Download the raw ${side}`} title={`Download the raw ${side}`}>
+            <a className="btn bare icon" href={address(`pairs/${encodeURIComponent(pair.id)}/${side}/raw`)} download aria-label={`Download the raw ${side}`} title={`Download the raw ${side}`}>
               <Icon name="download" />
             </a>
           </>
         ) : undefined
       }
     >
-      {!seen ? (
-        <p className={`${s.preview} muted`}>No {side} was seen.</p>
-      ) : big ? (
-        <div className={s.note}>
-          <p>This message is large: {formatSize(message?.wire_size)}.</p>
-          <button type="button" className="btn" onClick={() => setWanted(true)}>
-            Show it
-          </button>
-        </div>
+      {!kept ? (
+        <p className={`${s.preview} muted`}>{message ? 'None of its bytes were kept.' : `No ${side} was seen.`}</p>
       ) : error ? (
-        <p className={`${s.note} ${error instanceof Problem && error.notBuilt ? 'muted' : 'tone-bad'}`}>{error.message}</p>
-      ) : !bytes ? (
+        <p className={`${s.note} tone-bad`}>{error.message}</p>
+      ) : !data ? (
         <p className={`${s.preview} muted late`}>Loading …</p>
-      ) : bytes.length === 0 ? (
-        <p className={`${s.preview} muted`}>None of its bytes were kept.</p>
+      ) : data.bytes === null ? (
+        <Large size={data.size} onShow={() => setWanted(true)} />
       ) : (
         <div className={b.body}>
           {text === null || hex ? (
-            <HexView bytes={bytes} label={`Raw ${side}`} />
+            <HexView bytes={data.bytes} label={`Raw ${side}`} />
           ) : (
             <Suspense fallback={null}>
               <CodeView text={text} language="text" label={`Raw ${side}`} />
