@@ -162,7 +162,8 @@ type Tail struct {
 }
 
 // Event is one pair of a tail, or the number of pairs that were lost because
-// the consumer was too slow, or neither, as a sign of life every few seconds.
+// the consumer was too slow, or neither, as a sign of life: at once when the
+// tail stands, and every few seconds.
 type Event struct {
 	Stored *Stored
 	// Dropped counts pairs before the query, since nobody looked at them.

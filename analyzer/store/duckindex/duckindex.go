@@ -134,7 +134,7 @@ func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
 	}
 	x, err := open(ctx, opt, true)
 	if err != nil {
-		return nil, fmt.Errorf("make index: %w", err)
+		return nil, fmt.Errorf("make index: %w", errors.Join(err, os.RemoveAll(opt.Dir)))
 	}
 	return x, nil
 }
@@ -160,6 +160,9 @@ func open(ctx context.Context, opt Options, create bool) (x *Index, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
 	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, connector.Close())
+	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
@@ -181,9 +184,6 @@ func open(ctx context.Context, opt Options, create bool) (x *Index, err error) {
 		}
 	}
 	if create {
-		if err := os.Chmod(path, 0o600); err != nil {
-			return x, err
-		}
 		return x, x.create(ctx, opt.Store)
 	}
 	return x, x.check(ctx, opt)

@@ -76,7 +76,7 @@ type Options struct {
 	// TailSign is how long a tail is silent at most: 5 s.
 	TailSign time.Duration
 	// ReadyWait is how long a reader waits for an index that is being made
-	// before it is told so: 2 s.
+	// before it is told so: 1 s.
 	ReadyWait time.Duration
 	// Now is the clock: time.Now.
 	Now func() time.Time
@@ -101,7 +101,7 @@ func (o Options) withDefaults() Options {
 	def(&o.ScanBudget, 512<<20)
 	def(&o.RetainEvery, time.Minute)
 	def(&o.TailSign, 5*time.Second)
-	def(&o.ReadyWait, 2*time.Second)
+	def(&o.ReadyWait, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

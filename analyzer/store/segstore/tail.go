@@ -47,6 +47,14 @@ func (f *follower) run(ctx context.Context, fromNow bool) error {
 			return err
 		}
 	}
+	// Where it stands is said at once: a consumer that is cut off before
+	// anything came can go on from there.
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := f.send(store.Event{Seq: f.seq}); err != nil {
+		return err
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

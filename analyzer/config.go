@@ -1,0 +1,81 @@
+package analyzer
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/statedir"
+)
+
+// Ports and times by convention, all of them here.
+const (
+	defaultListen    = "127.0.0.1:4190"
+	defaultIngest    = "127.0.0.1:4191"
+	defaultRetention = 7 * 24 * time.Hour
+	// minRetentionBytes is room for the segments that retention works with.
+	minRetentionBytes = 16 << 20
+)
+
+// Config is what a user sets.
+type Config struct {
+	// ListenAddr serves the viewer and the API, IngestAddr the forwarders.
+	// "host:port", on the loopback; port 0 picks a free one.
+	ListenAddr, IngestAddr string
+	// DataDir holds everything that is stored.
+	DataDir string
+	// Retention is how long pairs are kept, RetentionBytes how much of them;
+	// 0: without a bound.
+	Retention      time.Duration
+	RetentionBytes int64
+	LogLevel       slog.Level
+}
+
+// LoadConfig reads the variables of the contract. Mistakes are collected in
+// env.
+func LoadConfig(env *daemon.Env) Config {
+	c := Config{
+		ListenAddr: loopback(env, "LISTEN_ADDR", defaultListen),
+		IngestAddr: loopback(env, "INGEST_ADDR", defaultIngest),
+		DataDir:    env.String("DATA_DIR", ""),
+		Retention:  env.Duration("RETENTION", defaultRetention),
+		LogLevel:   env.LogLevel(),
+	}
+	c.RetentionBytes = env.Size("RETENTION_BYTES", 0)
+	if 0 < c.RetentionBytes && c.RetentionBytes < minRetentionBytes {
+		env.Fail("RETENTION_BYTES", "too small", "at least 16MiB, or 0 for no bound")
+	}
+	if strings.ContainsAny(c.DataDir, "?#%") {
+		env.Fail("DATA_DIR", "the index cannot be kept there", "a path without ?, # and %")
+	}
+	if c.DataDir == "" {
+		c.DataDir = statedir.Default("data")
+	}
+	// Off is what it is until there is something to turn on.
+	env.OneOf("AUTH", "off", []string{"off"}, "on")
+	env.Unsupported(
+		"STORE", "CONTROL_STORE", "PUBLIC_URL", "ALLOWED_HOSTS", "TRUSTED_PROXIES",
+		"TLS_CERT_FILE", "TLS_KEY_FILE",
+		"OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE",
+		"ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE",
+	)
+	return c
+}
+
+// loopback is an address that only this machine reaches: whoever reaches it
+// can read what was captured, and nothing asks who that is yet.
+func loopback(env *daemon.Env, name, def string) string {
+	v := env.Addr(name, def)
+	host, _, err := net.SplitHostPort(v)
+	if err != nil || v == "" {
+		return v // recorded by Addr
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") {
+		return v
+	}
+	env.Fail(name, "other machines could read what was captured; until this version can authenticate them it serves the loopback only", "an address such as "+def)
+	return ""
+}

@@ -1,0 +1,386 @@
+// Package ingest takes frames from forwarders into the store, over gRPC.
+//
+// On a stream the forwarder says which spool it has, the analyzer how much of
+// it is here, and the forwarder goes on from there. Each frame is acknowledged
+// when the store has it durably; a frame that comes again is not stored again.
+// While the store makes writers wait, nothing more is read from the stream, so
+// that what cannot be stored yet stays in the forwarder's spool.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
+
+// Config is what the developer of a program sets. Zero values mean the
+// defaults that stand beside them.
+type Config struct {
+	// Version and AnalyzerID are told to forwarders.
+	Version, AnalyzerID string
+	// Streams is how many are open at once: 256. Each holds at most Buffer
+	// bytes of frames that are not stored yet, 16 MiB, or one frame.
+	Streams int
+	Buffer  int64
+	// MaxMessage bounds one message, and so a frame: 32 MiB.
+	MaxMessage int
+	// HelloTimeout is how long a stream may take to say which spool it has:
+	// 10 s.
+	HelloTimeout time.Duration
+	// StopTimeout bounds how long Serve waits for streams to end: 5 s.
+	StopTimeout time.Duration
+	// Now is the clock: time.Now.
+	Now func() time.Time
+}
+
+func (c Config) withDefaults() Config {
+	if c.Streams == 0 {
+		c.Streams = 256
+	}
+	if c.Buffer == 0 {
+		c.Buffer = 16 << 20
+	}
+	if c.MaxMessage == 0 {
+		c.MaxMessage = 32 << 20
+	}
+	if c.HelloTimeout == 0 {
+		c.HelloTimeout = 10 * time.Second
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 5 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Server is the IngestService.
+type Server struct {
+	capturev1.UnimplementedIngestServiceServer
+
+	cfg Config
+	w   store.Writer
+	dir *Directory
+	log *slog.Logger
+
+	// slots has one entry for each open stream.
+	slots chan struct{}
+	// stopping closes when Serve is told to end.
+	stopping chan struct{}
+
+	mu      sync.Mutex
+	streams map[store.ID]*stream
+
+	frames, bytes, refused atomic.Uint64
+}
+
+// stream is the one that a spool has open.
+type stream struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+}
+
+// New makes a server that writes to w and keeps dir current. It starts
+// nothing.
+func New(cfg Config, w store.Writer, dir *Directory, log *slog.Logger) *Server {
+	cfg = cfg.withDefaults()
+	return &Server{
+		cfg: cfg, w: w, dir: dir, log: log,
+		slots: make(chan struct{}, cfg.Streams), stopping: make(chan struct{}), streams: map[store.ID]*stream{},
+	}
+}
+
+// Counters are cumulative since New.
+type Counters struct {
+	// Frames and Bytes were received; Refused counts streams that ended by a
+	// mistake of the forwarder's or for want of a free one.
+	Frames, Bytes, Refused uint64
+	// Streams are open now.
+	Streams int
+}
+
+// Counters are for metrics.
+func (s *Server) Counters() Counters {
+	return Counters{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Refused: s.refused.Load(), Streams: len(s.slots)}
+}
+
+// Serve takes streams on ln until ctx ends. Then every stream finishes what it
+// is storing, acknowledges it and ends, within StopTimeout, and Serve returns
+// nil. It closes ln, and may be called once.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	srv := grpc.NewServer(
+		grpc.MaxRecvMsgSize(s.cfg.MaxMessage),
+		grpc.MaxConcurrentStreams(16),
+		grpc.ConnectionTimeout(s.cfg.HelloTimeout),
+		// A peer that vanished is noticed although it has nothing to say.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 15 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	capturev1.RegisterIngestServiceServer(srv, s)
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(netutil.LimitListener(ln, s.cfg.Streams)) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve ingest: %w", err)
+	case <-ctx.Done():
+	}
+	close(s.stopping)
+	graceful := make(chan struct{})
+	go func() {
+		srv.GracefulStop()
+		close(graceful)
+	}()
+	limit := time.NewTimer(s.cfg.StopTimeout)
+	defer limit.Stop()
+	select {
+	case <-graceful:
+	case <-limit.C:
+		srv.Stop() // makes GracefulStop return
+		<-graceful
+	}
+	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve ingest: %w", err)
+	}
+	return nil
+}
+
+// Why a stream is ended from here.
+var (
+	errReplaced = status.Error(codes.Aborted, "this spool has opened another stream")
+	errStopping = status.Error(codes.Unavailable, "the analyzer is stopping")
+)
+
+// Export implements the service.
+func (s *Server) Export(g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse]) error {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		s.refused.Add(1)
+		return status.Errorf(codes.ResourceExhausted, "all %d streams of this analyzer are open", s.cfg.Streams)
+	}
+	defer func() { <-s.slots }()
+	ctx, cancel := context.WithCancelCause(g.Context())
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.stopping:
+			cancel(errStopping)
+		case <-ctx.Done():
+		}
+	}()
+
+	err := s.export(ctx, cancel, g)
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, errReplaced) || errors.Is(cause, errStopping):
+		return cause
+	case status.Code(err) == codes.InvalidArgument || status.Code(err) == codes.FailedPrecondition:
+		s.refused.Add(1)
+		s.log.Warn("Refused what a forwarder sent", slog.String("peer", peerOf(g.Context())), slog.String("error", status.Convert(err).Message()))
+	}
+	return err
+}
+
+func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse]) error {
+	hello, err := s.hello(ctx, g)
+	if err != nil {
+		return err
+	}
+	spool := store.ID(hello.GetSpoolId())
+	leave, err := s.enter(ctx, spool, cancel)
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	next := s.w.Next(spool)
+	if hello.GetNextOffset() < next {
+		// Its new frames would be taken for old ones.
+		return status.Errorf(codes.FailedPrecondition,
+			"the spool ends at offset %d, but the analyzer has it up to %d: the forwarder's spool directory is an old copy; give it an empty one", hello.GetNextOffset(), next)
+	}
+	log := s.log.With(slog.String("forwarder", hello.GetForwarderId()), slog.String("peer", peerOf(g.Context())))
+	gap := hello.GetOldestOffset() > next
+	if gap {
+		log.Warn("A stretch of the spool was removed before it came here",
+			slog.Uint64("from", next), slog.Uint64("to", hello.GetOldestOffset()))
+	}
+	gone := s.dir.connect(hello, peerOf(g.Context()), gap, s.cfg.Now())
+	defer gone()
+	log.Info("Forwarder connected", slog.String("cluster", hello.GetCluster()), slog.String("version", hello.GetVersion()))
+	have := &capturev1.ExportResponse_Have{NextOffset: next, AnalyzerId: s.cfg.AnalyzerID, Version: s.cfg.Version}
+	if err := g.Send(&capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Have_{Have: have}}); err != nil {
+		return err
+	}
+
+	q := newQueue(s.cfg.Buffer)
+	received := make(chan error, 1)
+	go func() {
+		err := s.receive(ctx, g, hello.GetForwarderId(), next, q)
+		q.close()
+		if err != nil {
+			cancel(err)
+		}
+		received <- err
+	}()
+	err = s.store(ctx, g, spool, q)
+	if err == nil {
+		err = <-received
+	} else if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	if errors.Is(err, errReplaced) || errors.Is(err, errStopping) || err == nil {
+		log.Info("Forwarder disconnected")
+	} else {
+		log.Info("Forwarder disconnected", slog.String("error", err.Error()))
+	}
+	return err
+}
+
+// hello is the first message.
+func (s *Server) hello(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse]) (*capturev1.Hello, error) {
+	type result struct {
+		req *capturev1.ExportRequest
+		err error
+	}
+	first := make(chan result, 1)
+	go func() {
+		// It ends with the stream at the latest.
+		req, err := g.Recv()
+		first <- result{req, err}
+	}()
+	limit := time.NewTimer(s.cfg.HelloTimeout)
+	defer limit.Stop()
+	var r result
+	select {
+	case r = <-first:
+	case <-limit.C:
+		return nil, status.Error(codes.DeadlineExceeded, "no hello")
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	h := r.req.GetHello()
+	switch {
+	case h == nil:
+		return nil, status.Error(codes.InvalidArgument, "the first message has to be a hello")
+	case len(h.GetSpoolId()) != len(store.ID{}):
+		return nil, status.Errorf(codes.InvalidArgument, "spool id of %d bytes, want %d", len(h.GetSpoolId()), len(store.ID{}))
+	case h.GetForwarderId() == "" || len(h.GetForwarderId()) > 256:
+		return nil, status.Errorf(codes.InvalidArgument, "forwarder id of %d bytes, want 1 to 256", len(h.GetForwarderId()))
+	case h.GetOldestOffset() > h.GetNextOffset():
+		return nil, status.Errorf(codes.InvalidArgument, "oldest offset %d is above the next, %d", h.GetOldestOffset(), h.GetNextOffset())
+	}
+	return h, nil
+}
+
+// enter makes this the spool's stream. An earlier one is ended, and has stored
+// what it was storing when enter returns.
+func (s *Server) enter(ctx context.Context, spool store.ID, cancel context.CancelCauseFunc) (leave func(), err error) {
+	mine := &stream{cancel: cancel, done: make(chan struct{})}
+	s.mu.Lock()
+	before := s.streams[spool]
+	s.streams[spool] = mine
+	s.mu.Unlock()
+	leave = func() {
+		s.mu.Lock()
+		if s.streams[spool] == mine {
+			delete(s.streams, spool)
+		}
+		s.mu.Unlock()
+		close(mine.done)
+	}
+	if before == nil {
+		return leave, nil
+	}
+	before.cancel(errReplaced)
+	select {
+	case <-before.done:
+		return leave, nil
+	case <-ctx.Done():
+		// Whoever replaced this one must not go on before the first has ended.
+		go func() { <-before.done; leave() }()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// receive checks what comes and queues it, until the forwarder has no more.
+func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], forwarderID string, next uint64, q *queue) error {
+	for {
+		req, err := g.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch k := req.GetKind().(type) {
+		case *capturev1.ExportRequest_Frame:
+			f := k.Frame
+			if f.GetOffset() < next || f.GetNextOffset() <= f.GetOffset() {
+				return status.Errorf(codes.InvalidArgument, "frame at offset %d, next %d, after %d: offsets have to grow", f.GetOffset(), f.GetNextOffset(), next)
+			}
+			next = f.GetNextOffset()
+			s.frames.Add(1)
+			s.bytes.Add(uint64(size(f)))
+			if err := q.put(ctx, f); err != nil {
+				return err
+			}
+		case *capturev1.ExportRequest_Status:
+			s.dir.update(forwarderID, k.Status, s.cfg.Now())
+		default:
+			return status.Error(codes.InvalidArgument, "message of no known kind")
+		}
+	}
+}
+
+// store appends what is queued and acknowledges it, until there is no more.
+func (s *Server) store(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], spool store.ID, q *queue) error {
+	for {
+		frames, more, err := q.take(ctx)
+		if err != nil || !more {
+			return err
+		}
+		if err := s.w.Append(ctx, spool, frames); err != nil {
+			switch {
+			case ctx.Err() != nil:
+				return context.Canceled
+			case errors.Is(err, store.ErrFull):
+				return status.Error(codes.ResourceExhausted, "the analyzer's disk is full")
+			}
+			s.log.Error("Could not store what a forwarder sent", slog.String("error", err.Error()))
+			return status.Error(codes.Unavailable, "the analyzer could not store it; its log says why")
+		}
+		ack := &capturev1.ExportResponse_Ack{NextOffset: frames[len(frames)-1].GetNextOffset()}
+		if err := g.Send(&capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Stored{Stored: ack}}); err != nil {
+			return err
+		}
+	}
+}
+
+func peerOf(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}

@@ -1,0 +1,60 @@
+package analyzer
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weir-capture/weir/analyzer/ingest"
+	"github.com/weir-capture/weir/analyzer/store/segstore"
+)
+
+// collector reads the counters of store and ingest when it is asked.
+type collector struct {
+	store  *segstore.Store
+	ingest *ingest.Server
+}
+
+func newCollector(st *segstore.Store, in *ingest.Server) prometheus.Collector {
+	return &collector{st, in}
+}
+
+// metric is one number, without labels.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      float64
+}
+
+func (c *collector) metrics() []metric {
+	s, i := c.store.Counters(), c.ingest.Counters()
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	return []metric{
+		{"weir_store_frames_total", "Frames stored since the start.", counter, float64(s.Frames)},
+		{"weir_store_pairs_total", "Pairs stored since the start.", counter, float64(s.Pairs)},
+		{"weir_store_duplicates_total", "Batches that had come by another spool, and were not stored again.", counter, float64(s.Duplicates)},
+		{"weir_store_unreadable_total", "Frames that are stored and cannot be opened.", counter, float64(s.Unreadable)},
+		{"weir_store_damaged_records_total", "Damaged stretches of the log that were met while indexing.", counter, float64(s.DamagedRecords)},
+		{"weir_store_damaged_pairs_total", "Pairs known to be in damaged records.", counter, float64(s.DamagedPairs)},
+		{"weir_index_rebuilds_total", "Times that the index was begun anew.", counter, float64(s.IndexRebuilds)},
+		{"weir_index_backlog_pairs", "Pairs that are stored and not indexed yet.", gauge, float64(s.Backlog)},
+		{"weir_ingest_frames_total", "Frames received since the start.", counter, float64(i.Frames)},
+		{"weir_ingest_bytes_total", "Bytes of frames received since the start.", counter, float64(i.Bytes)},
+		{"weir_ingest_refused_total", "Streams of forwarders that were refused.", counter, float64(i.Refused)},
+		{"weir_ingest_streams", "Streams of forwarders open now.", gauge, float64(i.Streams)},
+	}
+}
+
+func (m metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, nil, nil) }
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range c.metrics() {
+		ch <- m.desc()
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	for _, m := range c.metrics() {
+		ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, m.value)
+	}
+}
