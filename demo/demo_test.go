@@ -69,7 +69,14 @@ func (c *capture) wrap(next http.Handler) http.Handler {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		t := &tee{ResponseWriter: w}
-		next.ServeHTTP(t, r)
+		func() {
+			defer func() {
+				if e := recover(); e != nil && e != http.ErrAbortHandler {
+					panic(e)
+				}
+			}()
+			next.ServeHTTP(t, r)
+		}()
 		out := t.body.Bytes()
 		if r.Method == http.MethodHead {
 			out = nil

@@ -1,0 +1,27 @@
+// Weir is the command line: it runs the three programs in one process (up,
+// demo) and asks a running analyzer (query, tail, show).
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/weir-capture/weir/cmd/weir/cli"
+	"github.com/weir-capture/weir/cmd/weir/stack"
+	"github.com/weir-capture/weir/daemon"
+)
+
+func main() {
+	ctx, stop := daemon.SignalContext(context.Background())
+	std := cli.IO{Out: os.Stdout, Err: os.Stderr, Color: colored(os.Stdout)}
+	status := cli.Run(ctx, os.Args[1:], std, cli.Programs{Up: stack.Up, Demo: stack.Demo})
+	stop()
+	os.Exit(status)
+}
+
+// colored reports whether f is a terminal whose user wants colours
+// (https://no-color.org).
+func colored(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

@@ -1,0 +1,237 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/weir-capture/weir/analyzer"
+	"github.com/weir-capture/weir/cmd/weir/cli"
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder"
+	"github.com/weir-capture/weir/goproxy"
+)
+
+// Where the viewer and a demo's proxy are when nothing else is there.
+const (
+	viewerAddr = "127.0.0.1:4190"
+	demoAddr   = "127.0.0.1:4143"
+)
+
+// Up carries an application's traffic and captures it until ctx ends.
+func Up(ctx context.Context, std cli.IO, u cli.Up) error {
+	if err := checkAddr("--to", u.To, false); err != nil {
+		return err
+	}
+	if err := checkAddr("--listen", u.Listen, true); err != nil {
+		return err
+	}
+	s, err := open(std.Err, settings{to: u.To, app: u.App, listen: u.Listen, data: u.Data, logLevel: u.LogLevel})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Out, "Weir %s\n\n", daemon.Version)
+	fmt.Fprintf(std.Out, "  proxy   %s → %s, app %s\n", s.proxyAddr, u.To, u.App)
+	s.describe(std.Out)
+	fmt.Fprintf(std.Out, "\n  Try     curl http://%s/\n  Ctrl-C  stops; a second one stops at once.\n", local(s.proxyAddr))
+	return s.run(ctx, nil)
+}
+
+// checkAddr refuses what is not "host:port"; the host may be empty where
+// every address of this machine is meant.
+func checkAddr(flag, v string, anyHost bool) error {
+	want := "HOST:PORT, such as localhost:8080"
+	if anyHost {
+		want = "[HOST]:PORT, such as :4143 or 127.0.0.1:4143"
+	}
+	host, port, err := net.SplitHostPort(v)
+	if err == nil && (host != "" || anyHost) {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err == nil && (n > 0 || anyHost) {
+			return nil
+		}
+	}
+	return &cli.UsageError{Err: fmt.Errorf("%s %q is not valid; want %s", flag, v, want)}
+}
+
+// local is an address that somebody on this machine can use.
+func local(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// settings are what a session is opened with.
+type settings struct {
+	to, app, listen string
+	// data is empty for the programs' own defaults.
+	data     string
+	logLevel string
+	// before run between the forwarder and the proxy.
+	before []part
+}
+
+// session is a stack that is open and not running yet.
+type session struct {
+	parts []part
+	// proxyAddr and viewerURL are where clients and people connect.
+	proxyAddr, viewerURL string
+	dataDir              string
+}
+
+// open opens all programs from the store towards the source. Each is
+// configured by the variables that it has as a process of its own; what the
+// stack does not decide is left to the environment.
+func open(logTo io.Writer, set settings) (*session, error) {
+	cfg, err := configure(set)
+	if err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(set.logLevel)); err != nil {
+		return nil, fmt.Errorf("read log level: %w", err)
+	}
+	logger := func(program string) *slog.Logger {
+		return slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: level})).With(slog.String("program", program))
+	}
+	s := &session{dataDir: cfg.analyzer.DataDir}
+	a, err := analyzer.New(cfg.analyzer, logger("analyzer"))
+	if err != nil {
+		return nil, fmt.Errorf("open analyzer: %w", err)
+	}
+	s.parts = append(s.parts, part{"analyzer", a})
+	s.viewerURL = "http://" + a.Addr().String()
+
+	cfg.forwarder.Analyzer = a.IngestAddr().String()
+	f, err := forwarder.New(cfg.forwarder, logger("forwarder"))
+	if err != nil {
+		return nil, s.abandon(fmt.Errorf("open forwarder: %w", err))
+	}
+	s.parts = append(append(s.parts, part{"forwarder", f}), set.before...)
+
+	cfg.proxy.Forwarder = f.Addr().String()
+	p, err := goproxy.New(cfg.proxy, logger("goproxy"))
+	if err != nil {
+		return nil, s.abandon(fmt.Errorf("open proxy: %w", err))
+	}
+	s.parts = append(s.parts, part{"goproxy", p})
+	_, port, err := net.SplitHostPort(p.Addr().String())
+	if err != nil {
+		return nil, s.abandon(fmt.Errorf("read proxy's address: %w", err))
+	}
+	s.proxyAddr = net.JoinHostPort(cfg.proxy.ListenHost, port)
+	return s, nil
+}
+
+// configs are the programs' own; analyzer and forwarder listen on ports that
+// are known only when they are open.
+type configs struct {
+	analyzer  analyzer.Config
+	forwarder forwarder.Config
+	proxy     goproxy.Config
+}
+
+func configure(set settings) (*configs, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("read host name: %w", err)
+	}
+	toHost, toPort, err := net.SplitHostPort(set.to)
+	if err != nil {
+		return nil, fmt.Errorf("read application's address: %w", err)
+	}
+	inHost, inPort, err := net.SplitHostPort(set.listen)
+	if err != nil {
+		return nil, fmt.Errorf("read listen address: %w", err)
+	}
+	later := net.JoinHostPort("127.0.0.1", "0")
+	vars := map[string]string{
+		"LOG_LEVEL": set.logLevel,
+		"AUTH":      "off", "INGEST_ADDR": later, "ANALYZER_ADDR": later, "FORWARDER_ADDR": later, "SERVICE_PORT": "0",
+		"PROXY_TYPE": "reverse", "PROXY_IN_PORT": inPort, "REVERSE_PROXY_HOST": toHost, "REVERSE_PROXY_PORT": toPort,
+		"APP_LABEL": set.app, "APP_POD_NAME": host,
+	}
+	if os.Getenv("LISTEN_ADDR") == "" {
+		vars["LISTEN_ADDR"] = freeOr(viewerAddr)
+	}
+	if os.Getenv("CLUSTER_NAME") == "" {
+		vars["CLUSTER_NAME"] = "local"
+	}
+	if set.data != "" {
+		dir, err := filepath.Abs(set.data)
+		if err != nil {
+			return nil, fmt.Errorf("find data folder: %w", err)
+		}
+		vars["DATA_DIR"], vars["SPOOL_DIR"] = filepath.Join(dir, "data"), filepath.Join(dir, "spool")
+	}
+	env := daemon.NewEnv(func(name string) (string, bool) {
+		if v, ok := vars[name]; ok {
+			return v, true
+		}
+		return os.LookupEnv(name)
+	})
+	c := &configs{analyzer.LoadConfig(env), forwarder.LoadConfig(env), goproxy.LoadConfig(env)}
+	if err := env.Err(); err != nil {
+		return nil, &cli.UsageError{Err: err}
+	}
+	c.forwarder.ListenHost, c.proxy.ListenHost = "127.0.0.1", inHost
+	return c, nil
+}
+
+// abandon closes what is open already, by running it for no time.
+func (s *session) abandon(err error) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return errors.Join(err, runInOrder(ctx, s.parts))
+}
+
+// freeOr is addr, or a free port of the same host when that is taken.
+func freeOr(addr string) string {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		host, _, _ := net.SplitHostPort(addr)
+		return net.JoinHostPort(host, "0")
+	}
+	ln.Close()
+	return addr
+}
+
+// describe says where things are.
+func (s *session) describe(w io.Writer) {
+	fmt.Fprintf(w, "  viewer  %s", s.viewerURL)
+	if s.viewerURL != "http://"+viewerAddr && os.Getenv("LISTEN_ADDR") == "" {
+		fmt.Fprintf(w, "   (%s is taken; set WEIR_URL for weir query, tail and show)", viewerAddr)
+	}
+	fmt.Fprintf(w, "\n  data    %s\n", s.dataDir)
+}
+
+// run runs the stack until ctx ends, work returns, or a part ends. work, which
+// may be nil, is told to stop when the parts are, and waited for.
+func (s *session) run(ctx context.Context, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if work != nil {
+			failed = work(ctx)
+			cancel()
+		}
+	}()
+	err := runInOrder(ctx, s.parts)
+	cancel()
+	<-done
+	return errors.Join(failed, err)
+}
