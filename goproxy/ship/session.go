@@ -3,6 +3,7 @@ package ship
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,13 +53,13 @@ func (s *Shipper) session(end *ending) error {
 	}
 	defer func() { _ = cc.Close() }()
 	if err := ready(ctx, cc); err != nil {
-		return seen.explain(err)
+		return seen.explain(ctx, s.set.Addr, err)
 	}
 	s.set.Log.Info("Successfully connected to forwarder", slog.String("addr", s.set.Addr))
 	client := capturev1.NewProxyServiceClient(cc)
 	lease, err := s.register(ctx, client)
 	if err != nil {
-		return seen.explain(err)
+		return seen.explain(ctx, s.set.Addr, err)
 	}
 	s.set.Log.Info("Successfully registered with forwarder", slog.String("proxyID", s.set.Register.Source.GetProxyId()))
 	for _, r := range lease.GetAckedBatches() {
@@ -251,9 +252,10 @@ func (w *witness) connect(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // explain is err, or what is known better.
-func (w *witness) explain(err error) error {
+func (w *witness) explain(ctx context.Context, addr string, err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	speaksTLS := errors.New("it speaks TLS, which this version of the proxy does not do towards a forwarder")
 	const settings = 4 // type of the frame that every HTTP/2 server begins with
 	switch {
 	case w.failed != nil:
@@ -261,16 +263,37 @@ func (w *witness) explain(err error) error {
 	case bytes.HasPrefix(w.first, []byte("HTTP/")):
 		return errors.New("it speaks HTTP/1, not gRPC: it is no forwarder")
 	case len(w.first) > 2 && (w.first[0] == 21 || w.first[0] == 22) && w.first[1] == 3:
-		return errors.New("it speaks TLS, which this version of the proxy does not do towards a forwarder")
+		return speaksTLS
 	case len(w.first) > 3 && w.first[3] == settings && w.first[0] == 0:
 		return err
 	case len(w.first) > 0:
 		return fmt.Errorf("it speaks another protocol than gRPC (it said %q): it is no forwarder", w.first)
+	case w.closed && w.answersTLS(ctx, addr):
+		return speaksTLS
 	case w.closed:
 		return errors.New("it closed the connection without an answer: it is no forwarder, or not ready")
 	default:
 		return err
 	}
+}
+
+// answersTLS asks whether the other side speaks TLS: most that do close
+// quietly when they are spoken to in anything else.
+func (w *witness) answersTLS(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := w.dial(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(addr)
+	// Whether it can be trusted does not matter: nothing is said to it.
+	err = tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true}).HandshakeContext(ctx)
+	if _, alert := errors.AsType[tls.AlertError](err); alert {
+		return true
+	}
+	return err == nil
 }
 
 // witnessed is a connection whose first bytes are remembered.
