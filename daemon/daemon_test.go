@@ -80,6 +80,11 @@ func TestSecretComesFromAFileAndIsNeverShown(t *testing.T) {
 	if err := e.Err(); err == nil || strings.Contains(err.Error(), "other") {
 		t.Error(err)
 	}
+	e = env(map[string]string{"LATER_FILE": file, "LATER": "other"})
+	e.UnsupportedSecrets("LATER")
+	if err := e.Err(); err == nil || strings.Contains(err.Error(), "other") || strings.Count(err.Error(), "not supported") != 2 {
+		t.Error(err)
+	}
 	e = env(map[string]string{"TOKEN_FILE": file + ".missing"})
 	e.Secret("TOKEN")
 	if err := e.Err(); err == nil || !strings.Contains(err.Error(), "no such file") {

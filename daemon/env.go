@@ -122,6 +122,17 @@ func (e *Env) Unsupported(names ...string) {
 	}
 }
 
+// UnsupportedSecrets is Unsupported for variables whose value is not to be
+// shown, and the files that may hold them.
+func (e *Env) UnsupportedSecrets(names ...string) {
+	for _, n := range names {
+		if _, ok := e.get(n); ok {
+			e.errs = append(e.errs, &VarError{Name: n, Value: "(not shown)", Problem: "not supported by this version", Want: "it unset"})
+		}
+		e.Unsupported(n + "_FILE")
+	}
+}
+
 // Bool takes true and false (and 1, 0, on, off, yes, no).
 func (e *Env) Bool(name string, def bool) bool {
 	v, ok := e.get(name)
