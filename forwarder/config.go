@@ -59,7 +59,7 @@ func LoadConfig(env *daemon.Env) Config {
 		c.SpoolDir = statedir.Default("spool")
 	}
 	c.SpoolBytes = env.Size("SPOOL_MAX_BYTES", defaultSpoolBytes)
-	if env.String("SPOOL_MAX_BYTES", "") != "" && 0 < c.SpoolBytes && c.SpoolBytes < minSpoolBytes {
+	if n, ok := daemon.ParseSize(env.String("SPOOL_MAX_BYTES", "")); ok && n < minSpoolBytes {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
