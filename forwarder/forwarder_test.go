@@ -1,0 +1,508 @@
+package forwarder_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder"
+	"github.com/weir-capture/weir/spool"
+)
+
+func TestFromProxyToAnalyzer(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	f := run(t, config(t, a.addr))
+	p, q := newProxy(1), newProxy(2)
+	p.start(t, f.addr())
+	q.start(t, f.addr())
+	p.make(100)
+	q.make(50)
+	poll(t, "everything", func() error { return a.stored(all(p, q)) })
+	poll(t, "a status that says so", func() error {
+		st := a.lastStatus()
+		if len(st.GetProxies()) != 2 || st.GetProxies()[0].GetState() != capturev1.ProxyStatus_STATE_CONNECTED ||
+			st.GetSpool().GetExportedOffset() != st.GetSpool().GetNextOffset() || st.GetSpool().GetBytesUsed() == 0 ||
+			st.GetFilterRule() != "standard" || st.GetCluster() != "prod" || st.GetDlpConfig() != "" || len(st.GetDropped()) > 0 {
+			return fmt.Errorf("%v", st)
+		}
+		return nil
+	})
+}
+
+// TestAnalyzerComesAndGoes: receiving never waits for the analyzer, and every
+// batch is stored once however often it is restarted.
+func TestAnalyzerComesAndGoes(t *testing.T) {
+	a := newAnalyzer(t)
+	f := run(t, config(t, a.addr))
+	p := newProxy(1)
+	p.start(t, f.addr())
+	p.make(50)
+	poll(t, "acknowledgements without an analyzer", p.waiting)
+	for range 5 {
+		a.start()
+		p.make(100)
+		poll(t, "some of it", func() error {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.hellos == 0 || len(a.batches) == 0 {
+				return errors.New("nothing")
+			}
+			return nil
+		})
+		a.stop()
+		p.make(20)
+		poll(t, "acknowledgements", p.waiting)
+	}
+	// Once more, and this time it stores without saying so.
+	a.mu.Lock()
+	a.mute = true
+	a.mu.Unlock()
+	a.start()
+	poll(t, "all but its acknowledgements", func() error { return a.stored(all(p)) })
+	a.stop()
+	a.mu.Lock()
+	a.mute = false
+	a.mu.Unlock()
+	a.start()
+	p.make(1)
+	poll(t, "everything", func() error { return a.stored(all(p)) })
+	if a.skipped > 0 {
+		t.Errorf("%d frames were sent that the analyzer had said it has", a.skipped)
+	}
+	if n := strings.Count(f.log.String(), "Not connected to analyzer"); n == 0 || n > 12 {
+		t.Errorf("%d lines about the analyzer being away:\n%s", n, f.log.String())
+	}
+}
+
+// TestRestart: a forwarder that stops hands on what it can, and goes on where
+// it was.
+func TestRestart(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	cfg := config(t, a.addr)
+	f := run(t, cfg)
+	p := newProxy(1)
+	stop := p.start(t, f.addr())
+	p.make(200)
+	poll(t, "acknowledgements", p.waiting)
+	began := time.Now()
+	f.stop()
+	if d := time.Since(began); d > 4*time.Second {
+		t.Errorf("stopping took %v", d)
+	}
+	stop()
+	if err := a.stored(all(p)); err != nil {
+		t.Errorf("after an orderly stop: %v", err)
+	}
+	f = run(t, cfg)
+	p.start(t, f.addr())
+	p.make(10)
+	poll(t, "everything", func() error { return a.stored(all(p)) })
+	if a.skipped > 0 {
+		t.Errorf("%d frames came twice", a.skipped)
+	}
+
+	// The analyzer is away when it stops: it does not wait for long, and
+	// nothing is lost.
+	a.stop()
+	p.make(10)
+	poll(t, "acknowledgements", p.waiting)
+	began = time.Now()
+	f.stop()
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("stopping without an analyzer took %v", d)
+	}
+	a.start()
+	run(t, cfg)
+	poll(t, "what had waited in the spool", func() error { return a.stored(all(p)) })
+}
+
+// TestAnalyzerThatLostEverything gets again what the spool still has.
+func TestAnalyzerThatLostEverything(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	f := run(t, config(t, a.addr))
+	p := newProxy(1)
+	p.start(t, f.addr())
+	p.make(20)
+	poll(t, "everything", func() error { return a.stored(all(p)) })
+	a.stop()
+	a.mu.Lock()
+	clear(a.next)
+	clear(a.batches)
+	clear(a.pairs)
+	a.mu.Unlock()
+	a.start()
+	poll(t, "everything again", func() error { return a.stored(all(p)) })
+}
+
+// TestAnalyzerThatKnowsMore: a spool whose files went back does not use
+// offsets again that the analyzer would skip.
+func TestAnalyzerThatKnowsMore(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	cfg := config(t, a.addr)
+	f := run(t, cfg)
+	p := newProxy(1)
+	p.start(t, f.addr())
+	p.make(20)
+	poll(t, "everything", func() error { return a.stored(all(p)) })
+	f.stop()
+	a.mu.Lock()
+	for id := range a.next {
+		a.next[id] += 1 << 20
+	}
+	a.mu.Unlock()
+	f = run(t, cfg)
+	poll(t, "the line that says so", func() error {
+		if !strings.Contains(f.log.String(), "has more of this spool") {
+			return errors.New(f.log.String())
+		}
+		return nil
+	})
+	q := newProxy(2)
+	q.start(t, f.addr())
+	q.make(20)
+	poll(t, "everything", func() error { return a.stored(all(p, q)) })
+}
+
+func TestAnalyzerSpeaksAnotherProtocol(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	other := grpc.NewServer()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- other.Serve(ln) }()
+	defer func() {
+		other.Stop()
+		<-served
+	}()
+	for addr, want := range map[string]string{
+		web.Listener.Addr().String(): "it speaks HTTP/1, not gRPC: it is no analyzer",
+		ln.Addr().String():           "it speaks gRPC, but not this service: it is no analyzer",
+	} {
+		f := run(t, config(t, addr))
+		p := newProxy(1)
+		stop := p.start(t, f.addr())
+		p.make(5)
+		poll(t, "acknowledgements", p.waiting)
+		poll(t, "a clear line", func() error {
+			if !strings.Contains(f.log.String(), `"addr":"`+addr+`","error":"`+want+`"`) {
+				return errors.New(f.log.String())
+			}
+			return nil
+		})
+		// Several attempts later it is still one line.
+		time.Sleep(time.Second)
+		if n := strings.Count(f.log.String(), "Not connected"); n != 1 {
+			t.Errorf("%d lines:\n%s", n, f.log.String())
+		}
+		stop()
+		f.stop()
+	}
+}
+
+func TestLogLines(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	f := run(t, config(t, a.addr))
+	poll(t, "the analyzer", func() error {
+		if a.lastStatus() == nil {
+			return errors.New("no status")
+		}
+		return nil
+	})
+	cc, err := grpc.NewClient("passthrough:///"+f.addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	client := capturev1.NewProxyServiceClient(cc)
+	src := &capturev1.Source{ProxyId: "ip-192-168-3-149", Epoch: make([]byte, 16)}
+	if _, err := client.Register(t.Context(), &capturev1.RegisterRequest{Source: src}); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := client.Push(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Heartbeat{Heartbeat: &capturev1.Heartbeat{Source: src, Goodbye: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	f.stop()
+	want, err := os.ReadFile(filepath.Join("testdata", "start.log.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(`"time":"[^"]+"`).ReplaceAllString(f.log.String(), `"time":"<time>"`)
+	got = regexp.MustCompile(`"port":\d+`).ReplaceAllString(got, `"port":<port>`)
+	got = strings.ReplaceAll(got, a.addr, "<analyzer>")
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestTelemetryLine(t *testing.T) {
+	cfg := config(t, "127.0.0.1:1")
+	cfg.Telemetry, cfg.Namespace = time.Minute, "shop"
+	f := run(t, cfg)
+	f.stop()
+	if !strings.Contains(f.log.String(), `"msg":"Telemetry reporting to the analyzer every 1m0s"`) {
+		t.Error(f.log.String())
+	}
+}
+
+// TestPlainConnections: people look at the port with nc and curl. It is
+// closed quietly.
+func TestPlainConnections(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	f := run(t, config(t, a.addr))
+	poll(t, "the analyzer", func() error {
+		if a.lastStatus() == nil {
+			return errors.New("no status")
+		}
+		return nil
+	})
+	before := f.log.String()
+	conn, err := net.Dial("tcp", f.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if conn, err = net.Dial("tcp", f.addr()); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+			t.Error("the connection stays open")
+		}
+	}
+	f.stop()
+	if after := f.log.String(); after != before {
+		t.Errorf("not quiet: %s", after[len(before):])
+	}
+}
+
+func TestCannotStart(t *testing.T) {
+	first := config(t, "127.0.0.1:1")
+	f := run(t, first)
+	_, port, err := net.SplitHostPort(f.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := config(t, "127.0.0.1:1")
+	if taken.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	notADir := config(t, "127.0.0.1:1")
+	notADir.SpoolDir = filepath.Join(file, "spool")
+	locked := config(t, "127.0.0.1:1")
+	locked.SpoolDir = first.SpoolDir
+	for want, cfg := range map[string]forwarder.Config{
+		"open SERVICE_PORT: listen tcp 127.0.0.1:" + port + ": bind: address already in use":                                          taken,
+		"open SPOOL_DIR " + locked.SpoolDir + ": directory " + locked.SpoolDir + " is in use by process " + strconv.Itoa(os.Getpid()): locked,
+		"not a directory": notADir,
+	} {
+		_, err := forwarder.New(cfg, slog.New(slog.DiscardHandler))
+		h, ok := errors.AsType[*daemon.Hinted](err)
+		if !ok || !strings.Contains(err.Error(), want) || h.Hint == "" {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	// The spool of the one whose port was taken is free again.
+	taken.Port = 0
+	g := run(t, taken)
+	g.stop()
+}
+
+func TestConfig(t *testing.T) {
+	load := func(vars map[string]string) (forwarder.Config, error) {
+		env := daemon.NewEnv(func(k string) (string, bool) { v, ok := vars[k]; return v, ok })
+		return forwarder.LoadConfig(env), env.Err()
+	}
+	t.Setenv("XDG_STATE_HOME", "/state")
+	c, err := load(map[string]string{"CLUSTER_NAME": "my_cluster", "ANALYZER_ADDR": "analyzer:4191"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.SpoolDir != "/var/lib/weir/spool" && c.SpoolDir != "/state/weir/spool" {
+		t.Errorf("spool in %s", c.SpoolDir)
+	}
+	c.SpoolDir = ""
+	want := forwarder.Config{
+		Port: 8888, Cluster: "my_cluster", Analyzer: "analyzer:4191", FilterRule: "standard",
+		SpoolBytes: 10 << 30, WhenFull: spool.DropOldest, LogLevel: slog.LevelInfo,
+	}
+	if c != want {
+		t.Errorf("defaults: %+v", c)
+	}
+	c, err = load(map[string]string{
+		"SERVICE_PORT": "9999", "CLUSTER_NAME": "c", "APP_POD_NAMESPACE": "ns", "LOG_LEVEL": "debug", "TELEMETRY_INTERVAL": "30s",
+		"FILTER_RULE": "path:/static/*", "ANALYZER_ADDR": "[::1]:4191", "SPOOL_DIR": "/s", "SPOOL_MAX_BYTES": "2GiB", "SPOOL_WHEN_FULL": "drop_newest",
+		"DLP_CONFIG": "", "DLP_KEY": "",
+	})
+	want = forwarder.Config{
+		Port: 9999, Cluster: "c", Namespace: "ns", LogLevel: slog.LevelDebug, Telemetry: 30 * time.Second, FilterRule: "path:/static/*",
+		Analyzer: "[::1]:4191", SpoolDir: "/s", SpoolBytes: 2 << 30, WhenFull: spool.DropNewest,
+	}
+	if err != nil || c != want {
+		t.Errorf("all set: %+v %v", c, err)
+	}
+	vars := map[string]string{
+		"SERVICE_PORT": "x", "TELEMETRY_INTERVAL": "soon", "FILTER_RULE": "stauts:500", "ANALYZER_ADDR": "nowhere",
+		"SPOOL_MAX_BYTES": "1MiB", "SPOOL_WHEN_FULL": "block", "LOG_LEVEL": "loud",
+	}
+	for _, later := range []string{
+		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE", "EXPORTERS", "ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
+		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
+	} {
+		vars[later] = "set"
+	}
+	_, err = load(vars)
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(vars)+1 { // and CLUSTER_NAME
+		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(vars)+1, err)
+	}
+	for name := range vars {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named:\n%v", name, err)
+		}
+	}
+	if !strings.Contains(err.Error(), `Unknown field "stauts" at column 1`) {
+		t.Error(err)
+	}
+}
+
+// TestKill kills the forwarder in the middle of the load, several times, and
+// the analyzer's connection with it: nothing that was captured is lost, and
+// nothing is stored twice.
+func TestKill(t *testing.T) {
+	a := newAnalyzer(t)
+	a.start()
+	dir := filepath.Join(t.TempDir(), "spool")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := new(logBuffer)
+	start := func() *exec.Cmd {
+		cmd := exec.Command(exe, "-test.run=^$")
+		cmd.Env = []string{
+			asProgram + "=1", "SERVICE_PORT=" + port, "CLUSTER_NAME=prod", "ANALYZER_ADDR=" + a.addr,
+			"SPOOL_DIR=" + dir, "SPOOL_MAX_BYTES=32MiB",
+		}
+		cmd.Stderr = log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	cmd := start()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	var proxies []*proxy
+	for i := range byte(4) {
+		p := newProxy(1 + i)
+		p.start(t, addr)
+		proxies = append(proxies, p)
+	}
+	ackedBefore := func() (n uint64) {
+		for _, p := range proxies {
+			p.mu.Lock()
+			n += p.acked
+			p.mu.Unlock()
+		}
+		return n
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed of the moments: %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for round := range 6 {
+		for _, p := range proxies {
+			p.make(400)
+		}
+		// A random place in the load, known to be in its middle.
+		until := ackedBefore() + 1 + rng.Uint64N(800)
+		poll(t, "some acknowledgements", func() error {
+			if n := ackedBefore(); n < until {
+				return fmt.Errorf("round %d: %d of %d\n%s", round, n, until, log)
+			}
+			return nil
+		})
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if round%2 == 1 {
+			a.stop()
+			a.start()
+		}
+		cmd = start()
+	}
+	for _, p := range proxies {
+		poll(t, "acknowledgements", p.waiting)
+	}
+	poll(t, "everything", func() error { return a.stored(all(proxies...)) })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, log)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t.Logf("%d batches stored once, %d connections of the forwarder", len(a.batches), a.hellos)
+}
