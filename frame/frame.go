@@ -132,7 +132,9 @@ func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) 
 // and no goroutine that outlives it.
 var (
 	encoders = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		// A single segment always says how long its content is; otherwise less
+		// than 256 bytes would go without.
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))
 		return &coder[*zstd.Encoder]{e, err}
 	}}
 	decoders = sync.Pool{New: func() any {

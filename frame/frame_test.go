@@ -3,6 +3,7 @@ package frame_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -140,4 +141,24 @@ func FuzzFrame(f *testing.F) {
 			t.Fatal(len(again), len(pairs), err)
 		}
 	})
+}
+
+// A body of any length comes back, also one so short that zstd would rather
+// not say how long it is.
+func TestBodiesOfEveryLength(t *testing.T) {
+	for n := 0; n < 1500; n++ {
+		want := &capturev1.RRPair{Path: strings.Repeat("x", n)}
+		head := &capturev1.FrameHead{Source: &capturev1.Source{Epoch: make([]byte, frame.EpochLen)}, Received: 1}
+		h, body, err := frame.Make(head, []*capturev1.RRPair{want})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head, err = frame.Head(h); err != nil {
+			t.Fatal(err)
+		}
+		got, err := frame.Pairs(head, body)
+		if err != nil || len(got) != 1 || !proto.Equal(got[0], want) {
+			t.Fatalf("path of %d bytes: %v, %v", n, got, err)
+		}
+	}
 }
