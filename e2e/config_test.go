@@ -231,7 +231,7 @@ func TestProblems(t *testing.T) {
 		says   []string
 	}{
 		{"/api/v1/pairs?q=stauts:500", 400, []string{"stauts", "status", `"column":1`}},
-		{"/api/v1/pairs?q=app:a%20status:9xx", 400, []string{"status", `"column":14`}},
+		{"/api/v1/pairs?q=app:a%20status:teapot", 400, []string{"status", `"column":14`}},
 		{"/api/v1/pairs?q=app:%22unclosed", 400, []string{"quote", `"column":5`}},
 		{"/api/v1/tail?q=stauts:500", 400, []string{"stauts", `"column":1`}},
 		{"/api/v1/stats/histogram?q=stauts:500", 400, []string{"stauts", `"column":1`}},
