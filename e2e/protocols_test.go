@@ -104,7 +104,8 @@ func TestHTTP2(t *testing.T) {
 	// Many streams at a time on one connection, with Go's client.
 	var h2 http.Protocols
 	h2.SetUnencryptedHTTP2(true)
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Protocols: &h2, DisableCompression: true}}
+	client := load.NewGoClient()
+	client.Transport = &http.Transport{Protocols: &h2, DisableCompression: true}
 	defer client.CloseIdleConnections()
 	var p load.Plan
 	for range 20 {

@@ -108,7 +108,7 @@ await step('row within 2 s', async () => {
 
 await step('open a row and read both bodies', async () => {
   await row('/echo').first().click();
-  const detail = page.getByRole('complementary').or(page.getByRole('region', { name: /detail|pair|POST/i })).first();
+  const detail = page.getByRole('complementary', { name: 'Detail of the pair' });
   await detail.waitFor();
   const missing = new Set(['a red teapot', 'this is the answer to browser-0001']);
   const look = async () => {
@@ -122,15 +122,30 @@ await step('open a row and read both bodies', async () => {
   }
   if (missing.size > 0) throw new Error(`not shown: ${[...missing].join(', ')} in:\n${await detail.innerText()}`);
   await shot(page, '2-detail-light');
+  for (const tab of ['Headers', 'Body', 'Timing', 'Raw']) {
+    await detail.getByRole('tab', { name: tab }).click();
+    const shown = tab === 'Timing' ? /wait/i : tab === 'Headers' ? /x-weir-id/i : /a red teapot/;
+    await detail.getByText(shown).first().waitFor();
+    await shot(page, `2-detail-${tab.toLowerCase()}-light`);
+  }
 });
 
-await step('filter by status:5xx', async () => {
+await step('the list holds still while a pair is open', async () => {
   for (let i = 0; i < 3; i++) await send('GET', `/fail?n=${i}`);
   for (let i = 0; i < 5; i++) await send('GET', `/files/text.txt?n=${i}`);
   await send('GET', '/not-there');
+  const pill = page.getByRole('button', { name: /9 new/ });
+  await pill.waitFor();
+  if ((await row('/not-there').count()) > 0) throw new Error('a row came in under the reader');
+  await shot(page, '3-held-light');
+  await pill.click();
   await row('/not-there').first().waitFor();
-  await shot(page, '3-rows-light');
+});
+
+await step('filter by status:5xx', async () => {
   await page.keyboard.press('Escape');
+  await page.getByRole('complementary', { name: 'Detail of the pair' }).waitFor({ state: 'detached' });
+  await shot(page, '3-rows-light');
   await query.fill('status:5xx');
   await query.press('Enter');
   await row('/files/text.txt').first().waitFor({ state: 'detached' });
