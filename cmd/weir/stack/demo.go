@@ -40,8 +40,9 @@ func Demo(ctx context.Context, std cli.IO, d cli.Demo) (err error) {
 		return fmt.Errorf("open sample application: %w", err)
 	}
 	s, err := open(std.Err, settings{
-		to: shop.ln.Addr().String(), app: demoApp, listen: freeOr(demoAddr), data: data, logLevel: d.LogLevel,
-		before: []part{{"sample application", shop}},
+		to: shop.ln.Addr().String(), app: demoApp, listen: demoAddr, listenPreferred: true, data: data, logLevel: d.LogLevel,
+		before: []part{{name: "sample application", Runner: shop}},
+		drain:  time.Second, // nobody but the demo's own customers waits
 	})
 	if err != nil {
 		return errors.Join(err, shop.ln.Close())

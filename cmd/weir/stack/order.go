@@ -4,6 +4,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,11 @@ import (
 type part struct {
 	name string
 	daemon.Runner
+	// stop is how long it may take to stop before the next one is told to,
+	// and the process goes on without it; 0 for stopTimeout.
+	stop time.Duration
 }
 
-// stopTimeout is how long one part may take to stop before the next one is
-// told to, and the process goes on without it.
 const stopTimeout = 15 * time.Second
 
 // runInOrder runs parts, which stand from the store towards the source. When
@@ -51,14 +53,15 @@ func runInOrder(ctx context.Context, parts []part) error {
 	var errs []error
 	for i := len(parts) - 1; i >= 0; i-- {
 		run[i].stop()
-		late := time.NewTimer(stopTimeout)
+		most := cmp.Or(parts[i].stop, stopTimeout)
+		late := time.NewTimer(most)
 		select {
 		case err := <-run[i].done:
 			if err != nil {
 				errs = append(errs, fmt.Errorf("run %s: %w", parts[i].name, err))
 			}
 		case <-late.C:
-			errs = append(errs, fmt.Errorf("stop %s: not done after %v", parts[i].name, stopTimeout))
+			errs = append(errs, fmt.Errorf("stop %s: not done after %v", parts[i].name, most))
 		}
 		late.Stop()
 	}

@@ -46,7 +46,7 @@ func TestStopsFromTheSourceToTheStore(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		err := runInOrder(ctx, []part{{"analyzer", mk("analyzer", time.Second)}, {"forwarder", mk("forwarder", time.Second)}, {"goproxy", mk("goproxy", time.Second)}})
+		err := runInOrder(ctx, []part{{name: "analyzer", Runner: mk("analyzer", time.Second)}, {name: "forwarder", Runner: mk("forwarder", time.Second)}, {name: "goproxy", Runner: mk("goproxy", time.Second)}})
 		want := []string{"goproxy stopping", "goproxy stopped", "forwarder stopping", "forwarder stopped", "analyzer stopping", "analyzer stopped"}
 		if err != nil || !slices.Equal(events, want) {
 			t.Errorf("%v %v", events, err)
@@ -69,7 +69,7 @@ func TestOneEndsAll(t *testing.T) {
 		}
 		analyzer := &fakePart{name: "analyzer", events: &events, mu: &mu}
 		began := time.Now()
-		err := runInOrder(t.Context(), []part{{"analyzer", analyzer}, {"forwarder", forwarder}, {"goproxy", proxy}})
+		err := runInOrder(t.Context(), []part{{name: "analyzer", Runner: analyzer}, {name: "forwarder", Runner: forwarder}, {name: "goproxy", Runner: proxy}})
 		if err == nil || !strings.Contains(err.Error(), "run forwarder: disk is gone") || !strings.Contains(err.Error(), "stop goproxy: not done after 15s") {
 			t.Errorf("%v", err)
 		}

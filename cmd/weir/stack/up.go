@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/weir-capture/weir/analyzer"
 	"github.com/weir-capture/weir/cmd/weir/cli"
@@ -22,6 +25,7 @@ import (
 const (
 	viewerAddr = "127.0.0.1:4190"
 	demoAddr   = "127.0.0.1:4143"
+	anyPort    = "127.0.0.1:0"
 )
 
 // Up carries an application's traffic and captures it until ctx ends.
@@ -75,11 +79,15 @@ func local(addr string) string {
 // settings are what a session is opened with.
 type settings struct {
 	to, app, listen string
+	// listenPreferred: when listen is taken, any port will do.
+	listenPreferred bool
 	// data is empty for the programs' own defaults.
 	data     string
 	logLevel string
 	// before run between the forwarder and the proxy.
 	before []part
+	// drain, when set, goes before DRAIN_TIMEOUT.
+	drain time.Duration
 }
 
 // session is a stack that is open and not running yet.
@@ -106,26 +114,34 @@ func open(logTo io.Writer, set settings) (*session, error) {
 		return slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: level})).With(slog.String("program", program))
 	}
 	s := &session{dataDir: cfg.analyzer.DataDir}
-	a, err := analyzer.New(cfg.analyzer, logger("analyzer"))
+	a, err := orFree(
+		os.Getenv("LISTEN_ADDR") == "",
+		func() (*analyzer.Analyzer, error) { return analyzer.New(cfg.analyzer, logger("analyzer")) },
+		func() { cfg.analyzer.ListenAddr = anyPort },
+	)
 	if err != nil {
-		return nil, fmt.Errorf("open analyzer: %w", err)
+		return nil, asFlags(fmt.Errorf("open analyzer: %w", err))
 	}
-	s.parts = append(s.parts, part{"analyzer", a})
+	s.parts = append(s.parts, part{name: "analyzer", Runner: a})
 	s.viewerURL = "http://" + a.Addr().String()
 
 	cfg.forwarder.Analyzer = a.IngestAddr().String()
 	f, err := forwarder.New(cfg.forwarder, logger("forwarder"))
 	if err != nil {
-		return nil, s.abandon(fmt.Errorf("open forwarder: %w", err))
+		return nil, s.abandon(asFlags(fmt.Errorf("open forwarder: %w", err)))
 	}
-	s.parts = append(append(s.parts, part{"forwarder", f}), set.before...)
+	s.parts = append(append(s.parts, part{name: "forwarder", Runner: f}), set.before...)
 
 	cfg.proxy.Forwarder = f.Addr().String()
-	p, err := goproxy.New(cfg.proxy, logger("goproxy"))
+	p, err := orFree(
+		set.listenPreferred,
+		func() (*goproxy.Proxy, error) { return goproxy.New(cfg.proxy, logger("goproxy")) },
+		func() { cfg.proxy.InPort = 0 },
+	)
 	if err != nil {
-		return nil, s.abandon(fmt.Errorf("open proxy: %w", err))
+		return nil, s.abandon(asFlags(fmt.Errorf("open proxy: %w", err)))
 	}
-	s.parts = append(s.parts, part{"goproxy", p})
+	s.parts = append(s.parts, part{name: "goproxy", Runner: p, stop: cfg.proxy.DrainDelay + cfg.proxy.DrainTimeout + stopTimeout})
 	_, port, err := net.SplitHostPort(p.Addr().String())
 	if err != nil {
 		return nil, s.abandon(fmt.Errorf("read proxy's address: %w", err))
@@ -155,15 +171,14 @@ func configure(set settings) (*configs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read listen address: %w", err)
 	}
-	later := net.JoinHostPort("127.0.0.1", "0")
 	vars := map[string]string{
 		"LOG_LEVEL": set.logLevel,
-		"AUTH":      "off", "INGEST_ADDR": later, "ANALYZER_ADDR": later, "FORWARDER_ADDR": later, "SERVICE_PORT": "0",
+		"AUTH":      "off", "INGEST_ADDR": anyPort, "ANALYZER_ADDR": anyPort, "FORWARDER_ADDR": anyPort, "SERVICE_PORT": "0",
 		"PROXY_TYPE": "reverse", "PROXY_IN_PORT": inPort, "REVERSE_PROXY_HOST": toHost, "REVERSE_PROXY_PORT": toPort,
 		"APP_LABEL": set.app, "APP_POD_NAME": host,
 	}
 	if os.Getenv("LISTEN_ADDR") == "" {
-		vars["LISTEN_ADDR"] = freeOr(viewerAddr)
+		vars["LISTEN_ADDR"] = viewerAddr
 	}
 	if os.Getenv("CLUSTER_NAME") == "" {
 		vars["CLUSTER_NAME"] = "local"
@@ -185,8 +200,26 @@ func configure(set settings) (*configs, error) {
 	if err := env.Err(); err != nil {
 		return nil, &cli.UsageError{Err: err}
 	}
+	if set.drain > 0 {
+		c.proxy.DrainTimeout = set.drain
+	}
 	c.forwarder.ListenHost, c.proxy.ListenHost = "127.0.0.1", inHost
 	return c, nil
+}
+
+// flagNames are what a user of this command sets instead of variables.
+var flagNames = strings.NewReplacer(
+	"PROXY_IN_PORT", "--listen", "REVERSE_PROXY_HOST and REVERSE_PROXY_PORT lead", "--to leads",
+	"REVERSE_PROXY_HOST and REVERSE_PROXY_PORT", "--to", "DATA_DIR", "--data", "SPOOL_DIR", "--data",
+)
+
+// asFlags says an error of a program in the words of the command line.
+func asFlags(err error) error {
+	out := errors.New(flagNames.Replace(err.Error()))
+	if h, ok := errors.AsType[*daemon.Hinted](err); ok {
+		return &daemon.Hinted{Err: out, Hint: flagNames.Replace(h.Hint)}
+	}
+	return out
 }
 
 // abandon closes what is open already, by running it for no time.
@@ -196,15 +229,15 @@ func (s *session) abandon(err error) error {
 	return errors.Join(err, runInOrder(ctx, s.parts))
 }
 
-// freeOr is addr, or a free port of the same host when that is taken.
-func freeOr(addr string) string {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		host, _, _ := net.SplitHostPort(addr)
-		return net.JoinHostPort(host, "0")
+// orFree opens at an address that was only preferred, or, when that is taken,
+// at a free port.
+func orFree[T any](preferred bool, open func() (T, error), freePort func()) (T, error) {
+	v, err := open()
+	if preferred && errors.Is(err, syscall.EADDRINUSE) {
+		freePort()
+		return open()
 	}
-	ln.Close()
-	return addr
+	return v, err
 }
 
 // describe says where things are.
