@@ -65,7 +65,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	accepted := receive.NewAccepted(time.Now)
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
 		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: []string{analyzer.Name},
-		Count: pairs, State: accepted.State,
+		Count: pairs, State: accepted.State, OnDrop: f.dropped,
 	})
 	if err != nil {
 		return nil, spoolError(cfg.SpoolDir, err)
@@ -115,6 +115,12 @@ func pairs(head []byte) uint64 {
 		return 0
 	}
 	return uint64(h.GetPairs())
+}
+
+// dropped says that the spool made room.
+func (f *Forwarder) dropped(destination string, lost spool.Loss) {
+	f.repeated.Log(slog.LevelWarn, "The spool is full; its oldest pairs are dropped and counted",
+		slog.String("destination", destination), slog.Uint64("pairs", lost.Things))
 }
 
 // Addr is where the forwarder listens.

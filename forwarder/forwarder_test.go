@@ -186,6 +186,55 @@ func TestAnalyzerThatKnowsMore(t *testing.T) {
 	poll(t, "everything", func() error { return a.stored(all(p, q)) })
 }
 
+// TestSpoolOverflows: the analyzer is away for longer than the spool holds.
+// What is stored and what was counted as dropped is what was sent.
+func TestSpoolOverflows(t *testing.T) {
+	for _, when := range []spool.WhenFull{spool.DropOldest, spool.DropNewest} {
+		t.Run(string(when), func(t *testing.T) {
+			a := newAnalyzer(t)
+			cfg := config(t, a.addr)
+			cfg.SpoolBytes, cfg.WhenFull = 1<<20, when
+			f := run(t, cfg)
+			p := newProxy(1)
+			p.start(t, f.addr())
+			const n = 4000
+			p.make(n)
+			poll(t, "acknowledgements", p.waiting)
+			a.start()
+			poll(t, "sum of stored and dropped", func() error {
+				dropped := uint64(0)
+				for _, n := range a.lastStatus().GetDropped() {
+					dropped += n
+				}
+				a.mu.Lock()
+				stored := uint64(len(a.pairs))
+				a.mu.Unlock()
+				if sum := stored + dropped; sum != 3*n || stored == 0 || dropped == 0 {
+					return fmt.Errorf("%d stored, %d dropped, %d sent", stored, dropped, 3*n)
+				}
+				return nil
+			})
+			if !strings.Contains(f.log.String(), "The spool is full") {
+				t.Error(f.log.String())
+			}
+			// There is room again, without a restart.
+			q := newProxy(2)
+			q.start(t, f.addr())
+			q.make(3)
+			poll(t, "new batches", func() error {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				for b := range all(q) {
+					if a.batches[b] != 1 {
+						return fmt.Errorf("batch %s is not stored", b)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
 func TestAnalyzerSpeaksAnotherProtocol(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()

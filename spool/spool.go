@@ -64,6 +64,9 @@ type Options struct {
 	Cursors []string
 	// Count tells from a record's head how many things a loss of it loses.
 	Count func(head []byte) uint64
+	// OnDrop, when set, is told what DropOldest lost for a cursor. It must be
+	// quick and must not call the spool.
+	OnDrop func(cursor string, lost Loss)
 	// State is seglog's Options.State.
 	State func() []byte
 	// SegmentBytes is seglog's; 0 follows MaxBytes.
@@ -344,16 +347,23 @@ func (s *Spool) dropOldest() (bool, error) {
 	s.mu.Lock()
 	for name, l := range lost {
 		c := s.state.Cursors[name]
-		if c.Offset < end { // it may have gone on meanwhile: then it is read
-			c.Lost.add(l)
-			c.Offset = end
+		if c.Offset >= end { // it has gone on meanwhile: all of it is read
+			delete(lost, name)
+			continue
 		}
+		c.Lost.add(l)
+		c.Offset = end
 	}
 	s.state.Floor = max(s.state.Floor, end)
 	err = s.persist()
 	s.mu.Unlock()
 	if err != nil {
 		return false, err
+	}
+	if s.opt.OnDrop != nil {
+		for name, l := range lost {
+			s.opt.OnDrop(name, l)
+		}
 	}
 	return true, s.log.RemoveBefore(end)
 }

@@ -56,7 +56,12 @@ func numbers(t *testing.T, s *spool.Spool, from uint64) (ns []int) {
 
 func TestDropOldestIsCountedForEachCursor(t *testing.T) {
 	d := faultfs.New()
-	s := open(t, d, options(spool.DropOldest))
+	opt := options(spool.DropOldest)
+	told := map[string]spool.Loss{}
+	opt.OnDrop = func(cursor string, l spool.Loss) {
+		told[cursor] = spool.Loss{Records: told[cursor].Records + l.Records, Things: told[cursor].Things + l.Things}
+	}
+	s := open(t, d, opt)
 	const n = 400
 	for i := range n {
 		next, err := s.Append(record(i))
@@ -88,6 +93,9 @@ func TestDropOldestIsCountedForEachCursor(t *testing.T) {
 			}
 			if got := c.Lost(); got != want {
 				t.Errorf("%s lost %+v, want %+v", name, got, want)
+			}
+			if told[name] != want {
+				t.Errorf("%s was told of %+v, want %+v", name, told[name], want)
 			}
 		}
 	}

@@ -18,11 +18,12 @@ import (
 const (
 	// maxEpochs bounds the proxy processes whose batches are remembered; the
 	// one that was not heard for the longest time goes first.
-	maxEpochs = 20_000
+	maxEpochs = 12_000
 	// maxRanges bounds the ranges of one epoch. A proxy sends in order, so
 	// that there is one; holes come from another forwarder that stood behind
-	// the same address.
-	maxRanges = 1024
+	// the same address. With maxEpochs it keeps the state below what a
+	// segment's head takes (seglog.MaxHeadBytes), whatever proxies send.
+	maxRanges = 64
 	// forgetAfter is when an epoch that sends nothing is forgotten. A proxy
 	// would have to be cut off for that long, and go on with a batch whose
 	// acknowledgement was lost, for that to matter.
@@ -220,7 +221,7 @@ func (a *Accepted) decode(b []byte) error {
 		b = b[size:]
 		return n
 	}
-	for range min(number(), maxEpochs) {
+	for range number() {
 		if len(b) < len(registry.Epoch{}) {
 			return errState
 		}
@@ -228,7 +229,7 @@ func (a *Accepted) decode(b []byte) error {
 		b = b[16:]
 		s := &batches{used: time.Unix(int64(min(number(), 1<<40)), 0)}
 		end := uint64(0)
-		for range min(number(), maxRanges) {
+		for range number() {
 			first := end + number()
 			last := first + number()
 			if bad || first < end || last < first {

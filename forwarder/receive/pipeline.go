@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 
 	"google.golang.org/protobuf/proto"
 
@@ -40,6 +41,8 @@ const (
 	ReasonSpoolFull = "spool_full"
 	// ReasonUnencodable: a pair that no frame can hold.
 	ReasonUnencodable = "unencodable"
+	// ReasonFault: filtering, redacting or encoding a batch panicked.
+	ReasonFault = "fault"
 )
 
 // prepared is a batch on its way into the spool.
@@ -49,14 +52,44 @@ type prepared struct {
 	rec   seglog.Record
 }
 
-// prepare filters, redacts and encodes a batch.
-func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *capturev1.Batch) (prepared, error) {
-	head := &capturev1.FrameHead{
-		Source: source, EpochStarted: b.GetEpochStarted(),
-		BatchSeq: b.GetSeq(), FirstPairSeq: b.GetFirstPairSeq(), Received: uint32(len(b.GetPairs())),
-		MaybeDuplicate: b.GetMaybeDuplicate(), Counters: b.GetCounters(),
+// prepare filters, redacts and encodes a batch. A batch that makes one of them
+// panic is dropped and counted: its proxy would send it again for ever.
+func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *capturev1.Batch) (p prepared, err error) {
+	head := func() *capturev1.FrameHead {
+		return &capturev1.FrameHead{
+			Source: source, EpochStarted: b.GetEpochStarted(),
+			BatchSeq: b.GetSeq(), FirstPairSeq: b.GetFirstPairSeq(), Received: uint32(len(b.GetPairs())),
+			MaybeDuplicate: b.GetMaybeDuplicate(), Counters: b.GetCounters(),
+		}
 	}
-	kept := b.GetPairs()[:0]
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		r.set.Repeated.Log(slog.LevelError, "A batch could not be worked on; its pairs are dropped and counted",
+			slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+		p, err = r.dropped(epoch, head(), ReasonFault)
+	}()
+	return r.encode(epoch, head(), source, b)
+}
+
+// dropped is a batch of which only the count is kept.
+func (r *Receiver) dropped(epoch registry.Epoch, head *capturev1.FrameHead, reason string) (prepared, error) {
+	n := head.GetReceived()
+	for _, f := range head.GetFiltered() {
+		n -= f
+	}
+	head.Dropped = map[string]uint32{reason: n}
+	headBytes, _, err := frame.Make(head, nil)
+	if err != nil {
+		return prepared{}, fmt.Errorf("encode batch %d: %w", head.GetBatchSeq(), err)
+	}
+	return r.record(epoch, head, headBytes, nil), nil
+}
+
+func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, source *capturev1.Source, b *capturev1.Batch) (prepared, error) {
+	kept := make([]*capturev1.RRPair, 0, len(b.GetPairs()))
 	for _, p := range b.GetPairs() {
 		p.Source = source
 		if rule, ok := r.set.Filter.Match(p); ok {
@@ -75,10 +108,7 @@ func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *ca
 	headBytes, body, err := frame.Make(head, kept)
 	if err != nil {
 		r.set.Repeated.Log(slog.LevelError, "Could not encode a batch; its pairs are dropped and counted", slog.String("error", err.Error()))
-		head.Dropped = map[string]uint32{ReasonUnencodable: uint32(len(kept))}
-		if headBytes, body, err = frame.Make(head, nil); err != nil {
-			return prepared{}, fmt.Errorf("encode batch %d: %w", b.GetSeq(), err)
-		}
+		return r.dropped(epoch, head, ReasonUnencodable)
 	}
 	return r.record(epoch, head, headBytes, body), nil
 }

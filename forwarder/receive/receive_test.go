@@ -551,6 +551,29 @@ func TestRedactedBeforeTheDisk(t *testing.T) {
 	}
 }
 
+// TestPanicCostsOneBatch: whatever a batch does to the stages, it is counted
+// and does not come again.
+func TestPanicCostsOneBatch(t *testing.T) {
+	r := start(t, options{redactor: redactor(func(p *capturev1.RRPair) error {
+		if p.GetProxySeq() == perBatch+1 {
+			panic("a mistake of ours")
+		}
+		return nil
+	})})
+	r.register(1)
+	s := r.push()
+	for i := range uint64(3) {
+		s.send(batch(1, 1+i))
+	}
+	s.acked(3)
+	if got := r.spooled()[1]; !slices.Equal(got, seqs(1, 3)) {
+		t.Errorf("spooled %v", got)
+	}
+	if totals := r.receiver.Totals(); totals.Dropped[receive.ReasonFault] != perBatch || totals.Pairs != 2*(perBatch-1) {
+		t.Errorf("%+v", totals)
+	}
+}
+
 func TestLeaseThatRanOutEndsTheStream(t *testing.T) {
 	r := start(t, options{})
 	r.register(1)

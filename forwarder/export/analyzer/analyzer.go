@@ -89,7 +89,7 @@ func (e *Exporter) Damaged() uint64 {
 
 // Run implements export.Exporter.
 func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
-	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second, Rand: e.set.Rand}
+	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: 2 * time.Second, Rand: e.set.Rand}
 	for {
 		began := time.Now()
 		err := e.session(ctx, drain)
@@ -280,7 +280,7 @@ func (e *Exporter) skip(err error) bool {
 		return true
 	}
 	if re, ok := errors.AsType[*seglog.RemovedError](err); ok {
-		e.set.Log.Info("The spool does not have everything that the analyzer has not",
+		e.set.Repeated.Log(slog.LevelInfo, "The spool does not have everything that the analyzer has not",
 			slog.Uint64("from", re.From), slog.Uint64("to", re.To))
 		return true
 	}
