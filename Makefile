@@ -18,9 +18,12 @@ ARGS       ?=
 FUZZTIME   ?= 30s
 
 # goproxy and forwarder are pure Go. analyzer and weir hold DuckDB, a C++
-# library, which is linked in statically.
+# library, which is linked in statically; the linker's remarks that glibc would
+# want its own shared libraries for name look-ups are left out: Go's resolver
+# is compiled in, and DuckDB is not let out of its directory.
 PURE   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 STATIC := CGO_ENABLED=1 go build -trimpath -tags 'osusergo netgo' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"'
+QUIET  := 2>&1 | sed -E '/^\/.*ld: .* in function|statically linked applications requires|^\# $(subst /,\/,$(MODULE))/d'
 
 .PHONY: help
 help: ## list the targets
@@ -31,8 +34,8 @@ build: ui ## all programs into bin/
 	@mkdir -p bin
 	$(PURE) -o bin/goproxy ./cmd/goproxy
 	$(PURE) -o bin/forwarder ./cmd/forwarder
-	$(STATIC) -o bin/analyzer ./cmd/analyzer
-	$(STATIC) -o bin/weir ./cmd/weir
+	$(STATIC) -o bin/analyzer ./cmd/analyzer $(QUIET)
+	$(STATIC) -o bin/weir ./cmd/weir $(QUIET)
 
 .PHONY: demo
 demo: build ## a sample application with traffic, captured and shown (ARGS=--once verifies and exits)
