@@ -84,10 +84,8 @@ func LoadConfig(env *daemon.Env) Config {
 	c.Metrics = env.Bool("METRICS_HTTP_ENABLE", false)
 	c.MetricsPort = env.Port("METRICS_HTTP_PORT", defaultMetricsPort)
 	c.DiagnosticsAddr = env.AddrOrOff("DIAGNOSTICS_ADDR", defaultDiagnostics)
-	env.Unsupported(
-		"FORWARDER_TOKEN", "FORWARDER_TOKEN_FILE",
-		"FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE",
-	)
+	env.UnsupportedSecrets("FORWARDER_TOKEN")
+	env.Unsupported("FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE")
 	return c
 }
 

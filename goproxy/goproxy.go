@@ -170,10 +170,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		slog.Duration("drainDelay", p.cfg.DrainDelay), slog.Duration("drainTimeout", p.cfg.DrainTimeout))
 	time.Sleep(p.cfg.DrainDelay)
 	stopAccepting()
-	p.conns.drain()
-	select {
-	case <-accepted:
-	case <-time.After(p.cfg.DrainTimeout):
+	if !p.drain(accepted) {
 		p.log.Warn("Cutting connections that did not finish", slog.Int("connections", p.conns.len()))
 		stopDialling()
 		p.conns.cut()
@@ -188,6 +185,23 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	p.log.Info("Stopped")
 	return nil
+}
+
+// drain lets connections finish, and says whether all did in time.
+func (p *Proxy) drain(done <-chan struct{}) bool {
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	timeout := time.After(p.cfg.DrainTimeout)
+	for {
+		p.conns.drain()
+		select {
+		case <-done:
+			return true
+		case <-timeout:
+			return false
+		case <-again.C:
+		}
+	}
 }
 
 // watchSignal toggles capture on SIGUSR1.
@@ -225,7 +239,7 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 		return
 	}
 	local := addrPort(server.LocalAddr())
-	if !p.loops.dial(local) {
+	if !p.loops.dial(local, from) {
 		relay.Reset(server)
 		p.cutLoop(client)
 		return

@@ -80,8 +80,9 @@ func config(t *testing.T, addr, forwarder string) Config {
 	}
 }
 
-// start runs a proxy in front of addr. edit may change its configuration.
-func start(t *testing.T, addr string, edit func(*Config)) *bench {
+// start runs a proxy in front of addr. edit may change its configuration,
+// prepare what was made of it.
+func start(t *testing.T, addr string, edit func(*Config), prepare ...func(*Proxy)) *bench {
 	t.Helper()
 	b := &bench{t: t, forwarder: &shiptest.Forwarder{ID: "f"}, log: new(lockedBuffer)}
 	ln := listenLoop(t)
@@ -95,6 +96,9 @@ func start(t *testing.T, addr string, edit func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b.Proxy = p
+	for _, f := range prepare {
+		f(p)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -112,7 +116,8 @@ func start(t *testing.T, addr string, edit func(*Config)) *bench {
 			t.Errorf("capture still holds %d bytes at the end", used)
 		}
 		if t.Failed() {
-			t.Logf("log:\n%s", b.log)
+			log := b.log.String()
+			t.Logf("log:\n%s", log[max(0, len(log)-4000):])
 		}
 	})
 	return b

@@ -71,7 +71,8 @@ func own(ip netip.Addr, host string) bool {
 
 // loops finds connections that the proxy made to itself: one whose client is
 // the local address of a connection that it dialled. Which of the two ends is
-// known first is a matter of luck, so each looks for the other.
+// known first is a matter of luck, so each looks for the other; meanwhile a
+// loop may go round a few more times, and every turn of it is found.
 type loops struct {
 	mu       sync.Mutex
 	clients  map[netip.AddrPort]struct{}
@@ -83,10 +84,13 @@ func (l *loops) accept(client netip.AddrPort) bool {
 	return l.note(&l.clients, &l.upstream, client)
 }
 
-// dial takes note of a dialled connection's local address; false if the proxy
-// accepted it.
-func (l *loops) dial(local netip.AddrPort) bool {
-	return l.note(&l.upstream, &l.clients, local)
+// dial takes note of the local address of the connection that was dialled for
+// a client; false if the proxy accepted it, or is the client after all.
+func (l *loops) dial(local, client netip.AddrPort) bool {
+	l.mu.Lock()
+	_, met := l.upstream[client]
+	l.mu.Unlock()
+	return !met && l.note(&l.upstream, &l.clients, local)
 }
 
 func (l *loops) note(mine, theirs *map[netip.AddrPort]struct{}, a netip.AddrPort) bool {

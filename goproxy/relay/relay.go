@@ -38,6 +38,10 @@ const resetGrace = 5 * time.Second
 // closed by the proxy's end.
 const finishGrace = time.Second
 
+// restTime is how long a connection must have rested to be closed by the
+// proxy's end out of the blue: a client that is about to speak does so sooner.
+const restTime = 500 * time.Millisecond
+
 // Relay carries connections. Its buffers are shared by all of them.
 type Relay struct {
 	now     func() int64
@@ -62,6 +66,7 @@ type Conn struct {
 	// writes to ends[d^1].
 	ends  [2]*end
 	bytes [2]atomic.Uint64
+	last  atomic.Int64 // when something was carried, or the connection began
 
 	draining  atomic.Bool
 	finishing atomic.Bool
@@ -86,6 +91,7 @@ type end struct {
 // connections over.
 func (r *Relay) Conn(client, server *net.TCPConn, t *tee.Tee) (*Conn, error) {
 	c := &Conn{relay: r, tee: t}
+	c.last.Store(r.now())
 	for i, conn := range [...]*net.TCPConn{client, server} {
 		raw, err := conn.SyscallConn()
 		if err != nil {
@@ -104,9 +110,6 @@ func (c *Conn) Bytes() (clientToServer, serverToClient uint64) {
 // Run carries the connection until it is over. Both ends are closed when it
 // returns.
 func (c *Conn) Run() {
-	if c.draining.Load() {
-		c.finishIfIdle()
-	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.carry(tee.ServerToClient) })
 	c.carry(tee.ClientToServer)
@@ -172,7 +175,9 @@ func (c *Conn) pump(d tee.Direction) tee.Cause {
 			c.relay.buffers.Put(buf)
 			return tee.Cut // it came too late
 		}
-		c.tee.Begin(d, c.relay.now(), (*buf)[:n])
+		at := c.relay.now()
+		c.last.Store(at)
+		c.tee.Begin(d, at, (*buf)[:n])
 		if dst.hurried.Load() {
 			_ = dst.conn.SetWriteDeadline(time.Now().Add(resetGrace))
 		}
@@ -277,11 +282,13 @@ func Reset(conn *net.TCPConn) {
 	_ = conn.Close()
 }
 
-// Drain asks the connection to end when it rests between exchanges: at once
-// if it does so now.
+// Drain asks the connection to end between two exchanges: behind the next
+// response, or now if it has rested for a while. It may be called again.
 func (c *Conn) Drain() {
 	c.draining.Store(true)
-	c.finishIfIdle()
+	if c.relay.now()-c.last.Load() >= int64(restTime) {
+		c.finishIfIdle()
+	}
 }
 
 // finishIfIdle closes a connection that rests: both peers see a FIN, as from a
