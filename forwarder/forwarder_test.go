@@ -25,6 +25,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder"
+	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
 )
 
@@ -193,7 +194,7 @@ func TestSpoolOverflows(t *testing.T) {
 		t.Run(string(when), func(t *testing.T) {
 			a := newAnalyzer(t)
 			cfg := config(t, a.addr)
-			cfg.SpoolBytes, cfg.WhenFull = 1<<20, when
+			cfg.SpoolBytes, cfg.WhenFull = 512<<10, when
 			f := run(t, cfg)
 			p := newProxy(1)
 			p.start(t, f.addr())
@@ -232,6 +233,71 @@ func TestSpoolOverflows(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+// TestDamagedRecord: a bit that flips on the disk costs one record, whose
+// pairs are counted from its head.
+func TestDamagedRecord(t *testing.T) {
+	a := newAnalyzer(t)
+	cfg := config(t, a.addr)
+	f := run(t, cfg)
+	p := newProxy(1)
+	stop := p.start(t, f.addr())
+	p.make(30)
+	poll(t, "acknowledgements", p.waiting)
+	stop()
+	f.stop()
+	log, err := seglog.Open(cfg.SpoolDir, seglog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, n, last := log.Segments()[0].Name, 0, uint64(0)
+	for e, err := range log.Records(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 10 {
+			last = e.Next - 1 // of its body; this segment's offsets begin with 0
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(cfg.SpoolDir, name)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[last] ^= 4
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = run(t, cfg)
+	a.start()
+	poll(t, "everything else, and a count", func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(a.pairs) != 3*29 || a.status.GetDropped()["spool_damaged"] != 3 {
+			return fmt.Errorf("%d pairs, %v", len(a.pairs), a.status.GetDropped())
+		}
+		return nil
+	})
+	// Another connection, and it is not counted again.
+	a.stop()
+	a.start()
+	p.start(t, f.addr())
+	p.make(1)
+	poll(t, "the next batch", func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(a.pairs) != 3*30 || a.status.GetDropped()["spool_damaged"] != 3 {
+			return fmt.Errorf("%d pairs, %v", len(a.pairs), a.status.GetDropped())
+		}
+		return nil
+	})
+	if n := strings.Count(f.log.String(), "is damaged"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, f.log.String())
 	}
 }
 
