@@ -126,6 +126,7 @@ await step('open a row and read both bodies', async () => {
     await detail.getByRole('tab', { name: tab }).click();
     const shown = tab === 'Timing' ? /wait/i : tab === 'Headers' ? /x-weir-id/i : /a red teapot/;
     await detail.getByText(shown).first().waitFor();
+    if (['Body', 'Raw'].includes(tab)) await detail.getByText(/this is the answer to/).first().waitFor();
     await shot(page, `2-detail-${tab.toLowerCase()}-light`);
   }
 });
@@ -184,6 +185,8 @@ await step('proxies', async () => {
   const text = await page.locator('body').innerText();
   for (const want of ['my_application_name', 'my_cluster']) if (!text.includes(want)) throw new Error(`${want} is not shown in:\n${text}`);
   if (!/connected/i.test(text)) throw new Error(`no connection state in:\n${text}`);
+  // Its counters follow: 12 requests were sent.
+  await page.getByRole('row', { name: /ip-192-168-3-149/ }).getByText('12', { exact: true }).first().waitFor();
   await shot(page, '6-proxies-light');
 });
 
