@@ -72,7 +72,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID()}, a.store, directory, log)
 	a.web, err = web.New(web.Config{
 		Version: daemon.Version, BuildTime: daemon.BuildTime,
-		ListenAddr: a.Addr().String(), IngestAddr: a.IngestAddr().String(),
+		ListenAddr: a.Addr().String(), IngestAddr: a.IngestAddr().String(), StoreID: a.store.ID(),
 	}, web.Deps{
 		Store:      a.store,
 		Forwarders: func() []web.Forwarder { return forwarders(directory) },

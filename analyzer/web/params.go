@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -172,14 +173,32 @@ func parsePlace(v string) (place, error) {
 	return p, nil
 }
 
-// parseSeq reads where a tail goes on: the id of its last event.
-func parseSeq(name, v string) (uint64, error) {
+// tailCursor is where a tail stands, for its reader to come back with. It
+// names the store: a sequence means nothing in another one, such as that of
+// the next demo at the same address.
+func tailCursor(storeID string, seq uint64) string {
+	at := strconv.FormatUint(seq, 10)
+	if storeID == "" {
+		return at
+	}
+	return storeID + "." + at
+}
+
+// parseTailCursor reads the id of an event. foreign: it is of another store.
+func parseTailCursor(name, v, storeID string) (seq uint64, foreign bool, err error) {
 	if v == "" {
-		return 0, nil
+		return 0, false, nil
 	}
-	n, err := strconv.ParseUint(v, 10, 64)
-	if err != nil || n == 0 || n > math.MaxInt64 {
-		return 0, badParam("%s=%s is not valid; want the id of an earlier event of the tail, unchanged.", name, shown(v))
+	id, at := "", v
+	if i := strings.LastIndexByte(v, '.'); i >= 0 {
+		id, at = v[:i], v[i+1:]
 	}
-	return n, nil
+	seq, err = strconv.ParseUint(at, 10, 64)
+	if err != nil || seq == 0 || seq > math.MaxInt64 {
+		return 0, false, badParam("%s=%s is not valid; want the id of an earlier event of the tail, unchanged.", name, shown(v))
+	}
+	if id != storeID {
+		return 0, true, nil
+	}
+	return seq, false, nil
 }

@@ -396,7 +396,7 @@ func (s *Server) stats(api huma.API) {
 
 	events := map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
 		Type: huma.TypeString,
-		Description: "event pair: data is a Row, id the cursor. event dropped: data is a Dropped; the reader was too slow for so many. " +
+		Description: "event pair: data is a Row, id the cursor. event dropped: data is a Dropped; at least so many were not sent, because the reader was too slow or its cursor is of another store. " +
 			"An id without data moves the cursor. Comments are signs of life.",
 	}}}
 	// The events' shapes are part of the document, although no schema can say
@@ -416,9 +416,9 @@ func (s *Server) stats(api huma.API) {
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
-		after, err := parseSeq("cursor", in.Cursor)
+		after, foreign, err := parseTailCursor("cursor", in.Cursor, s.cfg.StoreID)
 		if err == nil && in.LastEventID != "" {
-			after, err = parseSeq("Last-Event-ID", in.LastEventID)
+			after, foreign, err = parseTailCursor("Last-Event-ID", in.LastEventID, s.cfg.StoreID)
 		}
 		if err != nil {
 			return nil, err
@@ -431,7 +431,7 @@ func (s *Server) stats(api huma.API) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			defer leave()
 			r, w := humago.Unwrap(ctx)
-			s.tail(w, r, store.Tail{Query: q, After: after})
+			s.tail(w, r, store.Tail{Query: q, After: after}, foreign)
 		}}, nil
 	})
 }

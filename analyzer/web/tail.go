@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +25,8 @@ type stream struct {
 	w    http.ResponseWriter
 	ctl  *http.ResponseController
 	last time.Time // when something was written
+	// storeID is a part of cursors.
+	storeID string
 }
 
 // send writes one event and flushes it. id may be empty.
@@ -68,7 +69,7 @@ func (s *stream) event(ev store.Event) error {
 	}
 	at := ""
 	if ev.Seq > 0 {
-		at = strconv.FormatUint(ev.Seq, 10)
+		at = tailCursor(s.storeID, ev.Seq)
 	}
 	switch {
 	case ev.Stored != nil:
@@ -99,17 +100,21 @@ func (s *stream) beat(ctx context.Context, every time.Duration) {
 	}
 }
 
-// tail answers until the reader goes, or the server stops.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request, ask store.Tail) {
+// tail answers until the reader goes, or the server stops. foreign: the reader
+// comes from another store, where nothing can be resumed.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, ask store.Tail, foreign bool) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
 
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
-	out := &stream{w: w, ctl: http.NewResponseController(w)}
+	out := &stream{w: w, ctl: http.NewResponseController(w), storeID: s.cfg.StoreID}
 	// The reader knows at once that it is connected, and how soon to come back.
 	if out.write("retry: 1000\n: connected\n\n") != nil {
+		return
+	}
+	if foreign && out.send("dropped", "", httpv1.Dropped{Count: 1}) != nil {
 		return
 	}
 	var beats sync.WaitGroup

@@ -33,6 +33,8 @@ type Config struct {
 	Version, BuildTime string
 	// ListenAddr and IngestAddr are shown to people.
 	ListenAddr, IngestAddr string
+	// StoreID tells the cursors of this store's tails from another's.
+	StoreID string
 	// Tails is how many live tails run at once: 256.
 	Tails int
 	// Conns is how many connections are served at once: 1024.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -534,6 +535,74 @@ func TestTailFollowsAndResumes(t *testing.T) {
 	if want := []string{"/c", "7 lost", "/d"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+}
+
+// TestTailOfAnotherStore: a cursor from before the data was replaced resumes
+// nothing, and does not wait for the old numbers to come again.
+func TestTailOfAnotherStore(t *testing.T) {
+	f := many(3)
+	_, ts := serve(t, f, func(c *Config, _ *Deps) { c.StoreID = "b" })
+	c := newClient(t, ts.URL)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, cursor := range []string{"a.9000", "9000"} {
+		var got []string
+		for ev, err := range c.Tail(ctx, "", cursor) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(ev.Dropped, " ", ev.Cursor))
+			if len(got) == 2 {
+				break
+			}
+		}
+		if want := []string{"1 ", "0 b.3"}; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", cursor, got, want)
+		}
+	}
+	for ev, err := range c.Tail(ctx, "", "b.2") {
+		if err != nil || ev.Pair == nil || ev.Pair.Path != "/orders/2" {
+			t.Errorf("%+v %v", ev, err)
+		}
+		break
+	}
+}
+
+// TestSlowStoreIsCutOff: an answer has a time, after which the caller is told
+// how to make it shorter.
+func TestSlowStoreIsCutOff(t *testing.T) {
+	_, ts := serve(t, slowStore{many(1)}, func(c *Config, _ *Deps) { c.QueryTimeout = 20 * time.Millisecond })
+	for _, path := range []string{"/api/v1/pairs", "/api/v1/pairs/01997b2c-6d3f-7c44-9d6e-000000000001", "/api/v1/stats/histogram?from=1h", "/api/v1/info"} {
+		resp, b := ask(t, ts.Client(), "GET", ts.URL+path)
+		if resp.StatusCode != 503 || !strings.Contains(string(b), httpv1.ProblemTimeout) || !strings.Contains(string(b), "shorter time range") {
+			t.Errorf("%s: %s %s", path, resp.Status, b)
+		}
+	}
+}
+
+// slowStore answers when its caller has given up.
+type slowStore struct{ store.Reader }
+
+func (slowStore) Pair(ctx context.Context, _ store.ID) (*store.Stored, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStore) List(ctx context.Context, _ store.List) iter.Seq2[*store.Stored, error] {
+	return func(yield func(*store.Stored, error) bool) {
+		<-ctx.Done()
+		yield(nil, fmt.Errorf("list: %w", ctx.Err()))
+	}
+}
+
+func (slowStore) Histogram(ctx context.Context, _ store.Histogram) (*store.Buckets, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStore) Extent(ctx context.Context) (store.Extent, error) {
+	<-ctx.Done()
+	return store.Extent{}, ctx.Err()
 }
 
 func TestTailIsFlushedAndBeats(t *testing.T) {

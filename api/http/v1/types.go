@@ -108,10 +108,11 @@ type Redaction struct {
 	Count    uint32 `json:"count"`
 }
 
-// Dropped is the tail's event for pairs that its reader was too slow for.
-// They are stored; a list has them.
+// Dropped is the tail's event for pairs that were not sent, because its reader
+// was too slow or came back with a cursor that leads nowhere. What is stored
+// of them, a list has.
 type Dropped struct {
-	Count uint64 `json:"count"`
+	Count uint64 `json:"count" doc:"At least so many."`
 }
 
 // Histogram counts pairs over time.

@@ -441,7 +441,10 @@ export interface components {
             seen: number;
         };
         Dropped: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description At least so many.
+             */
             count: number;
         };
         Field: {
