@@ -8,7 +8,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 MODULE     := github.com/weir-capture/weir
-VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0)
+# With the "v" that the log lines of the guide have, also where no tag is.
+VERSION    ?= $(shell git describe --tags --dirty 2>/dev/null || echo v0.0.0-$$(git describe --always --dirty 2>/dev/null || echo dev))
 # The commit's time, so that two builds of one commit are the same.
 BUILD_TIME ?= $(shell git log -1 --date=format-local:%Y-%m-%d_%I:%M:%S%p --format=%cd 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X $(MODULE)/daemon.Version=$(VERSION) -X $(MODULE)/daemon.BuildTime=$(BUILD_TIME)
