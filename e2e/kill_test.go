@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/weir-capture/weir/e2e/load"
 )
 
-// TestKill ends a program with SIGKILL in the middle of the load, five times,
-// and starts it again. The clients notice nothing, and nothing is lost or
+// TestKill ends a program with SIGKILL in the middle of the load, five times
+// (make test-all: 25 times), and starts it again. The clients notice nothing, and nothing is lost or
 // there twice.
 func TestKill(t *testing.T) {
 	t.Parallel()
@@ -25,7 +26,7 @@ func TestKill(t *testing.T) {
 			stop := make(chan struct{})
 			done := make(chan []ledger.Call, 1)
 			go func() {
-				done <- load.Stream(t.Context(), s.Front(), 4, 20*time.Millisecond, func(_, n int) load.Request {
+				done <- load.Stream(t.Context(), s.Front(), 4, 10*time.Millisecond, func(_, n int) load.Request {
 					var p load.Plan
 					switch n % 4 {
 					case 0:
@@ -42,7 +43,11 @@ func TestKill(t *testing.T) {
 			t.Logf("seed of the moments: %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 1))
 			within := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
-			for range 5 {
+			rounds := 5
+			if os.Getenv("WEIR_TEST_ALL") != "" {
+				rounds = 25
+			}
+			for range rounds {
 				// The moment is random on purpose: it must not matter.
 				pause(t, 300*time.Millisecond+within(700*time.Millisecond))
 				switch victim {
