@@ -40,6 +40,14 @@ type echoServer struct {
 
 func newEchoServer(t *testing.T) *echoServer {
 	t.Helper()
+	for _, tool := range []string{"bash", "curl", "base64"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("ALLOW_MISSING") == "1" {
+				t.Skipf("MISSING %s: the commands that the analyzer writes are not tried", tool)
+			}
+			t.Fatalf("MISSING %s: install it, or set ALLOW_MISSING=1", tool)
+		}
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
