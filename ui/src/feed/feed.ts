@@ -59,6 +59,7 @@ export const chartBuckets = 120;
 const nearRows = 1500;
 const prefetchRows = 60;
 const tailHeadStartMs = 250;
+const mostSteps = 30;
 
 /**
  * The list of Traffic: the newest pairs that match, as many as there are,
@@ -106,6 +107,8 @@ export class Feed {
   #asked = false;
   #openedLate = false;
   #wanted: [number, number] = [0, 0];
+  /** Calls made for #wanted: an analyzer whose answers lead nowhere is not asked for ever. */
+  #steps = 0;
   #framed = false;
   #version = 0;
   #listeners = new Set<() => void>();
@@ -211,12 +214,14 @@ export class Feed {
   /** The window shows these rows: fetches what is missing of them. */
   ensure(first: number, last: number): void {
     this.#wanted = [first, last];
+    this.#steps = 0;
     this.#pump();
   }
 
   /** After an error or an early stop: tries again, or searches on. */
   goOn(): void {
     this.pageError = null;
+    this.#steps = 0;
     const last = this.#runs.at(-1);
     if (last?.stopped) {
       last.stopped = false;
@@ -330,8 +335,9 @@ export class Feed {
       this.#schedule();
       const counted = await histogram;
       if (signal.aborted) return;
-      this.chart = counted;
       this.#base = counted;
+      // A copy: live rows are added to the chart, and #base is for finding places.
+      this.chart = structuredClone(counted);
       this.#count();
       this.#notify();
       this.#pump();
@@ -360,15 +366,15 @@ export class Feed {
     const [first, last] = this.#wanted;
     const missing = this.#firstMissing(Math.max(0, first), Math.min(last + prefetchRows, this.total - 1));
     if (missing < 0) return;
-    let before = 0;
-    while (before + 1 < this.#runs.length && (this.#runs[before + 1] as Run).start <= missing) before++;
-    const run = this.#runs[before] as Run;
-    const distance = missing - (run.start + run.rows.length);
-    if (run.end || run.stopped) return;
+    const run = this.#runs.findLast((r) => r.start <= missing);
+    if (run?.end || run?.stopped) return;
+    if (this.#steps++ >= mostSteps) return;
     this.#busy = true;
     const { signal } = this.#abort;
-    const work =
-      distance <= nearRows || !this.#base ? this.#extend(run, signal) : this.#seek(missing, this.#base, signal);
+    let work: Promise<void>;
+    if (run && (missing - (run.start + run.rows.length) <= nearRows || !this.#base)) work = this.#extend(run, signal);
+    else if (!run && (missing < this.#prepended + prefetchRows || !this.#base)) work = this.#top(signal);
+    else work = this.#seek(missing, this.#base as Histogram, signal);
     work
       .then(() => {
         if (signal.aborted) return;
@@ -441,6 +447,27 @@ export class Feed {
     for (const later of this.#runs.slice(at + 1)) later.start += shift;
   }
 
+  /** The newest rows again, after they were let go. */
+  async #top(signal: AbortSignal): Promise<void> {
+    const page = await this.deps.page(this.shown as View, {}, signal);
+    if (signal.aborted) return;
+    this.#add(0, 0, page);
+  }
+
+  /** Makes a page a run of its own at this place among the runs. */
+  #add(at: number, start: number, page: PairPage): void {
+    const run: Run = {
+      start,
+      rows: page.pairs.map(toRow),
+      cursor: page.next_cursor ?? undefined,
+      end: page.next_cursor == null,
+      stopped: page.partial && page.next_cursor != null,
+    };
+    for (const row of run.rows) this.#ids.add(row.id);
+    this.#runs.splice(at, 0, run);
+    this.#join(run);
+  }
+
   /** Jumps: finds the moment before which `index` rows lie, and asks for those that follow. */
   async #seek(index: number, base: Histogram, signal: AbortSignal): Promise<void> {
     const view = this.shown as View;
@@ -455,20 +482,10 @@ export class Feed {
     if (!found) throw new Error('The list changed while it was read.');
     const page = await this.deps.page(view, { to: found.end }, signal);
     if (signal.aborted) return;
-    const rows = page.pairs.map(toRow);
     let at = this.#runs.findIndex((r) => r.start > index);
     if (at < 0) at = this.#runs.length;
     const before = this.#runs[at - 1];
-    const run: Run = {
-      start: Math.max(found.newer + this.#prepended, before ? before.start + before.rows.length : 0),
-      rows,
-      cursor: page.next_cursor ?? undefined,
-      end: page.next_cursor == null,
-      stopped: page.partial && page.next_cursor != null,
-    };
-    for (const row of rows) this.#ids.add(row.id);
-    this.#runs.splice(at, 0, run);
-    this.#join(run);
+    this.#add(at, Math.max(found.newer + this.#prepended, before ? before.start + before.rows.length : 0), page);
   }
 
   /** Lets go of the rows farthest from the window. */
@@ -540,7 +557,7 @@ export class Feed {
           this.pageError = null;
           this.#pump();
           // Rows that came while there was no connection.
-          if (this.shown === view) void this.#backfill(signal);
+          if (!this.loading) void this.#backfill(signal);
           else if (this.#asked) this.#openedLate = true;
         }
         settle();
@@ -576,8 +593,7 @@ export class Feed {
         return;
       }
     }
-    for (const row of rows.toReversed()) this.#incoming.push(row);
-    this.#schedule();
+    this.#take(rows);
   }
 
   #schedule(): void {
@@ -591,9 +607,10 @@ export class Feed {
 
   /** Takes in what came since the last frame. */
   #flush(): void {
-    if (this.stale || !this.shown) return;
+    // What comes while a page is on its way waits for it.
+    if (this.loading || this.stale || !this.shown) return;
     const lost = this.#incoming.lost > 0;
-    const rows = this.#incoming.drain().filter((row) => !this.#ids.has(row.id) && !this.#pendingIds.has(row.id));
+    const rows = this.#incoming.drain();
     if (lost) {
       if (this.#held) this.#reloadOnRelease = true;
       else {
@@ -601,6 +618,12 @@ export class Feed {
         return;
       }
     }
+    this.#take(rows);
+  }
+
+  /** Rows that may be new: into the list, or into the queue while it holds still. */
+  #take(candidates: readonly Row[]): void {
+    const rows = candidates.filter((row) => !this.#ids.has(row.id) && !this.#pendingIds.has(row.id));
     if (rows.length === 0) return;
     this.#addToChart(rows);
     if (this.#held) {
