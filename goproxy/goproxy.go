@@ -162,7 +162,6 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.listener.Serve(accepting, func(c *net.TCPConn) { p.serve(dialling, c) })
 		p.listener.Wait()
 	}()
-	background.Go(func() { p.reapHalfClosed(shipping) })
 
 	<-ctx.Done()
 	p.stopping.Store(true)
@@ -303,27 +302,6 @@ func (p *Proxy) state() *capturev1.ProxyState {
 		s.UpstreamError = *text
 	}
 	return s
-}
-
-// halfClosedCheck is how often connections with one direction closed are
-// asked whether their peer still exists.
-const halfClosedCheck = 15 * time.Second
-
-// reapHalfClosed ends connections whose peer vanished after it had closed its
-// side: nobody reads from it any more, so nobody would notice.
-func (p *Proxy) reapHalfClosed(ctx context.Context) {
-	tick := time.NewTicker(halfClosedCheck)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			for _, e := range p.conns.all() {
-				e.conn.Reap()
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // addrPort is the address of a TCP peer, IPv4 as IPv4.

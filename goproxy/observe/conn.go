@@ -9,6 +9,7 @@ import (
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/ledger"
 	"github.com/weir-capture/weir/pair"
 	"github.com/weir-capture/weir/protocol"
@@ -31,6 +32,9 @@ type Conn struct {
 	opaque  *pair.Opaque
 	// carried are the bytes that were given to the decoder, by direction.
 	carried [2]uint64
+	// unread bytes were given to the decoder without a report since: it may be
+	// holding them, so they count against the budget.
+	unread [2]int64
 	// seq is the place of the next pair that the opaque part makes.
 	seq uint64
 	// why the rest is not decoded, and what its pair says about it.
@@ -133,6 +137,7 @@ func (c *Conn) Close() {
 	case decoding:
 		c.pairs.SetCause(c.cause.String())
 		c.pairs.Close()
+		c.dropDecoder()
 	case counting:
 		c.describe(nil)
 		c.closeOpaque()
@@ -162,7 +167,10 @@ func (c *Conn) decode(e tee.Event) {
 	var err error
 	if e.Cause == tee.Going {
 		c.carried[d] += uint64(len(e.Bytes))
-		err = c.decoder.Data(d, e.At, e.Bytes)
+		reports := c.pairs.Reports(d)
+		if err = c.decoder.Data(d, e.At, e.Bytes); err == nil {
+			err = c.account(d, len(e.Bytes), c.pairs.Reports(d) != reports)
+		}
 	} else {
 		err = c.decoder.Close(d, e.At, e.Cause.Clean())
 	}
@@ -177,6 +185,28 @@ func (c *Conn) decode(e tee.Event) {
 		c.pairs.SetCause(c.cause.String())
 	}
 	c.pairs.Settle()
+}
+
+// account counts what the decoder may hold of a direction.
+func (c *Conn) account(d protocol.Direction, n int, reported bool) error {
+	if reported {
+		if c.unread[d] > 0 {
+			c.o.set.Budget.Give(c.unread[d])
+			c.unread[d] = 0
+		}
+		return nil
+	}
+	if !c.o.set.Budget.Take(budget.Pair, int64(n)) {
+		return errors.New("capture ran short of memory")
+	}
+	c.unread[d] += int64(n)
+	return nil
+}
+
+// dropDecoder ends decoding.
+func (c *Conn) dropDecoder() {
+	c.o.set.Budget.Give(c.unread[0] + c.unread[1])
+	c.decoder, c.unread = nil, [2]int64{}
 }
 
 // undecodable ends decoding for good: what follows is one opaque pair.
@@ -201,7 +231,8 @@ func (c *Conn) undecodable(at int64, err error) {
 	}
 	c.pairs.SetCause(cause)
 	c.pairs.Close(flags...)
-	c.decoder, c.flags = nil, flags
+	c.dropDecoder()
+	c.flags = flags
 	c.become(counting)
 	for _, d := range [...]protocol.Direction{protocol.ClientToServer, protocol.ServerToClient} {
 		if wire := c.pairs.Wire(d); c.carried[d] > wire {
@@ -263,7 +294,8 @@ func (c *Conn) miss() {
 		}
 	case detecting, missing, lost:
 	}
-	c.decoder, c.pairs = nil, nil
+	c.pairs = nil
+	c.dropDecoder()
 	c.forget()
 	if !c.is(lost) {
 		c.become(missing)
@@ -294,7 +326,7 @@ func (c *Conn) recover() {
 			c.o.set.Ledger.Faults.Add(1)
 		}
 	}()
-	c.decoder = nil
+	c.dropDecoder()
 	c.forget()
 	if c.pairs != nil {
 		c.pairs.Discard(ledger.Fault)

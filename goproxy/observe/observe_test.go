@@ -431,6 +431,32 @@ func TestKillSwitch(t *testing.T) {
 	)
 }
 
+// TestHalfAHeadCounts: what a decoder collects is memory of capture too.
+func TestHalfAHeadCounts(t *testing.T) {
+	l := newLab(t, func(s *Settings) { s.Budget = budget.New(64 << 10) })
+	var conns []*live
+	for range 100 {
+		c := l.connect()
+		conns = append(conns, c)
+		c.says(up, get)
+		c.says(down, hello)
+		c.says(up, "GET / HTTP/1.1\r\n")
+		for range 10 {
+			c.says(up, "X: "+strings.Repeat("y", 1000)+"\r\n")
+		}
+		if u := l.budget.Used(); u > 64<<10 {
+			t.Fatalf("used %d", u)
+		}
+	}
+	if doing, _ := conns[99].State(); doing != "opaque" {
+		t.Errorf("the last one is %s; there is no memory to decode it", doing)
+	}
+	for _, c := range conns {
+		c.hangUp()
+	}
+	l.books()
+}
+
 // faulty is a protocol whose decoder does what it must not.
 func faulty(data func(protocol.Sink, []byte) error) func(*Settings) {
 	p := protocol.Protocol{

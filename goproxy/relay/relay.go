@@ -64,9 +64,12 @@ type Conn struct {
 	tee   *tee.Tee
 	// ends are the client and the server: direction d reads from ends[d] and
 	// writes to ends[d^1].
-	ends  [2]*end
-	bytes [2]atomic.Uint64
-	last  atomic.Int64 // when something was carried, or the connection began
+	ends [2]*end
+	// over: the direction ended. watching: it ended with a FIN, and its
+	// goroutine waits to see whether more than that happens to its source.
+	over, watching [2]atomic.Bool
+	bytes          [2]atomic.Uint64
+	last           atomic.Int64 // when something was carried, or the connection began
 
 	draining  atomic.Bool
 	finishing atomic.Bool
@@ -81,8 +84,6 @@ type end struct {
 	dead atomic.Bool
 	// shut: our side of it was closed for writing.
 	shut atomic.Bool
-	// ended: it sent a FIN.
-	ended atomic.Bool
 	// hurried: writing to it has resetGrace to make progress.
 	hurried atomic.Bool
 }
@@ -124,7 +125,6 @@ func (c *Conn) carry(d tee.Direction) {
 	src, dst := c.ends[d], c.ends[d^1]
 	switch {
 	case cause.Clean():
-		src.ended.Store(true)
 		dst.closeWrite()
 	case cause == tee.Cut:
 		c.Cut()
@@ -136,9 +136,44 @@ func (c *Conn) carry(d tee.Direction) {
 		src.hurry()
 	default:
 		// src is gone: nothing can be brought to it any more.
-		_ = dst.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = dst.conn.SetReadDeadline(past)
 	}
 	c.tee.End(d, c.relay.now(), cause)
+	c.over[d].Store(true)
+	if c.watching[d^1].Load() {
+		_ = dst.conn.SetReadDeadline(past)
+	}
+	if cause.Clean() {
+		c.watch(d)
+	}
+}
+
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
+// watch waits, when the source of a direction has closed its side, for the
+// other direction to end. A source that is reset meanwhile, or vanishes, ends
+// it: nobody reads from it any more, so nobody else would notice.
+func (c *Conn) watch(d tee.Direction) {
+	src, dst := c.ends[d], c.ends[d^1]
+	c.watching[d].Store(true)
+	for !c.over[d^1].Load() {
+		looked := false
+		err := src.raw.Read(func(fd uintptr) bool {
+			// The first call is before waiting, the second when the kernel has
+			// news. All that can come after a FIN is an error.
+			defer func() { looked = true }()
+			return looked || c.over[d^1].Load() || tcpClosed(fd)
+		})
+		if err != nil || c.over[d^1].Load() || src.shut.Load() {
+			return
+		}
+		if src.closed() {
+			src.dead.Store(true)
+			_ = dst.conn.SetReadDeadline(past)
+			return
+		}
+	}
 }
 
 // pump moves bytes until the direction ends, and says why it did.
@@ -248,11 +283,21 @@ func (e *end) gone() bool {
 	if e.dead.Load() {
 		return true
 	}
-	if !e.shut.Load() && tcpClosed(e.raw) {
+	if e.closed() {
 		e.dead.Store(true)
 		return true
 	}
 	return false
+}
+
+// closed says whether the kernel has given the connection up without having
+// been asked to.
+func (e *end) closed() (closed bool) {
+	if e.shut.Load() {
+		return false
+	}
+	err := e.raw.Control(func(fd uintptr) { closed = tcpClosed(fd) })
+	return err != nil || closed
 }
 
 // hurry bounds how long writing to an end may take from now on.
@@ -309,16 +354,6 @@ func (c *Conn) finishIfIdle() {
 func (c *Conn) Cut() {
 	c.cut.Store(true)
 	for _, e := range c.ends {
-		_ = e.conn.SetDeadline(time.Unix(1, 0))
-	}
-}
-
-// Reap ends a connection whose peer closed its side and then vanished: nobody
-// reads from it any more, so only its keepalive knows.
-func (c *Conn) Reap() {
-	for _, e := range c.ends {
-		if e.ended.Load() && !e.shut.Load() && tcpClosed(e.raw) {
-			c.Cut()
-		}
+		_ = e.conn.SetDeadline(past)
 	}
 }

@@ -9,15 +9,10 @@ import (
 )
 
 // tcpClosed says whether the kernel has given a connection up.
-func tcpClosed(raw syscall.RawConn) bool {
-	state := uint8(0)
-	err := raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			state = info.State
-		}
-	})
+func tcpClosed(fd uintptr) bool {
 	const closed = 7 // TCP_CLOSE of the kernel's tcp_states.h
-	return err != nil || state == closed
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.State == closed
 }
 
 // delivered waits until the peer's kernel has everything that was written, for
@@ -25,7 +20,7 @@ func tcpClosed(raw syscall.RawConn) bool {
 func delivered(raw syscall.RawConn, grace time.Duration, stop *atomic.Bool) {
 	waiting := func() (n int) {
 		err := raw.Control(func(fd uintptr) {
-			if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && !tcpClosed(fd) {
 				n = v
 			}
 		})
@@ -36,7 +31,7 @@ func delivered(raw syscall.RawConn, grace time.Duration, stop *atomic.Bool) {
 	}
 	left := waiting()
 	since, pause := time.Now(), time.Millisecond
-	for left > 0 && time.Since(since) < grace && !stop.Load() && !tcpClosed(raw) {
+	for left > 0 && time.Since(since) < grace && !stop.Load() {
 		time.Sleep(pause)
 		pause = min(2*pause, 20*time.Millisecond)
 		if n := waiting(); n < left {

@@ -10,7 +10,7 @@ import (
 
 // tcpClosed cannot be asked here: a reset whose error went to a write looks
 // like a FIN.
-func tcpClosed(syscall.RawConn) bool { return false }
+func tcpClosed(uintptr) bool { return false }
 
 // delivered cannot be asked here: what was written gets a moment.
 func delivered(_ syscall.RawConn, grace time.Duration, _ *atomic.Bool) {
