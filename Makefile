@@ -84,7 +84,7 @@ ui-dev: ui/node_modules/.stamp ## the viewer with hot reload, against WEIR_API (
 .PHONY: e2e
 e2e: build ## the end-to-end tests against the real binaries
 	@scripts/system-packages
-	WEIR_BIN=$(CURDIR)/bin go test -count=1 -timeout 20m ./e2e/... $(ARGS)
+	WEIR_BIN=$(CURDIR)/bin go test -v -count=1 -timeout 20m ./e2e/... $(ARGS) 2>&1 | grep -v '^=== '
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)
