@@ -41,7 +41,8 @@ func inContainer(exists func(string) bool, read func(string) ([]byte, error), ge
 // hint says what to do about a connection to addr, set by variable, that
 // failed with err; empty where that is not known.
 func (a advisor) hint(addr, variable string, err error) string {
-	if !a.container {
+	dial, ok := errors.AsType[*net.OpError](err)
+	if !a.container || !ok || dial.Op != "dial" {
 		return ""
 	}
 	host, _, splitErr := net.SplitHostPort(addr)

@@ -640,6 +640,7 @@ func TestHints(t *testing.T) {
 		want string
 	}{
 		{out, "localhost:80", refused, ""},
+		{in, "localhost:80", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, ""},
 		{in, "10.1.2.3:80", refused, ""},
 		{in, "localhost:80", refused, "is the container itself"},
 		{in, "[::1]:80", refused, "is the container itself"},

@@ -51,9 +51,6 @@ func (o *Opaque) Bytes(d protocol.Direction, at protocol.Time, n uint64) {
 // Tag adds facts about the connection that were found out later.
 func (o *Opaque) Tag(attrs []protocol.Attr) { o.tags = slices.Concat(o.tags, attrs) }
 
-// Sizes are the bytes counted so far, by direction.
-func (o *Opaque) Sizes() (clientToServer, serverToClient uint64) { return o.sizes[0], o.sizes[1] }
-
 // Close makes the pair. cause says why the connection ended, empty when it
 // ended as connections do.
 func (o *Opaque) Close(cause string, set ...capturev1.Flag) {

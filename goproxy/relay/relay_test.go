@@ -500,7 +500,7 @@ func TestNoByteCrossesConnections(t *testing.T) {
 	p := newProxy(t, ln.Addr().String())
 	var ids atomic.Uint64
 	var wg sync.WaitGroup
-	const clients, rounds = 16, 60
+	const clients, rounds = 16, 30
 	for w := range clients {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(w), 7))
