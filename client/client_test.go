@@ -47,7 +47,7 @@ func TestErrorsAreTold(t *testing.T) {
 			w.WriteHeader(404)
 			io.WriteString(w, `{"type":"urn:weir:problem:not-found","title":"Not Found","status":404,"detail":"gone"}`)
 		case strings.HasSuffix(r.URL.Path, "/b"):
-			http.Error(w, "<html>a proxy's page", 502)
+			http.Error(w, "<html>a proxy's page", http.StatusBadGateway)
 		default:
 			io.WriteString(w, "{")
 		}

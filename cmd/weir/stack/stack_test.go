@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -44,7 +43,8 @@ func (s *safeBuffer) String() string {
 func TestDemoOnce(t *testing.T) {
 	t.Setenv("LISTEN_ADDR", anyPort)
 	t.Setenv("DIAGNOSTICS_ADDR", "")
-	before := temporary(t)
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
 	var out, log safeBuffer
 	err := Demo(t.Context(), cli.IO{Out: &out, Err: &log}, cli.Demo{Once: true, Requests: 60, LogLevel: "warn"})
 	if err != nil || !strings.HasSuffix(out.String(), "\n60 requests made, 60 stored once, bodies equal\n") {
@@ -53,18 +53,9 @@ func TestDemoOnce(t *testing.T) {
 	if log.String() != "" {
 		t.Errorf("warnings:\n%s", log.String())
 	}
-	if after := temporary(t); after > before {
-		t.Errorf("%d temporary folders are left", after-before)
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
-}
-
-func temporary(t *testing.T) int {
-	t.Helper()
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), "weir-demo-*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(left)
 }
 
 // TestUpCarriesCapturesAndKeeps: what went through is in the store, also in
