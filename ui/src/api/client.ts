@@ -12,11 +12,11 @@ export class Problem extends Error {
 
   /** Mistakes of the query, where that is the problem; else empty. */
   get mistakes(): QueryMistake[] {
-    return this.status === 400 && /query$/.test(this.document.type ?? '') ? (this.document.errors ?? []) : [];
+    return this.isQuery ? (this.document.errors ?? []) : [];
   }
 
   get isQuery(): boolean {
-    return this.status === 400 && /query$/.test(this.document.type ?? '');
+    return this.status === 400 && this.document.type === 'urn:weir:problem:query';
   }
 
   /** The call is not built yet in this analyzer. */

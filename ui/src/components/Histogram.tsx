@@ -6,6 +6,7 @@ import type { Histogram as Counts, HistogramBucket } from '../api/types';
 import { formatCount, formatShort, plural, type Zone } from '../lib/format';
 import { statusClasses } from '../lib/status';
 import { parseMs } from '../lib/time';
+import { useNow } from '../lib/use-now';
 import s from './Histogram.module.css';
 
 const names: Readonly<Record<string, string>> = { none: 'no status' };
@@ -154,7 +155,7 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
 
 function BucketText({ bucket, step, zone }: { bucket: HistogramBucket; step: number; zone: Zone }) {
   const start = parseMs(bucket.time);
-  const now = Date.now();
+  const now = useNow(60_000);
   const parts = statusClasses.toReversed().filter((name) => bucket.counts[name] > 0);
   return (
     <>

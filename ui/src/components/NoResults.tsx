@@ -5,6 +5,7 @@ import { usePrefs } from '../lib/prefs';
 import { clauses } from '../lib/query';
 import { rangeLabel, wider, type Range } from '../lib/range';
 import { parseMs } from '../lib/time';
+import { useNow } from '../lib/use-now';
 import s from './EmptyState.module.css';
 
 interface Props {
@@ -16,7 +17,7 @@ interface Props {
 /** Nothing matches: says whether the query or the range hides it, and offers to change either. */
 export function NoResults({ q, range, onChange }: Props) {
   const { zone } = usePrefs();
-  const now = Date.now();
+  const now = useNow(10_000);
   const { data: info } = useQuery(infoQuery);
   const inRange = useQuery(countQuery('', range, q !== ''));
   const newest = useQuery(newestQuery(q, true));

@@ -3,11 +3,15 @@ import type { Feed, Row } from '../feed/feed';
 import { exactDuration, exactSize, formatClock, formatCount, formatDay, formatDuration, formatMoment, formatSize, plural, type Zone } from '../lib/format';
 import { rowHeights, usePrefs } from '../lib/prefs';
 import { isDecoded, protocolInfo } from '../lib/protocols';
+import { useNow } from '../lib/use-now';
 import { useRows } from '../lib/use-rows';
 import { RowFlags } from './FlagChip';
 import { Icon } from './Icon';
 import s from './PairList.module.css';
 import { Status } from './Status';
+
+/** The head stays in sight, over the top of the scrolling element. */
+const headHeight = 26;
 
 interface Props {
   feed: Feed;
@@ -27,8 +31,9 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
   const { zone, density } = usePrefs();
   const rowHeight = rowHeights[density];
   const footer = feed.total > 0 ? 1 : 0;
-  const rows = useRows(feed.total + footer, rowHeight);
-  const { visibleFirst, visibleLast, atTop, scrollToIndex } = rows;
+  const { attach, height, first, last, top, visibleFirst, visibleLast, atTop, scrollToIndex } = useRows(feed.total + footer, rowHeight, {
+    inset: headHeight,
+  });
 
   useEffect(() => {
     if (feed.total > 0) feed.ensure(visibleFirst, visibleLast);
@@ -49,9 +54,9 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
     }
   });
 
-  const today = formatDay(Date.now(), zone);
+  const today = formatDay(useNow(60_000), zone);
   const rendered: ReactNode[] = [];
-  for (let i = rows.first; i < rows.last; i++) {
+  for (let i = first; i < last; i++) {
     if (i === feed.total) {
       rendered.push(<Footer key="footer" feed={feed} />);
       continue;
@@ -68,8 +73,25 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
 
   return (
     <section className={s.list} aria-label="Pairs" data-stale={feed.stale || undefined} style={{ '--row': `${rowHeight}px` } as CSSProperties}>
-      <div className={s.grid} role="grid" aria-label="Captured pairs, newest first" aria-rowcount={feed.totalExact ? feed.total + 1 : -1} aria-busy={feed.loading}>
-        <div role="rowgroup">
+      {/* One listener for all rows: they come and go with every scroll. Keys are the page's (useKeys): they work
+          wherever the focus is. */}
+      {/* oxlint-disable-next-line jsx-a11y/click-events-have-key-events */}
+      <div
+        ref={attach}
+        className={s.grid}
+        role="grid"
+        tabIndex={0}
+        aria-label="Captured pairs, newest first"
+        aria-rowcount={feed.totalExact ? feed.total + 1 : -1}
+        aria-busy={feed.loading}
+        aria-activedescendant={cursor ? `row-${cursor}` : undefined}
+        onClick={(event) => {
+          if (window.getSelection()?.toString()) return;
+          const id = (event.target as HTMLElement).closest<HTMLElement>('[data-id]')?.dataset.id;
+          if (id) onPick(id);
+        }}
+      >
+        <div role="rowgroup" className={s.headGroup}>
           <div className={`${s.row} ${s.head}`} role="row" aria-rowindex={1}>
             <span role="columnheader">time</span>
             <span role="columnheader">method</span>
@@ -86,29 +108,13 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
             </span>
           </div>
         </div>
-        {/* One listener for all rows: they come and go with every scroll. */}
-        <div
-          ref={rows.ref}
-          className={s.scroller}
-          role="rowgroup"
-          // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard
-          tabIndex={0}
-          aria-label="Rows"
-          aria-activedescendant={cursor ? `row-${cursor}` : undefined}
-          onClick={(event) => {
-            if (window.getSelection()?.toString()) return;
-            const id = (event.target as HTMLElement).closest<HTMLElement>('[data-id]')?.dataset.id;
-            if (id) onPick(id);
-          }}
-        >
-          <div className={s.space} style={{ height: rows.height }}>
-            <div className={s.window} style={{ transform: `translateY(${rows.top}px)` }}>
-              {rendered}
-            </div>
+        <div role="rowgroup" className={s.space} style={{ height: height }}>
+          <div className={s.window} role="presentation" style={{ transform: `translateY(${top}px)` }}>
+            {rendered}
           </div>
-          {feed.total === 0 && <div className={s.empty}>{empty}</div>}
         </div>
       </div>
+      {feed.total === 0 && <div className={s.empty}>{empty}</div>}
       {feed.pendingCount > 0 && (
         <button type="button" className={s.pill} onClick={onCatchUp} title="Show them, and follow again">
           <Icon name="up" size={12} />

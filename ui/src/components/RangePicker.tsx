@@ -3,12 +3,14 @@ import { useState } from 'react';
 import { usePrefs } from '../lib/prefs';
 import { fromInput, presets, rangeLabel, toInput, type Range } from '../lib/range';
 import { parseMs } from '../lib/time';
+import { useNow } from '../lib/use-now';
 import { Icon } from './Icon';
 import s from './RangePicker.module.css';
 
 export function RangePicker({ range, onChange }: { range: Range; onChange: (range: Range) => void }) {
   const [opened, setOpened] = useState(false);
   const { zone } = usePrefs();
+  const now = useNow(60_000);
   const pick = (next: Range) => {
     setOpened(false);
     onChange(next);
@@ -18,7 +20,7 @@ export function RangePicker({ range, onChange }: { range: Range; onChange: (rang
       <Popover.Target>
         <button type="button" className={`btn ${s.button}`} aria-expanded={opened} aria-haspopup="dialog" onClick={() => setOpened(!opened)}>
           <Icon name="clock" />
-          {rangeLabel(range, zone, Date.now())}
+          {rangeLabel(range, zone, now)}
           <Icon name="chevron" size={12} />
         </button>
       </Popover.Target>

@@ -34,7 +34,7 @@ export function pair(n: number, change: Partial<PairSummary> = {}): PairSummary 
   };
 }
 
-export const start = Date.UTC(2026, 10, 23, 12);
+export const start = Date.UTC(2020, 1, 3, 12);
 
 /** An analyzer in memory: it answers as the API says, when the test lets it. */
 export class FakeAnalyzer {

@@ -38,6 +38,7 @@ export class JsonError extends Error {
 }
 
 const whitespace = /[ \t\r\n]*/y;
+// oxlint-disable-next-line no-control-regex -- JSON strings must not hold control characters
 const stringToken = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const numberToken = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const literalToken = /true|false|null/y;
@@ -176,7 +177,7 @@ export function jsonPath(nodes: readonly JsonNode[], node: number): string {
       steps.push(/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `.${name}` : `[${n.key}]`);
     }
   }
-  return `$${steps.reverse().join('')}`;
+  return `$${steps.toReversed().join('')}`;
 }
 
 /** The document indented by two spaces, every scalar as it was written. */

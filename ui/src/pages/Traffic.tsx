@@ -23,6 +23,7 @@ import { addClause } from '../lib/query';
 import { isLive, rangeLabel, wider, type Range } from '../lib/range';
 import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../lib/search';
 import { useKeys } from '../lib/use-keys';
+import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
 import s from './Traffic.module.css';
 
@@ -186,7 +187,7 @@ export function Traffic() {
   });
 
   const early = openId ? feed.rowAt(feed.indexOf(openId)) : undefined;
-  const label = rangeLabel(range, zone, Date.now()).toLowerCase();
+  const label = rangeLabel(range, zone, useNow(60_000)).toLowerCase();
   useTitle(
     early
       ? `${early.method || early.protocol} ${early.path} ${early.status || ''} · Weir`.replace(/\s+/g, ' ')

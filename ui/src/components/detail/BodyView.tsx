@@ -132,7 +132,7 @@ function Picture({ bytes }: { bytes: Uint8Array }) {
   }, [bytes, type]);
   return (
     <div className={`${s.scroll} ${s.picture}`}>
-      <img src={url} alt={`The body as a picture (${type})`} />
+      <img src={url} alt={`What the body shows (${type})`} />
     </div>
   );
 }

@@ -6,9 +6,9 @@ const lineHeight = 18;
 
 /** Bytes, sixteen a line. Only the lines in sight exist. */
 export function HexView({ bytes, label }: { bytes: Uint8Array; label: string }) {
-  const rows = useRows(hexLineCount(bytes.length), lineHeight);
+  const { attach, height, first, last, top } = useRows(hexLineCount(bytes.length), lineHeight);
   const lines = [];
-  for (let i = rows.first; i < rows.last; i++) {
+  for (let i = first; i < last; i++) {
     const line = hexLine(bytes, i);
     lines.push(
       <div key={i} className={s.line}>
@@ -20,9 +20,9 @@ export function HexView({ bytes, label }: { bytes: Uint8Array; label: string }) 
   }
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard
-    <div ref={rows.ref} className={s.scroll} role="region" tabIndex={0} aria-label={`${label}, bytes`}>
-      <div className={s.space} style={{ height: rows.height }}>
-        <div className={s.window} style={{ transform: `translateY(${rows.top}px)` }}>
+    <div ref={attach} className={s.scroll} role="region" tabIndex={0} aria-label={`${label}, bytes`}>
+      <div className={s.space} style={{ height: height }}>
+        <div className={s.window} style={{ transform: `translateY(${top}px)` }}>
           {lines}
         </div>
       </div>

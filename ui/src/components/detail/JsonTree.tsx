@@ -36,7 +36,7 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
   const [needle, setNeedle] = useState('');
   const [at, setAt] = useState(0);
   const visible = useMemo(() => visibleNodes(nodes, folded), [nodes, folded]);
-  const rows = useRows(visible.length, lineHeight);
+  const { attach, height, first, last, top, scrollToIndex } = useRows(visible.length, lineHeight);
 
   const hits = useMemo(() => {
     const wanted = needle.toLowerCase();
@@ -67,7 +67,7 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
     const open = new Set(folded);
     for (let p = (nodes[node] as JsonNode).parent; p >= 0; p = (nodes[p] as JsonNode).parent) open.delete(p);
     setFolded(open);
-    rows.scrollToIndex(visibleNodes(nodes, open).indexOf(node));
+    scrollToIndex(visibleNodes(nodes, open).indexOf(node));
   };
 
   const onSearchKey = (event: KeyboardEvent<HTMLInputElement>) => {
@@ -89,7 +89,7 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
   };
 
   const lines = [];
-  for (let i = rows.first; i < rows.last; i++) {
+  for (let i = first; i < last; i++) {
     const node = visible[i];
     if (node === undefined) continue;
     lines.push(
@@ -125,9 +125,9 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
       </div>
       <div className={s.holder}>
         {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard */}
-        <div ref={rows.ref} className={s.scroll} role="region" tabIndex={0} aria-label={label}>
-          <div className={s.space} style={{ height: rows.height }}>
-            <div className={s.window} style={{ transform: `translateY(${rows.top}px)` }}>
+        <div ref={attach} className={s.scroll} role="region" tabIndex={0} aria-label={label}>
+          <div className={s.space} style={{ height: height }}>
+            <div className={s.window} style={{ transform: `translateY(${top}px)` }}>
               {lines}
             </div>
           </div>

@@ -10,6 +10,7 @@ import { quoteKey, quoteValue } from '../../lib/query';
 import { reasons } from '../../lib/status';
 import type { DetailTab } from '../../lib/search';
 import { parseMs } from '../../lib/time';
+import { useNow } from '../../lib/use-now';
 import { visibleText } from '../../lib/visible';
 import { CopyButton } from '../CopyButton';
 import { Icon } from '../Icon';
@@ -27,6 +28,7 @@ interface Props {
 
 export function Overview({ pair, onFilter, onTab }: Props) {
   const { zone } = usePrefs();
+  const now = useNow(1000);
   const decoded = isDecoded(pair.protocol);
   const ms = parseMs(pair.time);
   const flags = sortFlags(pair.flags);
@@ -73,7 +75,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
       )}
       <dl className={`${s.section} ${s.grid}`}>
         <Fact name="Time" copy={pair.time} title={pair.time}>
-          {formatMoment(ms, zone)} <span className="muted">{zone === 'utc' ? 'UTC' : 'local'}, {formatAgo(ms, Date.now())}</span>
+          {formatMoment(ms, zone)} <span className="muted">{zone === 'utc' ? 'UTC' : 'local'}, {formatAgo(ms, now)}</span>
         </Fact>
         {decoded && (
           <>

@@ -1,0 +1,104 @@
+import { screen, within } from '@testing-library/react';
+import userEvent from '@testing-library/user-event';
+import { expect, test } from 'vitest';
+import type { ForwarderState, ProxiesAnswer, ProxyState } from '../api/types';
+import { losses } from '../lib/losses';
+import { serve, show } from '../test-kit';
+import { Proxies } from './Proxies';
+
+const proxy = (change: Partial<ProxyState>): ProxyState => ({
+  app: 'checkout',
+  capture_on: true,
+  clock_skew_ns: 0,
+  cluster: 'prod',
+  counters: { acked: 90, batched: 95, bodies_shed: 0, bytes_client_to_server: 0, bytes_server_to_client: 0, conns_accepted: 3, conns_failed: 0, dropped: {}, sampled: 0, seen: 100 },
+  duplicate_id: false,
+  epoch: 'e',
+  epoch_started: '2026-11-23T12:00:00Z',
+  forwarder_id: 'f',
+  last_seen: new Date().toISOString(),
+  listen_addr: ':4143',
+  memory_limit: 64 << 20,
+  memory_used: 1000,
+  namespace: 'shop',
+  open_conns: 2,
+  pod: 'checkout-1',
+  protocols: { http: 99, tls: 1 },
+  proxy_id: 'checkout-1',
+  registered: '2026-11-23T12:00:00Z',
+  skewed: false,
+  state: 'connected',
+  upstream_addr: '127.0.0.1:8080',
+  upstream_error: '',
+  version: '0.1.0',
+  ...change,
+});
+
+const forwarder: ForwarderState = {
+  cluster: 'prod',
+  connected: true,
+  dlp_config: '',
+  dropped: {},
+  filter_rule: 'standard',
+  filtered: { health_check: 12 },
+  forwarder_id: 'f',
+  last_seen: new Date().toISOString(),
+  proxies_omitted: 0,
+  spool: { bytes_limit: 1e10, bytes_used: 4e8, exported_offset: 10, next_offset: 14, oldest_offset: 1 },
+  started: null,
+  version: '0.1.0',
+};
+
+function setUp(answer: ProxiesAnswer) {
+  serve((path) => (path === 'proxies' ? answer : undefined));
+  show(<Proxies />);
+}
+
+const rowOf = (id: string) => document.querySelector(`[data-proxy="${id}"]`) as HTMLElement;
+
+test('each state by shape and word; those that are gone stay listed', async () => {
+  setUp({
+    forwarders: [forwarder],
+    proxies: [proxy({}), proxy({ proxy_id: 'b', state: 'away' }), proxy({ proxy_id: 'c', state: 'reaped' }), proxy({ proxy_id: 'd', state: 'stopped' }), proxy({ proxy_id: 'e', state: 'unknown' })],
+  });
+  const here = await screen.findByRole('table', { name: 'Proxies' });
+  const gone = screen.getByRole('table', { name: 'Proxies that are no longer here' });
+  for (const [id, table, state] of [['checkout-1', here, 'connected'], ['b', here, 'away'], ['e', here, 'unknown'], ['c', gone, 'reaped'], ['d', gone, 'stopped']] as const) {
+    expect(table.contains(rowOf(id)), id).toBe(true);
+    expect(within(rowOf(id)).getByText(state).querySelector('svg')).toBeTruthy();
+  }
+});
+
+test('trouble is named, with the next step', async () => {
+  setUp({
+    forwarders: [],
+    proxies: [
+      proxy({ upstream_error: 'dial: connection refused', skewed: true, clock_skew_ns: -4_200_000_000, duplicate_id: true, capture_on: false }),
+      proxy({ proxy_id: 'b', counters: { ...proxy({}).counters, dropped: { memory_limit: 88, queue_full: 3 } } }),
+    ],
+  });
+  await screen.findByRole('table', { name: 'Proxies' });
+  const text = document.body.textContent ?? '';
+  expect(text).toContain('In a container, localhost is that container alone');
+  expect(text).toContain('Clock behind by 4.20 s');
+  expect(text).toContain('Two processes use this id');
+  expect(text).toContain('Capture is off');
+  expect(text).toContain('88 memory limit, 3 queue full');
+  expect(text).toContain('No forwarder has connected');
+});
+
+test('all of a proxy is one click away', async () => {
+  setUp({ forwarders: [forwarder], proxies: [proxy({})] });
+  await userEvent.click(await screen.findByRole('button', { name: 'Show all of checkout-1' }));
+  expect(screen.getByText('Bodies not kept')).toBeTruthy();
+  expect(screen.getByText('3 accepted, 0 failed')).toBeTruthy();
+});
+
+test('what was filtered or sampled was not lost', () => {
+  const counters = { ...proxy({}).counters, sampled: 50, dropped: { memory: 2 } };
+  expect(losses({ forwarders: [{ ...forwarder, dropped: { spool_full: 5 } }], proxies: [proxy({ counters })] })).toEqual({
+    total: 7,
+    reasons: [['spool_full', 5], ['memory', 2]],
+  });
+  expect(losses(undefined).total).toBe(0);
+});
