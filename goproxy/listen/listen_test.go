@@ -104,7 +104,7 @@ func TestWithoutDescriptorsItWaitsAndGoesOn(t *testing.T) {
 	l, lines := open(t, 100)
 	var served atomic.Int64
 	serve(t, l, func(c *net.TCPConn) { served.Add(1); _ = c.Close() })
-	client, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	client, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
