@@ -45,8 +45,8 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	open := func(ctx context.Context, dir, storeID string, next uint64) (index.Index, error) {
-		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, Next: next}, log)
+	open := func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
+		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end}, log)
 	}
 	if a.store, err = segstore.Open(segstore.Options{
 		Dir: cfg.DataDir, OpenIndex: open, Retention: cfg.Retention, RetentionBytes: cfg.RetentionBytes,

@@ -105,8 +105,8 @@ type Options struct {
 	Dir string
 	// Store is the id of the store that the rows are of.
 	Store string
-	// Next is the end of the log. An index that knows more is of another one.
-	Next uint64
+	// End is the end of the log. An index that knows more is of another one.
+	End uint64
 	// MemoryLimit is DuckDB's, as it writes sizes; empty is 256MB.
 	MemoryLimit string
 }
@@ -229,8 +229,8 @@ func (x *Index) check(ctx context.Context, opt Options) error {
 	switch {
 	case id != opt.Store:
 		return fmt.Errorf("it is of store %s, not of %s", id, opt.Store)
-	case uint64(watermark) > opt.Next || last >= watermark:
-		return fmt.Errorf("it reaches to offset %d (last row at %d), the log to %d", watermark, last, opt.Next)
+	case uint64(watermark) > opt.End || last >= watermark:
+		return fmt.Errorf("it reaches to offset %d (last row at %d), the log to %d", watermark, last, opt.End)
 	}
 	x.watermark.Store(uint64(watermark))
 	return nil

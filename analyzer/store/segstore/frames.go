@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -74,6 +75,10 @@ func formatID(id store.ID) string { return hex.EncodeToString(id[:]) }
 // errGone: retention has removed the record.
 var errGone = errors.New("record was removed")
 
+// publishWait is far longer than a record can take from its row to the log's
+// end.
+const publishWait = 2 * time.Second
+
 // frame opens the record at off, or finds it open.
 func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
 	if d := s.cache.get(off); d != nil {
@@ -83,8 +88,16 @@ func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
 	if errors.Is(err, seglog.ErrEnd) {
 		// Its row is published a moment before the log shows the record.
 		r := s.seglog.Reader(off)
-		e, err = r.Next(ctx)
+		waitCtx, cancel := context.WithTimeout(ctx, publishWait)
+		e, err = r.Next(waitCtx)
+		cancel()
 		r.Close()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded) || err == nil && e.Offset != off:
+			err = fmt.Errorf("%w: it has a row for offset %d, where the log has no record", index.ErrBroken, off)
+		}
 	}
 	if err != nil {
 		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
@@ -157,5 +170,20 @@ func (c *frameCache) put(off uint64, d *decoded) {
 		old := c.used.Remove(c.used.Back()).(cached) //nolint:forcetypeassert // as above
 		delete(c.byOff, old.off)
 		c.bytes -= old.d.bytes + frameOverhead
+	}
+}
+
+// forget lets go of the frames below off.
+func (c *frameCache) forget(off uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for el := c.used.Front(); el != nil; {
+		next := el.Next()
+		if old := el.Value.(cached); old.off < off { //nolint:forcetypeassert // as above
+			c.used.Remove(el)
+			delete(c.byOff, old.off)
+			c.bytes -= old.d.bytes + frameOverhead
+		}
+		el = next
 	}
 }

@@ -159,7 +159,7 @@ func (s *Store) indexLoop(ctx context.Context) {
 // indexOnce opens the index, brings it up to the end of the log, puts it in
 // use and feeds it until ctx ends, which gives nil, or it fails.
 func (s *Store) indexOnce(ctx context.Context) (err error) {
-	x, err := s.opt.OpenIndex(ctx, filepath.Join(s.opt.Dir, indexDir), s.dir.meta.Store, s.seglog.Next())
+	x, err := s.opt.OpenIndex(ctx, filepath.Join(s.opt.Dir, indexDir), s.dir.meta.Store, s.logEnd())
 	if err != nil {
 		return fmt.Errorf("open index: %w", err)
 	}
@@ -167,7 +167,7 @@ func (s *Store) indexOnce(ctx context.Context) (err error) {
 	case <-s.index.broken: // was said of an earlier one
 	default:
 	}
-	if x.Watermark() == 0 && s.seglog.Next() > s.seglog.Oldest() {
+	if x.Watermark() == 0 && s.logEnd() > s.seglog.Oldest() {
 		s.counters.indexRebuilds.Add(1)
 	}
 	if err := s.catchUp(ctx, x); err != nil {
@@ -190,11 +190,20 @@ func (s *Store) indexOnce(ctx context.Context) (err error) {
 	return errors.Join(err, s.index.set(nil))
 }
 
+// logEnd is where the last record ends. The log's Next may be above it.
+func (s *Store) logEnd() uint64 {
+	segs := s.seglog.Segments()
+	if len(segs) == 0 {
+		return 0
+	}
+	return segs[len(segs)-1].End
+}
+
 // catchUp indexes what is in the log and not in the index.
 func (s *Store) catchUp(ctx context.Context, x index.Index) error {
 	started := s.opt.Now()
 	from := max(x.Watermark(), s.seglog.Oldest())
-	end := s.seglog.Next()
+	end := s.logEnd()
 	s.index.done.Store(0)
 	s.index.all.Store(end - min(from, end))
 	defer s.index.all.Store(0)

@@ -76,16 +76,31 @@ func (l *live) publish(b *block, pairs []*store.Stored, bytes int64) {
 	l.ringBytes += bytes
 	l.ringPairs += len(pairs)
 	for len(l.ring) > 1 && (l.ringBytes > l.maxBytes || l.ringPairs > l.maxPairs) {
-		old := l.ring[0]
-		l.ring[0] = nil
-		l.ring = l.ring[1:]
-		l.ringFrom = old.next
-		l.first++
-		l.ringBytes -= old.bytes
-		l.ringPairs -= len(old.pairs)
+		l.shift()
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// shift removes the oldest entry of the ring.
+func (l *live) shift() {
+	old := l.ring[0]
+	l.ring[0] = nil
+	l.ring = l.ring[1:]
+	l.ringFrom = old.next
+	l.first++
+	l.ringBytes -= old.bytes
+	l.ringPairs -= len(old.pairs)
+}
+
+// forget removes the entries below off from the ring.
+func (l *live) forget(off uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.ring) > 0 && l.ring[0].off < off {
+		l.shift()
+	}
+	l.ringFrom = max(l.ringFrom, off)
 }
 
 // snapshot is one moment: the index answers for what is below, pending for the
@@ -185,8 +200,9 @@ func (l *live) take(p place) (entries []*entry, next place, dropped uint64, chan
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.number < l.first {
-		dropped = l.ring[0].before - p.before
-		p = place{l.first, l.ring[0].before}
+		before := l.total - uint64(l.ringPairs)
+		dropped = before - p.before
+		p = place{l.first, before}
 	}
 	entries = slices.Clone(l.ring[p.number-l.first:])
 	if len(entries) > maxTake {

@@ -34,7 +34,7 @@ type wrapper struct {
 	at           int64
 	duplicate    bool
 	// mark records stand for nothing. They let a segment begin behind one
-	// that retention has to remove.
+	// that retention has to remove; at is when the last frame before them came.
 	mark      bool
 	frameHead []byte
 }

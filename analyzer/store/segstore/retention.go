@@ -53,6 +53,9 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	for i := range len(segs) - 1 {
 		// Whatever is in a segment came before the next one was begun.
 		newest := segs[i+1].Created
+		if at := s.lastAt.Load(); at > 0 && s.lastOff.Load() < segs[i+1].Base {
+			newest = time.Unix(0, at)
+		}
 		tooOld := s.opt.Retention > 0 && !newest.IsZero() && now.Sub(newest) > s.opt.Retention
 		tooMany := s.opt.RetentionBytes > 0 && total > s.opt.RetentionBytes
 		if !tooOld && !tooMany {
@@ -68,6 +71,8 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	if err := s.seglog.RemoveBefore(cut); err != nil {
 		return fmt.Errorf("remove segments: %w", err)
 	}
+	s.live.forget(cut)
+	s.cache.forget(cut)
 	var stats index.Stats
 	err := s.use(ctx, func(x index.Index) error {
 		return s.change(func() (err error) {
@@ -99,7 +104,7 @@ func (s *Store) letGo(now time.Time) error {
 	if err := s.seglog.Rotate(); err != nil {
 		return err
 	}
-	w := wrapper{mark: true, at: now.UnixNano()}
+	w := wrapper{mark: true, at: s.lastAt.Load()}
 	_, err := s.seglog.Append(seglog.Record{Head: w.encode(), Committed: func(off, next uint64) {
 		s.live.publish(&block{off: off, next: next}, nil, 0)
 	}})

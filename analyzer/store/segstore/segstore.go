@@ -33,13 +33,14 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/index"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/query"
 	"github.com/weir-capture/weir/seglog"
 )
 
-// OpenIndex opens the index of a store in a directory of its own. next is the
+// OpenIndex opens the index of a store in a directory of its own. end is the
 // end of the log: an index that knows more is of no use.
-type OpenIndex func(ctx context.Context, dir, storeID string, next uint64) (index.Index, error)
+type OpenIndex func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error)
 
 // Options of a store. Zero values mean the defaults that stand beside them.
 type Options struct {
@@ -47,6 +48,9 @@ type Options struct {
 	Dir string
 	// OpenIndex is needed.
 	OpenIndex OpenIndex
+	// LogFS, when set, is where the log is instead of in Dir. The store closes
+	// it.
+	LogFS vfs.FS
 	// Retention is how long pairs are kept after they arrived; 0: for ever.
 	Retention time.Duration
 	// RetentionBytes bounds the log; 0: no bound. Both remove whole segments,
@@ -202,14 +206,19 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 			s = nil
 		}
 	}()
-	s.seglog, err = seglog.Open(filepath.Join(opt.Dir, logDir), seglog.Options{
+	if opt.LogFS == nil {
+		if opt.LogFS, err = vfs.Dir(filepath.Join(opt.Dir, logDir)); err != nil {
+			return s, fmt.Errorf("open log: %w", err)
+		}
+	}
+	s.seglog, err = seglog.OpenFS(opt.LogFS, seglog.Options{
 		SegmentBytes: opt.SegmentBytes,
 		SegmentAge:   opt.SegmentAge,
 		State:        func() []byte { return s.delivery.encode() },
 		Now:          opt.Now,
 	})
 	if err != nil {
-		return s, fmt.Errorf("open log: %w", err)
+		return s, err
 	}
 	if err := s.recover(); err != nil {
 		return s, fmt.Errorf("recover from log: %w", err)
@@ -227,6 +236,11 @@ func (s *Store) recover() error {
 	if s.delivery, err = decodeDelivery(state); err != nil {
 		return err
 	}
+	// lost: what cannot be read held who knows what, so that from there on a
+	// spool's next offset must not jump. Behind a torn write whole records may
+	// have survived that stood after it: what came before them was never
+	// acknowledged and has to come again, and they with it.
+	lost := false
 	for e, err := range s.seglog.Heads(from) {
 		head := e.Head
 		if err != nil {
@@ -235,17 +249,22 @@ func (s *Store) recover() error {
 				return fmt.Errorf("read heads: %w", err)
 			}
 			e.Offset = damage.Offset
-			if head = damage.Head; head == nil {
-				continue // counted when it is read for the index
-			}
+			head = damage.Head
 		}
 		w, err := decodeWrapper(head)
-		if err != nil || w.mark {
+		if err != nil {
+			lost = true // counted when it is read for the index
 			continue
 		}
-		s.delivery.commit(&w, batchOf(&w))
 		s.lastAt.Store(max(s.lastAt.Load(), w.at))
+		if w.mark {
+			continue
+		}
 		s.lastOff.Store(e.Offset)
+		if known := s.delivery.next(w.spool); lost && w.offset > known {
+			w.next = known
+		}
+		s.delivery.commit(&w, batchOf(&w))
 	}
 	r := s.seglog.Recovery()
 	s.recovery = Recovery{

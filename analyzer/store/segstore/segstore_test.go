@@ -16,8 +16,8 @@ import (
 )
 
 func openIndex(log *slog.Logger) segstore.OpenIndex {
-	return func(ctx context.Context, dir, storeID string, next uint64) (index.Index, error) {
-		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, Next: next}, log)
+	return func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
+		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end}, log)
 	}
 }
 

@@ -50,6 +50,11 @@ func Run(t *testing.T, open func(t *testing.T) Engine, settle func(t *testing.T,
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
 	t.Run("Answers", func(t *testing.T) { answers(t, open(t), settle) })
+	t.Run("QueryTable", func(t *testing.T) { queryTable(t, open(t), nil) })
+	if settle != nil {
+		t.Run("QueryTableAtRest", func(t *testing.T) { queryTable(t, open(t), settle) })
+	}
+	t.Run("RandomQueries", func(t *testing.T) { randomAnswers(t, open(t), settle) })
 }
 
 func add(t *testing.T, e Engine, f *Forwarder, frames ...*capturev1.Frame) {
