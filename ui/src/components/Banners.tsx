@@ -18,7 +18,7 @@ export function Banners() {
   const hide = (name: string) => setHidden([...hidden, name]);
   const disconnected = feed.tail.kind === 'waiting' || isError;
   return (
-    <div className={s.banners}>
+    <section className={s.banners} aria-label="Notices">
       {disconnected && <Disconnected />}
       {info?.auth === 'off' && !hidden.includes('auth') && (
         <Banner icon="lock" name="auth" onHide={hide}>
@@ -30,7 +30,7 @@ export function Banners() {
           <b>Redaction is off.</b> Secrets and personal data are stored and shown as sent.
         </Banner>
       )}
-    </div>
+    </section>
   );
 }
 

@@ -54,6 +54,9 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
     }
   });
 
+  // Only a row that exists may be named as the active one.
+  const cursorAt = cursor ? feed.indexOf(cursor) : -1;
+  const active = cursorAt >= first && cursorAt < last ? `row-${cursor}` : undefined;
   const today = formatDay(useNow(60_000), zone);
   const rendered: ReactNode[] = [];
   for (let i = first; i < last; i++) {
@@ -84,7 +87,7 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
         aria-label="Captured pairs, newest first"
         aria-rowcount={feed.totalExact ? feed.total + 1 : -1}
         aria-busy={feed.loading}
-        aria-activedescendant={cursor ? `row-${cursor}` : undefined}
+        aria-activedescendant={active}
         onClick={(event) => {
           if (window.getSelection()?.toString()) return;
           const id = (event.target as HTMLElement).closest<HTMLElement>('[data-id]')?.dataset.id;

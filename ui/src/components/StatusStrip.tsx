@@ -16,7 +16,8 @@ export function StatusStrip() {
   const lost = losses(data);
   const why = lost.reasons.map(([reason, n]) => `${formatCount(n)} ${reasonText(reason)}`).join(', ');
   return (
-    <Link to="/proxies" className={s.strip} aria-label="State of the pipeline, to Proxies">
+    <Link to="/proxies" className={s.strip}>
+      <span className="sr">State of the pipeline: </span>
       {data ? (
         <>
           <span className={away > 0 || connected === 0 ? 'tone-attention' : undefined} title={`${plural(connected, 'proxy', 'proxies')} connected${away ? `, ${away} away` : ''}`}>

@@ -199,7 +199,7 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
         </td>
         <td className="mono" title={[p.namespace, p.cluster].filter(Boolean).join(' · ')}>
           {p.pod || p.proxy_id}
-          {p.namespace && <span className="muted"> {p.namespace}</span>}
+          {p.namespace && <span className={`${s.namespace} muted`}> {p.namespace}</span>}
         </td>
         <td className="mono">
           {p.listen_addr} → {p.upstream_addr}
