@@ -6,6 +6,7 @@ const keys: readonly [string[], string][] = [
   [['j', '↓'], 'next pair'],
   [['k', '↑'], 'previous pair'],
   [['Enter'], 'open the pair'],
+  [['[', ']'], 'previous and next, in the open pair'],
   [['Esc'], 'close the pair, then let go of the row'],
   [['1', '…', '5'], 'tab of the open pair'],
   [['c'], 'copy the pair as a curl command'],

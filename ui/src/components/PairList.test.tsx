@@ -44,6 +44,13 @@ test('a row says what it is, with units, and the state is never colour alone', a
   expect(row(4).textContent).toContain('shop.example · carried unread');
 });
 
+test('text that would turn around or hide is shown as its code', async () => {
+  const analyzer = new FakeAnalyzer();
+  analyzer.pairs = [pair(0, { path: '/\u202egnp.exe' })];
+  await list(analyzer);
+  expect(row(0).textContent).toContain('/‹202E›gnp.exe');
+});
+
 test('only what is in sight is there, whatever the number', async () => {
   await list(new FakeAnalyzer(3000));
   expect(document.querySelectorAll('[role=row]').length).toBeLessThan(40);

@@ -5,6 +5,7 @@ import { rowHeights, usePrefs } from '../lib/prefs';
 import { isDecoded, protocolInfo } from '../lib/protocols';
 import { useNow } from '../lib/use-now';
 import { useRows } from '../lib/use-rows';
+import { visibleText } from '../lib/visible';
 import { RowFlags } from './FlagChip';
 import { Icon } from './Icon';
 import s from './PairList.module.css';
@@ -158,7 +159,7 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
       </span>
       {decoded ? (
         <span role="gridcell" className={s.method}>
-          {row.method || '–'}
+          {visibleText(row.method) || '–'}
         </span>
       ) : (
         <span role="gridcell" className={s.protocol} title={protocolInfo(row.protocol).advice}>
@@ -167,13 +168,13 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
       )}
       <span role="gridcell" className={s.path}>
         {decoded ? (
-          <span className={s.target} title={`${row.host}${row.path}${row.query ? `?${row.query}` : ''}`}>
-            {row.path || '–'}
-            {row.query && <span className="muted">?{row.query}</span>}
+          <span className={s.target} title={visibleText(`${row.host}${row.path}${row.query ? `?${row.query}` : ''}`)}>
+            {visibleText(row.path) || '–'}
+            {row.query && <span className="muted">?{visibleText(row.query)}</span>}
           </span>
         ) : (
           <span className={`${s.target} muted`} title={protocolInfo(row.protocol).advice}>
-            {row.host || row.server} · carried unread
+            {visibleText(row.host) || row.server} · carried unread
           </span>
         )}
         <RowFlags flags={flags} />
@@ -188,7 +189,7 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
         {flags.includes('no_response') ? '–' : formatSize(row.response_size)}
       </span>
       <span role="gridcell" className={s.app} title={[row.app, row.pod, row.namespace, row.cluster].filter(Boolean).join(' · ')}>
-        {row.app}
+        {visibleText(row.app)}
       </span>
     </div>
   );

@@ -18,7 +18,7 @@ export function Status({ status, flags, error }: { status: number | null; flags:
   const title = has ? `${status} ${reasons[status] ?? ''}`.trim() : error || 'No status';
   return (
     <span className={`${s.status} tone-${tone}`} title={title}>
-      <Icon name={icons[tone]} size={tone === 'ok' ? 12 : 11} />
+      {(has || tone === 'bad') && <Icon name={icons[tone]} size={tone === 'ok' ? 12 : 11} />}
       <span>{has ? status : tone === 'bad' ? 'none' : '–'}</span>
     </span>
   );

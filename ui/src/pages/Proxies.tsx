@@ -89,7 +89,7 @@ function Pipeline({ proxies, forwarders, now }: { proxies: readonly ProxyState[]
       <Step
         good={up > 0 && up === forwarders.length}
         name={plural(up, 'forwarder')}
-        fact={up === 0 ? 'none connected' : behind === 0 ? 'all exported' : `${plural(behind, 'batch', 'batches')} on the way`}
+        fact={up === 0 ? 'none connected' : behind === 0 ? 'all exported' : `${formatSize(behind)} on the way`}
       />
       <Step
         good={!isError && info !== undefined}
@@ -423,8 +423,8 @@ function ForwarderTable({ forwarders, now }: { forwarders: readonly ForwarderSta
                     0
                   )}
                 </td>
-                <td className={s.number} title="Batches in the spool that the analyzer does not have yet">
-                  {formatCount(Math.max(0, f.spool.next_offset - f.spool.exported_offset))}
+                <td className={s.number} title="In the spool, and not yet with the analyzer">
+                  {formatSize(Math.max(0, f.spool.next_offset - f.spool.exported_offset))}
                 </td>
                 <td className={s.number}><Memory used={f.spool.bytes_used} limit={f.spool.bytes_limit} /></td>
               </tr>

@@ -1,9 +1,8 @@
-import { useQueryClient } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { Problem, Unreachable } from '../api/client';
 import { fetchCurl, infoQuery } from '../api/queries';
-import type { Info } from '../api/types';
 import { Detail } from '../components/detail/Detail';
 import { EmptyState } from '../components/EmptyState';
 import { Icon } from '../components/Icon';
@@ -25,6 +24,7 @@ import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../
 import { useKeys } from '../lib/use-keys';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
+import { visibleText } from '../lib/visible';
 import s from './Traffic.module.css';
 
 const Histogram = lazy(() => import('../components/Histogram'));
@@ -33,8 +33,9 @@ const route = getRouteApi('/');
 const chartRefreshMs = 5000;
 /** A tab in the background gives its connection back after this. */
 const sleepAfterMs = 30_000;
-const minList = 380;
-const minDetail = 360;
+/** Below their sum the detail covers the list. */
+const minList = 440;
+const minDetail = 380;
 
 /** How to read a refusal of the query bar: mistakes with places, or one sentence. */
 function refusalOf(error: Error | null): { mistakes: Problem['mistakes']; refusal: string | null } {
@@ -47,7 +48,6 @@ export function Traffic() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const feed = useFeed();
-  const client = useQueryClient();
   const { zone, detailWidth } = usePrefs();
   const queryBar = useRef<QueryBarHandle>(null);
 
@@ -153,6 +153,8 @@ export function Traffic() {
   useKeys({
     j: () => move(1),
     k: () => move(-1),
+    ']': () => (openId ? move(1) : false),
+    '[': () => (openId ? move(-1) : false),
     ArrowDown: arrow(1),
     ArrowUp: arrow(-1),
     Home: () => {
@@ -190,7 +192,7 @@ export function Traffic() {
   const label = rangeLabel(range, zone, useNow(60_000)).toLowerCase();
   useTitle(
     early
-      ? `${early.method || early.protocol} ${early.path} ${early.status || ''} · Weir`.replace(/\s+/g, ' ')
+      ? visibleText(`${early.method || early.protocol} ${early.path} ${early.status || ''} · Weir`.replace(/\s+/g, ' '))
       : `${q ? `${q} · ` : ''}${label} · Weir`,
   );
 
@@ -286,7 +288,7 @@ export function Traffic() {
           onAtTop={setAtTop}
           onCatchUp={catchUp}
           scrollTo={scrollTo}
-          empty={<Nothing feed={feed} info={client.getQueryData<Info>(infoQuery.queryKey)} q={q} range={range} onChange={change} />}
+          empty={<Nothing feed={feed} q={q} range={range} onChange={change} />}
         />
         {openId !== null && (
           <>
@@ -341,13 +343,13 @@ function Summary({ feed }: { feed: Feed }) {
 
 interface NothingProps {
   feed: Feed;
-  info: Info | undefined;
   q: string;
   range: Range;
   onChange: (change: { q?: string; range?: Range }) => void;
 }
 
-function Nothing({ feed, info, q, range, onChange }: NothingProps) {
+function Nothing({ feed, q, range, onChange }: NothingProps) {
+  const { data: info } = useQuery(infoQuery);
   if (feed.error) {
     if (feed.error instanceof Unreachable) {
       return <p className="muted">Nothing to show until the analyzer answers. The query and the range are kept.</p>;
@@ -365,6 +367,7 @@ function Nothing({ feed, info, q, range, onChange }: NothingProps) {
     );
   }
   if (feed.loading || !feed.shown) return <p className="muted late">Searching …</p>;
-  if (!info || info.pairs === 0) return <EmptyState />;
+  if (!info) return <p className="muted late">Searching …</p>;
+  if (info.pairs === 0) return <EmptyState />;
   return <NoResults q={q} range={range} onChange={onChange} />;
 }

@@ -9,6 +9,7 @@ import { isDecoded, protocolInfo } from '../../lib/protocols';
 import { at } from '../../lib/root';
 import { detailTabs, type DetailTab } from '../../lib/search';
 import { useCopy } from '../../lib/use-copy';
+import { visibleText } from '../../lib/visible';
 import { Icon } from '../Icon';
 import { Status } from '../Status';
 import { Bodies } from './Bodies';
@@ -64,10 +65,12 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
           <button type="button" className="btn bare icon" onClick={() => onMove(1)} aria-label="Next pair" title="Next pair (j)">
             <Icon name="chevron" />
           </button>
-          <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} title="Copy as a curl command (c)">
-            <Icon name="copy" />
-            curl
-          </button>
+          {head && isDecoded(head.protocol) && (
+            <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} title="Copy as a curl command (c)">
+              <Icon name="copy" />
+              curl
+            </button>
+          )}
           <CopyLink id={id} />
           <button type="button" className="btn bare icon" onClick={onClose} aria-label="Close the detail" title="Close (Esc)">
             <Icon name="cross" />
@@ -118,10 +121,10 @@ function Title({ pair }: { pair: PairSummary }) {
   const decoded = isDecoded(pair.protocol);
   return (
     <>
-      <span className={s.method}>{decoded ? pair.method : protocolInfo(pair.protocol).title}</span>
-      <span className={s.path} title={`${pair.host}${pair.path}${pair.query ? `?${pair.query}` : ''}`}>
-        {decoded ? pair.path : pair.host || pair.server}
-        {pair.query && <span className="muted">?{pair.query}</span>}
+      <span className={s.method}>{decoded ? visibleText(pair.method) : protocolInfo(pair.protocol).title}</span>
+      <span className={s.path} title={visibleText(`${pair.host}${pair.path}${pair.query ? `?${pair.query}` : ''}`)}>
+        {decoded ? visibleText(pair.path) : visibleText(pair.host) || pair.server}
+        {pair.query && <span className="muted">?{visibleText(pair.query)}</span>}
       </span>
       <Status status={pair.status} flags={pair.flags} error={pair.error} />
       <span className={s.duration} title={exactDuration(pair.duration_ns)}>

@@ -80,7 +80,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
         {decoded && (
           <>
             <Fact name="Request" copy={`${pair.host}${pair.path}${pair.query ? `?${pair.query}` : ''}`}>
-              {pair.method} {visibleText(pair.host)}
+              {visibleText(pair.method)} {visibleText(pair.host)}
               {visibleText(pair.path)}
               {pair.query && `?${visibleText(pair.query)}`}
             </Fact>
@@ -123,7 +123,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           ))}
         </div>
       )}
-      {pair.timing && (
+      {decoded && (
         <div className={s.section}>
           <Waterfall timing={pair.timing} slim />
         </div>

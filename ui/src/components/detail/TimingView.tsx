@@ -1,5 +1,6 @@
 import type { Pair } from '../../api/types';
 import { exactDuration, formatCount, formatDuration } from '../../lib/format';
+import { isDecoded } from '../../lib/protocols';
 import { quoteValue } from '../../lib/query';
 import { Icon } from '../Icon';
 import s from './Detail.module.css';
@@ -16,14 +17,15 @@ const moments = [
 
 export function TimingView({ pair, onFilter }: { pair: Pair; onFilter: (clause: string) => void }) {
   const { timing } = pair;
-  if (!timing) return <p className={`${s.note} muted`}>No times were recorded for this pair.</p>;
   const first = pair.seq === 0;
   const { idle } = phasesOf(timing, first);
   return (
     <>
-      <div className={s.section}>
-        <Waterfall timing={timing} first={first} />
-      </div>
+      {isDecoded(pair.protocol) && (
+        <div className={s.section}>
+          <Waterfall timing={timing} first={first} />
+        </div>
+      )}
       <dl className={`${s.section} ${s.grid}`}>
         <dt>Time to first byte</dt>
         <dd title={exactDuration(pair.ttfb_ns)}>{formatDuration(pair.ttfb_ns)}</dd>
