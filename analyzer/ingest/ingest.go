@@ -121,6 +121,11 @@ func (s *Server) Counters() Counters {
 	return Counters{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Refused: s.refused.Load(), Streams: len(s.slots)}
 }
 
+// spareConns are connections beyond those with a stream: of forwarders that
+// come back before their old connection is known to be dead, or that are told
+// that there is no stream left.
+const spareConns = 64
+
 // Serve takes streams on ln until ctx ends. Then every stream finishes what it
 // is storing, acknowledges it and ends, within StopTimeout, and Serve returns
 // nil. It closes ln, and may be called once.
@@ -135,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	)
 	capturev1.RegisterIngestServiceServer(srv, s)
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(netutil.LimitListener(ln, s.cfg.Streams)) }()
+	go func() { failed <- srv.Serve(netutil.LimitListener(ln, s.cfg.Streams+spareConns)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve ingest: %w", err)
@@ -242,15 +247,17 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 		received <- err
 	}()
 	err = s.store(ctx, g, spool, q)
-	if err == nil {
+	switch {
+	case err == nil || g.Context().Err() != nil:
+		// It has no more, or went away: why is what receiving ended with.
 		err = <-received
-	} else if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause
+	case errors.Is(err, context.Canceled):
+		err = context.Cause(ctx)
 	}
-	if errors.Is(err, errReplaced) || errors.Is(err, errStopping) || err == nil {
+	if err == nil || status.Code(err) == codes.Canceled {
 		log.Info("Forwarder disconnected")
 	} else {
-		log.Info("Forwarder disconnected", slog.String("error", err.Error()))
+		log.Info("Forwarder disconnected", slog.String("reason", status.Convert(err).Message()))
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
 	"github.com/google/uuid"
@@ -389,9 +391,26 @@ func (x *Index) Stats(ctx context.Context) (index.Stats, error) {
 	return s, nil
 }
 
+// nearID is how far a pair's time is looked for from the one in its id.
+const nearID = int64(time.Minute)
+
 // Find implements index.Index.
 func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
-	rows, err := x.query(ctx, len(columns), "SELECT "+selectList(len(columns))+` FROM pairs WHERE "id" = CAST(? AS UUID) ORDER BY "time" DESC LIMIT 1`, uuid.UUID(id).String())
+	stmt := "SELECT " + selectList(len(columns)) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
+	args := []any{uuid.UUID(id).String()}
+	if id[6]>>4 == 7 {
+		// RFC 9562: it begins with the milliseconds of its making, which is
+		// when the request began. Most row groups can be left alone.
+		t := int64(binary.BigEndian.Uint64(id[:])>>16) * int64(time.Millisecond)
+		rows, err := x.query(ctx, len(columns), stmt+` AND "time" BETWEEN ? AND ? LIMIT 1`, append(args, t-nearID, t+nearID)...)
+		if err != nil {
+			return index.Row{}, fmt.Errorf("find row: %w", err)
+		}
+		if len(rows) > 0 {
+			return rows[0], nil
+		}
+	}
+	rows, err := x.query(ctx, len(columns), stmt+` LIMIT 1`, args...)
 	if err != nil {
 		return index.Row{}, fmt.Errorf("find row: %w", err)
 	}

@@ -560,6 +560,7 @@ func TestSlowTail(t *testing.T) {
 	s := start(t, segstore.Options{Dir: t.TempDir(), RingPairs: 20})
 	f := storetest.NewForwarder(1, storetest.NewProxy(1))
 	ready, goOn := make(chan struct{}), make(chan struct{})
+	stands := sync.OnceFunc(func() { close(ready) })
 	type result struct{ seen, dropped uint64 }
 	results := make(chan result)
 	go func() {
@@ -570,10 +571,7 @@ func TestSlowTail(t *testing.T) {
 				break
 			}
 			if e.Stored == nil && e.Dropped == 0 {
-				if ready != nil {
-					close(ready)
-					ready = nil
-				}
+				stands()
 				continue
 			}
 			r.dropped += e.Dropped
