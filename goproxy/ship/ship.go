@@ -99,11 +99,6 @@ type parcel struct {
 
 // New makes a Shipper.
 func New(set Settings) *Shipper {
-	if set.Dial == nil {
-		set.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
-		}
-	}
 	return &Shipper{set: set, wake: make(chan struct{}, 1)}
 }
 

@@ -6,6 +6,7 @@ package grpcpeer
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,10 +29,22 @@ const (
 	pingWait  = 5 * time.Second
 )
 
+// Settings say what to connect to.
+type Settings struct {
+	// Addr is "host:port".
+	Addr string
+	// Name says what should be there, such as "analyzer".
+	Name string
+	// MaxMessage bounds a message in both directions, in bytes.
+	MaxMessage int
+	// Dial connects to Addr; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
 // Peer is a connection that remembers how it began.
 type Peer struct {
 	*grpc.ClientConn
-	name string
+	set Settings
 
 	mu     sync.Mutex
 	failed error
@@ -39,18 +52,22 @@ type Peer struct {
 	closed bool   // it said nothing and closed
 }
 
-// Connect connects to addr ("host:port") and waits until that worked or did
-// not. name says what should be there, such as "analyzer". Messages of up to
-// maxMessage bytes pass in both directions. The caller closes the connection.
-func Connect(ctx context.Context, addr, name string, maxMessage int) (*Peer, error) {
-	p := &Peer{name: name}
+// Connect connects and waits until that worked or did not. The caller closes
+// the connection.
+func Connect(ctx context.Context, set Settings) (*Peer, error) {
+	if set.Dial == nil {
+		set.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	p := &Peer{set: set}
 	cc, err := grpc.NewClient(
-		"passthrough:///"+addr,
+		"passthrough:///"+set.Addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(p.dial),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTime}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(set.MaxMessage), grpc.MaxCallSendMsgSize(set.MaxMessage)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
 	)
 	if err != nil {
@@ -58,7 +75,7 @@ func Connect(ctx context.Context, addr, name string, maxMessage int) (*Peer, err
 	}
 	p.ClientConn = cc
 	if err := p.ready(ctx); err != nil {
-		return nil, errors.Join(p.Explain(err), cc.Close())
+		return nil, errors.Join(p.Explain(ctx, err), cc.Close())
 	}
 	return p, nil
 }
@@ -81,33 +98,56 @@ func (p *Peer) ready(ctx context.Context) error {
 	}
 }
 
-// Explain is err, or what is known better.
-func (p *Peer) Explain(err error) error {
+// Explain is err, or what is known better. It may ask the other side whether
+// it speaks TLS, within two seconds.
+func (p *Peer) Explain(ctx context.Context, err error) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	failed, first, closed := p.failed, p.first, p.closed
+	p.mu.Unlock()
+	name := p.set.Name
+	speaksTLS := errors.New("it speaks TLS, which this version does not do here")
 	const settings = 4 // the type of the frame that every HTTP/2 peer begins with
 	switch {
-	case p.failed != nil:
-		return p.failed
-	case bytes.HasPrefix(p.first, []byte("HTTP/")):
-		return fmt.Errorf("it speaks HTTP/1, not gRPC: it is no %s", p.name)
-	case len(p.first) > 2 && (p.first[0] == 21 || p.first[0] == 22) && p.first[1] == 3:
-		return errors.New("it speaks TLS, which this version does not do here")
-	case len(p.first) > 3 && p.first[0] == 0 && p.first[3] == settings:
+	case failed != nil:
+		return failed
+	case bytes.HasPrefix(first, []byte("HTTP/")):
+		return fmt.Errorf("it speaks HTTP/1, not gRPC: it is no %s", name)
+	case len(first) > 2 && (first[0] == 21 || first[0] == 22) && first[1] == 3:
+		return speaksTLS
+	case len(first) > 3 && first[0] == 0 && first[3] == settings:
 		if status.Code(err) == codes.Unimplemented {
-			return fmt.Errorf("it speaks gRPC, but not this service: it is no %s", p.name)
+			return fmt.Errorf("it speaks gRPC, but not this service: it is no %s", name)
 		}
-		return plain(err)
-	case len(p.first) > 0:
-		return fmt.Errorf("it speaks another protocol than gRPC (it said %q): it is no %s", p.first, p.name)
-	case p.closed:
-		return fmt.Errorf("it closed the connection without an answer: it is no %s, or not ready", p.name)
+		return Plain(err)
+	case len(first) > 0:
+		return fmt.Errorf("it speaks another protocol than gRPC (it said %q): it is no %s", first, name)
+	case closed && p.answersTLS(ctx):
+		return speaksTLS
+	case closed:
+		return fmt.Errorf("it closed the connection without an answer: it is no %s, or not ready", name)
 	}
-	return plain(err)
+	return Plain(err)
 }
 
-// plain is what a gRPC error says, without its wrapping.
-func plain(err error) error {
+// answersTLS asks whether the other side speaks TLS: most that do close
+// quietly when they are spoken to in anything else.
+func (p *Peer) answersTLS(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := p.set.Dial(ctx, p.set.Addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	host, _, _ := net.SplitHostPort(p.set.Addr)
+	// Whether it can be trusted does not matter: nothing is said to it.
+	err = tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true}).HandshakeContext(ctx)
+	_, alert := errors.AsType[tls.AlertError](err)
+	return err == nil || alert
+}
+
+// Plain is what a gRPC error says, without its wrapping.
+func Plain(err error) error {
 	if st, ok := status.FromError(err); ok {
 		return errors.New(st.Message())
 	}
@@ -115,7 +155,7 @@ func plain(err error) error {
 }
 
 func (p *Peer) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	conn, err := p.set.Dial(ctx, addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed = err; err != nil {

@@ -42,12 +42,12 @@ func TestConnect(t *testing.T) {
 	s := grpc.NewServer()
 	defer s.Stop()
 	go func() { _ = s.Serve(ln) }()
-	p, err := grpcpeer.Connect(t.Context(), ln.Addr().String(), "analyzer", 1<<20)
+	p, err := grpcpeer.Connect(t.Context(), grpcpeer.Settings{Addr: ln.Addr().String(), Name: "analyzer", MaxMessage: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = p.Invoke(t.Context(), "/x.Y/Z", nil, nil)
-	if got := p.Explain(err).Error(); got != "it speaks gRPC, but not this service: it is no analyzer" && !strings.Contains(got, "marshal") {
+	if got := p.Explain(t.Context(), err).Error(); got != "it speaks gRPC, but not this service: it is no analyzer" && !strings.Contains(got, "marshal") {
 		t.Error(got)
 	}
 	if err := p.Close(); err != nil {
@@ -71,7 +71,7 @@ func TestWhatIsThereInstead(t *testing.T) {
 		"connect: connection refused":                    closed(t),
 		"lookup":                                         "no-such-host.invalid:1",
 	} {
-		_, err := grpcpeer.Connect(t.Context(), addr, "analyzer", 1<<20)
+		_, err := grpcpeer.Connect(t.Context(), grpcpeer.Settings{Addr: addr, Name: "analyzer", MaxMessage: 1 << 20})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}

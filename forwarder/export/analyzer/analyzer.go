@@ -132,7 +132,7 @@ func (e *Exporter) complain(err error) {
 func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	peer, err := grpcpeer.Connect(ctx, e.set.Addr, "analyzer", maxMessage)
+	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{Addr: e.set.Addr, Name: "analyzer", MaxMessage: maxMessage})
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 		err = errors.New("it did not say in time what it has")
 	}
 	if err != nil {
-		return peer.Explain(err)
+		return peer.Explain(ctx, err)
 	}
 	if err := e.begin(have); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	if err == nil {
 		return nil
 	}
-	return peer.Explain(err)
+	return peer.Explain(ctx, err)
 }
 
 type exportStream = grpc.BidiStreamingClient[capturev1.ExportRequest, capturev1.ExportResponse]
