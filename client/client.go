@@ -30,6 +30,8 @@ type (
 	Info      = httpv1.Info
 	Fields    = httpv1.Fields
 	Health    = httpv1.Health
+	// QueryCheck is what the analyzer makes of a query.
+	QueryCheck = httpv1.QueryCheck
 	// Problem is what the analyzer answers instead; it is an error.
 	Problem = httpv1.Problem
 )
@@ -199,6 +201,15 @@ func (c *Client) Info(ctx context.Context) (*Info, error) {
 func (c *Client) Fields(ctx context.Context) (*Fields, error) {
 	var out Fields
 	return &out, c.get(ctx, "/api/v1/fields", nil, &out)
+}
+
+// Check says whether the other calls would take a query. A mistake is no error
+// here: it is in the answer.
+func (c *Client) Check(ctx context.Context, query string) (*QueryCheck, error) {
+	v := url.Values{}
+	set(v, "q", query)
+	var out QueryCheck
+	return &out, c.get(ctx, "/api/v1/query", v, &out)
 }
 
 // Ready is nil when the analyzer is ready; the error says why it is not.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
+	"github.com/weir-capture/weir/query"
 )
 
 // defaultSpan is what a histogram of an empty store shows.
@@ -91,4 +93,24 @@ func (s *Server) about(api huma.API) {
 		func(context.Context, *noInput) (*output[httpv1.Fields], error) {
 			return &output[httpv1.Fields]{fieldList()}, nil
 		})
+
+	huma.Register(api, operation(
+		api, "check-query", "/api/v1/query", "Check a query",
+		"Says whether the other calls would take it, without asking the store: a mistake is an answer here, not an error.",
+		[]*huma.Param{queryParam("The query; empty for everything.")}, http.StatusBadRequest,
+	), func(ctx context.Context, in *queryInput) (*output[httpv1.QueryCheck], error) {
+		q, err := readQuery(in.Q)
+		if mistake, ok := errors.AsType[*query.Error](err); ok {
+			at := problemError(mistake)
+			return &output[httpv1.QueryCheck]{httpv1.QueryCheck{Mistake: &at}}, nil
+		}
+		if err != nil {
+			return nil, s.fail(ctx, err)
+		}
+		canonical := ""
+		if q != nil {
+			canonical = q.String()
+		}
+		return &output[httpv1.QueryCheck]{httpv1.QueryCheck{Canonical: &canonical}}, nil
+	})
 }

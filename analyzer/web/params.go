@@ -34,32 +34,39 @@ func shown(v string) string {
 	return strconv.Quote(v)
 }
 
-// parseQuery reads q; nil selects everything.
-func parseQuery(q string) (*query.Query, error) {
+// readQuery reads q; nil selects everything. A mistake in it is a
+// *query.Error, one that is too long a problem.
+func readQuery(q string) (*query.Query, error) {
 	if q == "" {
 		return nil, nil
 	}
 	if len(q) > httpv1.MaxQueryLen {
 		return nil, badParam("q has %d bytes; want at most %d.", len(q), httpv1.MaxQueryLen)
 	}
-	parsed, err := query.Parse(q)
-	if err == nil {
-		return parsed, nil
+	return query.Parse(q)
+}
+
+// parseQuery is readQuery for calls that cannot go on with a mistake: it is a
+// problem too.
+func parseQuery(q string) (*query.Query, error) {
+	parsed, err := readQuery(q)
+	if mistake, ok := errors.AsType[*query.Error](err); ok {
+		p := problem(http.StatusBadRequest, httpv1.ProblemQuery, mistake.Error())
+		p.Title = "The query has a mistake"
+		p.Errors = []httpv1.ProblemError{problemError(mistake)}
+		return nil, p
 	}
-	mistake, ok := errors.AsType[*query.Error](err)
-	if !ok {
-		return nil, fmt.Errorf("parse query: %w", err)
-	}
-	p := problem(http.StatusBadRequest, httpv1.ProblemQuery, mistake.Error())
-	p.Title = "The query has a mistake"
-	p.Errors = []httpv1.ProblemError{{
+	return parsed, err
+}
+
+func problemError(mistake *query.Error) httpv1.ProblemError {
+	return httpv1.ProblemError{
 		Column:     mistake.Column,
 		Length:     mistake.Length,
 		Message:    mistake.Message,
 		Expected:   mistake.Expected,
 		Suggestion: mistake.Suggestion,
-	}}
-	return nil, p
+	}
 }
 
 // parseTime reads RFC 3339 or a time before now ("15m"). 0 means not given.

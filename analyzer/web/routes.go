@@ -40,6 +40,9 @@ type (
 		To      string `query:"to"`
 		Buckets string `query:"buckets"`
 	}
+	queryInput struct {
+		Q string `query:"q"`
+	}
 	tailInput struct {
 		Q           string `query:"q"`
 		Cursor      string `query:"cursor"`
@@ -505,6 +508,14 @@ func describe(doc *huma.OpenAPI) ([]byte, error) {
 	delete(all, "ErrorDetail")
 	for _, schema := range all {
 		tidy(schema)
+	}
+	// huma has no word for an object that may be null.
+	if check := all["QueryCheck"]; check != nil {
+		mistake := check.Properties["mistake"]
+		check.Properties["mistake"] = &huma.Schema{
+			Description: mistake.Description,
+			AnyOf:       []*huma.Schema{{Ref: mistake.Ref}, {Type: "null"}},
+		}
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {

@@ -244,6 +244,45 @@ func TestQueryErrorHasItsPlace(t *testing.T) {
 	}
 }
 
+// TestCheckAQuery: a mistake is an answer of status 200, and the same object
+// as in the problem that the other calls answer with.
+func TestCheckAQuery(t *testing.T) {
+	f := many(1)
+	f.err = errors.New("the store is not asked")
+	_, ts := serve(t, f)
+	for _, c := range []struct{ q, want string }{
+		{"", `{"canonical":"","mistake":null}`},
+		{"%20", `{"canonical":"","mistake":null}`},
+		{"status:5XX+AND+(app:Shop)", `{"canonical":"status:5xx app:Shop","mistake":null}`},
+		{
+			"app:shop+stauts:5xx",
+			`{"canonical":null,"mistake":{"column":10,"length":6,"message":"Unknown field \"stauts\"","expected":"a field such as status or path; put text that contains a colon in quotes","suggestion":"status"}}`,
+		},
+	} {
+		resp, got := ask(t, ts.Client(), "GET", ts.URL+"/api/v1/query?q="+c.q)
+		if resp.StatusCode != http.StatusOK || string(got) != c.want+"\n" {
+			t.Errorf("%s: %s %s, want %s", c.q, resp.Status, got, c.want)
+		}
+	}
+
+	cl := newClient(t, ts.URL)
+	for _, q := range []string{"stauts:5xx", "(", "status:", "\xff", strings.Repeat("(", 65) + "a", strings.Repeat("a ", 257)} {
+		check, err := cl.Check(t.Context(), q)
+		if err != nil || check.Canonical != nil || check.Mistake == nil {
+			t.Errorf("%.20q: %+v %v", q, check, err)
+			continue
+		}
+		_, err = cl.Page(t.Context(), client.List{Query: q}, "")
+		if p, ok := errors.AsType[*client.Problem](err); !ok || len(p.Errors) != 1 || p.Errors[0] != *check.Mistake {
+			t.Errorf("%.20q: list says %v, check %+v", q, err, *check.Mistake)
+		}
+	}
+	_, err := cl.Check(t.Context(), strings.Repeat("a", 9<<10))
+	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusBadRequest || p.Type != httpv1.ProblemParameter {
+		t.Errorf("too long: %v", err)
+	}
+}
+
 // TestOnlyThisMachine: names that a page elsewhere could have, and requests
 // that it could make, are refused on every path.
 func TestOnlyThisMachine(t *testing.T) {

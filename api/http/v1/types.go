@@ -242,6 +242,12 @@ type Field struct {
 	Example     string   `json:"example" doc:"A whole term." example:"status:5xx"`
 }
 
+// QueryCheck says what the analyzer makes of a query. One of the two is null.
+type QueryCheck struct {
+	Canonical *string       `json:"canonical" doc:"The query as it was understood, in its canonical form; null where there is a mistake. Empty selects everything." example:"status:5xx"`
+	Mistake   *ProblemError `json:"mistake" doc:"What is wrong, as the other calls say it in a problem's errors; null for a query that they take."`
+}
+
 // Health answers the liveness and readiness probes.
 type Health struct {
 	Status  string   `json:"status" enum:"ok,not_ready"`

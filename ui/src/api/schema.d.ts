@@ -238,6 +238,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check a query
+         * @description Says whether the other calls would take it, without asking the store: a mistake is an answer here, not an error.
+         */
+        get: operations["check-query"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats/endpoints": {
         parameters: {
             query?: never;
@@ -789,6 +809,15 @@ export interface components {
             /** @description Last failed dial; empty when the newest one worked. */
             upstream_error: string;
             version: string;
+        };
+        QueryCheck: {
+            /**
+             * @description The query as it was understood, in its canonical form; null where there is a mistake. Empty selects everything.
+             * @example status:5xx
+             */
+            canonical: string | null;
+            /** @description What is wrong, as the other calls say it in a problem's errors; null for a query that they take. */
+            mistake: components["schemas"]["ProblemError"] | null;
         };
         Redaction: {
             /** Format: int32 */
@@ -1553,6 +1582,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Proxies"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "check-query": {
+        parameters: {
+            query?: {
+                /** @description The query; empty for everything. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryCheck"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Forbidden */
