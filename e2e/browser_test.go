@@ -11,8 +11,9 @@ import (
 	"github.com/weir-capture/weir/e2e/harness"
 )
 
-// TestViewer walks through the viewer in headless Chromium. Its screenshots
-// are kept among the artifacts.
+// TestViewer walks through the viewer in headless Chromium. Nothing on the way
+// may be an error in the browser's console or a refused request, not even the
+// query with a mistake. Its screenshots are kept among the artifacts.
 //
 // It needs what a plain `go test` must not ask for: Node, a browser, and the
 // viewer's build in the binaries. So it is left out, loudly, where WEIR_BIN

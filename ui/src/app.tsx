@@ -49,7 +49,7 @@ function makeQueryClient(): QueryClient {
 export function App() {
   const [client] = useState(makeQueryClient);
   const [router] = useState(makeRouter);
-  const [feed] = useState(makeFeed);
+  const [feed] = useState(() => makeFeed(client));
   return (
     <MantineProvider
       theme={theme}

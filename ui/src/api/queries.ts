@@ -1,18 +1,57 @@
-import { keepPreviousData, queryOptions } from '@tanstack/react-query';
+import { keepPreviousData, queryOptions, type QueryClient } from '@tanstack/react-query';
+import { formatCount } from '../lib/format';
 import { fieldOf } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
-import { call, getJson } from './client';
-import type { FieldsAnswer, Histogram, Info, Pair, PairPage, ProxiesAnswer } from './types';
+import { call, getJson, Problem } from './client';
+import type { FieldsAnswer, Histogram, Info, Pair, PairPage, ProxiesAnswer, QueryCheck } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
 
-export function fetchPage(
+/** What the analyzer makes of a query. */
+export const checkQuery = (q: string) =>
+  queryOptions({
+    queryKey: ['check', q],
+    queryFn: ({ signal }) => getJson<QueryCheck>('query', { q }, signal),
+    // It changes only where another analyzer takes over.
+    staleTime: 300_000,
+    gcTime: 300_000,
+  });
+
+/** Longer ones, in bytes, every call refuses (maxLength of q in the API's description). */
+const longestQuery = 8192;
+
+/**
+ * Resolves once the analyzer has found the query right; else rejects as the
+ * calls that want it would. Nothing is asked with a query before this: a
+ * browser writes every answer of status 400 into its console as an error, and
+ * a reader's slip is none.
+ */
+export async function rightQuery(client: QueryClient, q: string, signal?: AbortSignal): Promise<void> {
+  if (q === '') return;
+  const bytes = new TextEncoder().encode(q).length;
+  if (bytes > longestQuery) {
+    throw new Problem(400, { detail: `The query has ${formatCount(bytes)} bytes; it may have ${formatCount(longestQuery)}.` });
+  }
+  const { mistake } = await client.fetchQuery(checkQuery(q));
+  signal?.throwIfAborted();
+  if (mistake) {
+    throw new Problem(400, {
+      type: 'urn:weir:problem:query',
+      detail: `${mistake.message} at column ${mistake.column}.`,
+      errors: [mistake],
+    });
+  }
+}
+
+export async function fetchPage(
+  client: QueryClient,
   q: string,
   range: Range,
   options: { cursor?: string; to?: string; limit?: number },
   signal?: AbortSignal,
 ): Promise<PairPage> {
+  await rightQuery(client, q, signal);
   return getJson<PairPage>(
     'pairs',
     {
@@ -26,7 +65,14 @@ export function fetchPage(
   );
 }
 
-export function fetchHistogram(q: string, range: Range, buckets: number, signal?: AbortSignal): Promise<Histogram> {
+export async function fetchHistogram(
+  client: QueryClient,
+  q: string,
+  range: Range,
+  buckets: number,
+  signal?: AbortSignal,
+): Promise<Histogram> {
+  await rightQuery(client, q, signal);
   return getJson<Histogram>('stats/histogram', { q, ...rangeParams(range), buckets }, signal);
 }
 
@@ -97,7 +143,7 @@ export async function fetchCurl(id: string): Promise<string> {
 export const countQuery = (q: string, range: Range, enabled: boolean) =>
   queryOptions({
     queryKey: ['count', q, range.from, range.to],
-    queryFn: ({ signal }) => fetchHistogram(q, range, 1, signal),
+    queryFn: ({ client, signal }) => fetchHistogram(client, q, range, 1, signal),
     enabled,
     staleTime: 5000,
     placeholderData: keepPreviousData,
@@ -107,7 +153,7 @@ export const countQuery = (q: string, range: Range, enabled: boolean) =>
 export const newestQuery = (q: string, enabled: boolean) =>
   queryOptions({
     queryKey: ['newest', q],
-    queryFn: ({ signal }) => fetchPage(q, { from: 'all' }, { limit: 1 }, signal),
+    queryFn: ({ client, signal }) => fetchPage(client, q, { from: 'all' }, { limit: 1 }, signal),
     enabled,
     staleTime: 5000,
   });

@@ -20,6 +20,7 @@ export type ProxyState = Schemas['Proxy'];
 export type ProxiesAnswer = Schemas['Proxies'];
 export type Field = Schemas['Field'];
 export type FieldsAnswer = Schemas['Fields'];
+export type QueryCheck = Schemas['QueryCheck'];
 export type QueryMistake = Schemas['ProblemError'];
 /** A refusal (RFC 9457); what stands between us and the analyzer may leave members out. */
 export type ProblemDocument = Partial<Schemas['Problem']>;

@@ -83,6 +83,17 @@ describe('a mistake', () => {
 });
 
 describe('typing', () => {
+  test('what is written is checked at a pause, and nothing is shown of it', async () => {
+    const calls = serve((path, url) =>
+      path === 'query' ? { canonical: null, mistake: mistake({ message: `No ${url.searchParams.get('q')}` }) } : { fields: [] },
+    );
+    const { user, input } = setUp('');
+    await user.type(input, 'stauts:5');
+    await vi.waitFor(() => expect(calls.filter((c) => c.includes('/query'))).toEqual(['/api/v1/query?q=stauts%3A5']));
+    expect(screen.queryByRole('alert')).toBeNull();
+    expect(screen.queryByTestId('query-mistake')).toBeNull();
+  });
+
   test('Enter applies what is written, trimmed', async () => {
     const { user, input, onApply } = setUp('');
     await user.type(input, ' status:5xx {Enter}');

@@ -1,6 +1,6 @@
-import { useQuery } from '@tanstack/react-query';
-import { useId, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type Ref } from 'react';
-import { fieldsQuery } from '../api/queries';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useEffect, useId, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type Ref } from 'react';
+import { checkQuery, fieldsQuery } from '../api/queries';
 import type { QueryMistake } from '../api/types';
 import { complete, builtinFields } from '../lib/query';
 import { Icon } from './Icon';
@@ -23,6 +23,9 @@ export function mistakeText(mistake: QueryMistake): string {
   const expected = mistake.expected && !mistake.suggestion ? ` Expected ${mistake.expected}.` : '';
   return `${mistake.message} at column ${mistake.column}.${expected}`;
 }
+
+/** Whoever pauses this long while typing may be done. */
+const pauseMs = 250;
 
 interface Props {
   ref?: Ref<QueryBarHandle>;
@@ -78,6 +81,16 @@ export function QueryBar({ ref, value, onApply, mistakes, refusal, values }: Pro
 
   const mistake = draft === value ? mistakes[0] : undefined;
   const unapplied = draft.trim() !== value;
+
+  // The answer is there before Enter asks for it. It is not shown while one
+  // types: half a query is always wrong.
+  const client = useQueryClient();
+  const asked = draft.trim();
+  useEffect(() => {
+    if (!unapplied || asked === '' || asked.length > 1000) return undefined;
+    const timer = setTimeout(() => void client.prefetchQuery(checkQuery(asked)), pauseMs);
+    return () => clearTimeout(timer);
+  }, [client, asked, unapplied]);
 
   const change = (text: string, at: number) => {
     setDraft(text);

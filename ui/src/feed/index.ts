@@ -1,17 +1,19 @@
+import type { QueryClient } from '@tanstack/react-query';
 import { call, Unreachable } from '../api/client';
-import { fetchHistogram, fetchPage } from '../api/queries';
+import { fetchHistogram, fetchPage, rightQuery } from '../api/queries';
 import { Feed } from './feed';
 import { Tail } from './tail';
 
 /** The feed of this page, on the real API. */
-export function makeFeed(): Feed {
+export function makeFeed(client: QueryClient): Feed {
   return new Feed({
-    page: (view, options, signal) => fetchPage(view.q, view.range, options, signal),
-    histogram: (view, buckets, signal) => fetchHistogram(view.q, view.range, buckets, signal),
+    page: (view, options, signal) => fetchPage(client, view.q, view.range, options, signal),
+    histogram: (view, buckets, signal) => fetchHistogram(client, view.q, view.range, buckets, signal),
     tail: (view, handlers) =>
       new Tail(
         {
           connect: async (resume, signal) => {
+            await rightQuery(client, view.q, signal);
             const response = await call(
               'tail',
               { q: view.q, cursor: resume ?? undefined },

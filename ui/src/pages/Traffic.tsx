@@ -196,7 +196,8 @@ export function Traffic() {
       : `${q ? `${q} · ` : ''}${label} · Weir`,
   );
 
-  const { mistakes, refusal } = refusalOf(feed.error);
+  // What was refused may be the query before this one, until the feed has heard of it.
+  const { mistakes, refusal } = refusalOf(feed.view?.q === q ? feed.error : null);
   // Recent rows tell which applications there are, for completion.
   const values = useMemo(() => {
     const apps = new Set<string>();
