@@ -254,22 +254,26 @@ func (x *Index) Close() error {
 func (x *Index) Watermark() uint64 { return x.watermark.Load() }
 
 // transaction runs do within BEGIN and COMMIT on the writer. What do does is
-// undone when it fails.
+// undone when it fails. ctx ends what do asks, never BEGIN or COMMIT: nobody
+// could tell whether one that was interrupted had worked.
 func (x *Index) transaction(ctx context.Context, do func() error) error {
-	if _, err := x.writer.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
-		return fmt.Errorf("begin transaction: %w", wrap(ctx, err))
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	err := do()
+	whole := context.WithoutCancel(ctx)
+	if _, err := x.writer.ExecContext(whole, "BEGIN TRANSACTION"); err != nil {
+		return fmt.Errorf("begin transaction: %w", wrap(whole, err))
+	}
+	err := wrap(ctx, do())
 	if err == nil {
-		if _, err = x.writer.ExecContext(ctx, "COMMIT"); err == nil {
+		if _, err = x.writer.ExecContext(whole, "COMMIT"); err == nil {
 			return nil
 		}
-		err = fmt.Errorf("commit: %w", err)
+		err = fmt.Errorf("commit: %w", wrap(whole, err))
 	}
-	err = wrap(ctx, err)
 	// A commit that failed has rolled back already, which is then an error of
 	// no interest.
-	if _, rollback := x.writer.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); rollback != nil && !isType(rollback, duckdb.ErrorTypeTransaction) {
+	if _, rollback := x.writer.ExecContext(whole, "ROLLBACK"); rollback != nil && !isType(rollback, duckdb.ErrorTypeTransaction) {
 		return errors.Join(err, fmt.Errorf("%w: roll back: %w", index.ErrBroken, rollback))
 	}
 	return err
@@ -301,8 +305,16 @@ func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) 
 		if err := x.append(rows); err != nil {
 			return err
 		}
-		_, err := x.writer.ExecContext(ctx, "UPDATE state SET watermark = ?", int64(watermark))
-		return err
+		// If it stands elsewhere than this program believes, the rows may be
+		// there already.
+		r, err := x.writer.ExecContext(ctx, "UPDATE state SET watermark = ? WHERE watermark = ?", int64(watermark), int64(x.Watermark()))
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(fmt.Errorf("%w: its watermark is not %d", index.ErrBroken, x.Watermark()), err)
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("insert rows: %w", err)

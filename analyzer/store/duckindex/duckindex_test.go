@@ -119,6 +119,12 @@ func TestRowsAndWatermarkTogether(t *testing.T) {
 	if err := x.Insert(t.Context(), []index.Row{{Off: 1}, {Off: 7}, {Off: 9}}, 50); err != nil {
 		t.Fatal(err)
 	}
+	// Not on top of a state that this program does not know of.
+	x.watermark.Store(40)
+	if err := x.Insert(t.Context(), []index.Row{{Off: 60}}, 70); !errors.Is(err, index.ErrBroken) {
+		t.Errorf("watermark that moved: %v", err)
+	}
+	x.watermark.Store(50)
 	if err := x.RemoveBefore(t.Context(), 7); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(*testing.T) storetest.Engine {
+	storetest.Suite{Open: func(*testing.T) storetest.Engine {
 		return memstore.New(func() int64 { return time.Now().UnixNano() })
-	}, nil)
+	}}.Run(t)
 }

@@ -256,7 +256,7 @@ func (s *Store) catchUp(ctx context.Context, x index.Index) error {
 	// Of appends that were under way some are in both by now.
 	s.room.Release(s.live.advance(watermark, stats))
 	if pairs > 0 {
-		s.log.Info("Indexed what the log had more", slog.Uint64("pairs", pairs), slog.Duration("took", s.opt.Now().Sub(started)))
+		s.log.Info("Brought the index up to the log", slog.Uint64("pairs", pairs), slog.Duration("took", s.opt.Now().Sub(started)))
 	}
 	return nil
 }

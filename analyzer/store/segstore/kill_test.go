@@ -15,6 +15,8 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/store/storetest"
+	"go.uber.org/goleak"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 )
 
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 const (

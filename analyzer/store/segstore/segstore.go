@@ -227,7 +227,7 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 	return s, nil
 }
 
-// recover reads back, from the heads of the newest segment, what has come.
+// recover reads back, from the newest segment, what has come.
 func (s *Store) recover() error {
 	state, from, err := s.seglog.LastState()
 	if err != nil {
@@ -236,25 +236,33 @@ func (s *Store) recover() error {
 	if s.delivery, err = decodeDelivery(state); err != nil {
 		return err
 	}
-	// lost: what cannot be read held who knows what, so that from there on a
-	// spool's next offset must not jump. Behind a torn write whole records may
-	// have survived that stood after it: what came before them was never
-	// acknowledged and has to come again, and they with it.
+	// After a crash the bodies are looked at too: of a write that was torn, any
+	// part may have survived.
+	records := s.seglog.Heads
+	clean := s.seglog.Recovery().Clean
+	if !clean {
+		records = s.seglog.Records
+	}
+	// lost: something cannot be read, so that from there on a spool's next
+	// offset must not jump. What stood there was perhaps never acknowledged,
+	// and then has to come again, and whole records that survived behind it
+	// come with it; by their batches they are known as duplicates.
 	lost := false
-	for e, err := range s.seglog.Heads(from) {
-		head := e.Head
+	for e, err := range records(from) {
 		if err != nil {
 			damage, ok := errors.AsType[*seglog.CorruptError](err)
 			if !ok {
-				return fmt.Errorf("read heads: %w", err)
+				return fmt.Errorf("read records: %w", err)
 			}
-			e.Offset = damage.Offset
-			head = damage.Head
+			e.Offset, e.Head = damage.Offset, damage.Head
+			lost = lost || !clean // counted when it is read for the index
+			if !clean || e.Head == nil {
+				continue
+			}
 		}
-		w, err := decodeWrapper(head)
+		w, err := decodeWrapper(e.Head)
 		if err != nil {
-			lost = true // counted when it is read for the index
-			continue
+			return fmt.Errorf("read record at offset %d: %w", e.Offset, err)
 		}
 		s.lastAt.Store(max(s.lastAt.Load(), w.at))
 		if w.mark {

@@ -90,20 +90,20 @@ func indexed(t *testing.T, e storetest.Engine) {
 }
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
-		return start(t, segstore.Options{Dir: t.TempDir()})
-	}, indexed)
+	open := func(t *testing.T) storetest.Engine { return start(t, segstore.Options{Dir: t.TempDir()}) }
+	storetest.Suite{Open: open, Settle: indexed}.Run(t)
 }
 
 // A ring and a backlog that hold next to nothing, and an index that lags: the
 // log and the memory have to answer.
 func TestConformanceWhenTight(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
+	open := func(t *testing.T) storetest.Engine {
 		return start(t, segstore.Options{
 			Dir: t.TempDir(), RingPairs: 8, Backlog: 40_000, CacheBytes: 1, SegmentBytes: 4096,
 			IndexDelay: 20 * time.Millisecond, IndexRows: 3,
 		})
-	}, indexed)
+	}
+	storetest.Suite{Open: open, Settle: indexed, Every: 5}.Run(t)
 }
 
 func TestIndexIsDisposable(t *testing.T) {

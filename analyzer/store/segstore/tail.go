@@ -18,7 +18,7 @@ func (s *Store) Tail(ctx context.Context, t store.Tail) iter.Seq2[store.Event, e
 		f := &follower{s: s, match: matcher(t.Query), seq: t.After, yield: func(e store.Event) bool { return yield(e, nil) }}
 		f.sign = time.NewTimer(s.opt.TailSign)
 		defer f.sign.Stop()
-		if err := f.run(ctx, t.After == 0); err != nil && !errors.Is(err, errStop) {
+		if err := f.run(ctx, t.After == 0); !errors.Is(err, errStop) {
 			yield(store.Event{}, fmt.Errorf("tail: %w", err))
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/weir-capture/weir/analyzer/store"
+	"google.golang.org/protobuf/proto"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
 )
@@ -151,3 +153,18 @@ func Pairs(from, to uint64) []*capturev1.RRPair {
 }
 
 func pick[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
+
+// Renumber is a frame's head with another batch sequence.
+func Renumber(head []byte, seq uint64) []byte {
+	h, err := frame.Head(head)
+	if err != nil {
+		panic(fmt.Sprintf("decode head: %v", err))
+	}
+	h.BatchSeq = seq
+	h.Source.Epoch = binary.BigEndian.AppendUint64(make([]byte, 8), seq)
+	b, err := proto.Marshal(h)
+	if err != nil {
+		panic(fmt.Sprintf("encode head: %v", err))
+	}
+	return b
+}

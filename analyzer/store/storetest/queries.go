@@ -35,7 +35,8 @@ const (
 )
 
 // randomAnswers compares generated queries over generated pairs with memstore.
-func randomAnswers(t *testing.T, e Engine, settle func(*testing.T, Engine)) {
+func (s Suite) randomAnswers(t *testing.T) {
+	e := s.Open(t)
 	oracle := memstore.New(func() int64 { return time.Now().UnixNano() })
 	f := NewForwarder(1, NewProxy(1))
 	pairs, queries := querytest.RandomPair(), querytest.QueryText()
@@ -50,18 +51,21 @@ func randomAnswers(t *testing.T, e Engine, settle func(*testing.T, Engine)) {
 		fr := f.Frame(batch...)
 		add(t, e, f, fr)
 		add(t, oracle, f, fr)
-		if n == randomPairs/2 && settle != nil {
-			settle(t, e)
+		if n == randomPairs/2 && s.Settle != nil {
+			s.Settle(t, e)
 		}
 	}
 	for n := range randomQueries {
+		if n == randomQueries/2 && s.Settle != nil {
+			s.Settle(t, e)
+		}
+		if n%s.Every != 0 {
+			continue
+		}
 		src := queries.Example(n)
 		q, err := query.Parse(src)
 		if err != nil {
 			t.Fatalf("%s: %v", src, err)
-		}
-		if n == randomQueries/2 && settle != nil {
-			settle(t, e)
 		}
 		got, want := All(t, e, store.List{Query: q}), All(t, oracle, store.List{Query: q})
 		if !sameIDs(got, want) {
