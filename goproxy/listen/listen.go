@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -42,29 +43,54 @@ func (l *Listener) Addr() *net.TCPAddr {
 	return l.ln.Addr().(*net.TCPAddr) //nolint:forcetypeassert // a TCPListener has no other
 }
 
+// settleTime is how long a listener that stops waits for handshakes that were
+// under way.
+const settleTime = 50 * time.Millisecond
+
 // Serve accepts until ctx ends, and hands each connection to serve, in a
 // goroutine of its own. It returns when it accepts no more; Wait waits for
 // what was accepted. It closes the listener.
+//
+// A connection that the kernel completed before the end is served, not reset:
+// its client was told that it is there. So the end first turns new ones away,
+// where the system can, then accepts what waits, then closes.
 func (l *Listener) Serve(ctx context.Context, serve func(*net.TCPConn)) {
-	stop := context.AfterFunc(ctx, func() { _ = l.ln.Close() })
-	defer stop()
-	retry := backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Rand: func() float64 { return 1 }}
-	for {
-		if !l.slot(ctx) {
-			_ = l.ln.Close()
-			return
+	stop := context.AfterFunc(ctx, func() {
+		settled := time.Now()
+		if ignoreSYN(l.ln) {
+			settled = settled.Add(settleTime)
 		}
+		_ = l.ln.SetDeadline(settled)
+	})
+	defer stop()
+	l.accept(ctx, serve)
+	rest := takeWaiting(l.ln, cap(l.slots)-len(l.slots))
+	_ = l.ln.Close()
+	for _, conn := range rest {
+		l.slots <- struct{}{}
+		l.handle(conn, serve)
+	}
+}
+
+func (l *Listener) handle(conn *net.TCPConn, serve func(*net.TCPConn)) {
+	l.wg.Go(func() {
+		defer func() { <-l.slots }()
+		serve(conn)
+	})
+}
+
+// accept is the loop.
+func (l *Listener) accept(ctx context.Context, serve func(*net.TCPConn)) {
+	retry := backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Rand: func() float64 { return 1 }}
+	for l.slot(ctx) {
 		conn, err := l.ln.AcceptTCP()
 		if err == nil {
 			retry.Reset()
-			l.wg.Go(func() {
-				defer func() { <-l.slots }()
-				serve(conn)
-			})
+			l.handle(conn, serve)
 			continue
 		}
 		<-l.slots
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			return
 		}
 		// Out of descriptors or memory, or a peer that gave up: none of them
@@ -74,21 +100,23 @@ func (l *Listener) Serve(ctx context.Context, serve func(*net.TCPConn)) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-// slot waits until one more connection may be served.
+// slot waits until one more connection may be served, at the end of ctx no
+// longer.
 func (l *Listener) slot(ctx context.Context) bool {
 	select {
 	case l.slots <- struct{}{}:
-		return ctx.Err() == nil
+		return true
 	default:
 	}
 	l.log.Log(slog.LevelWarn, "At the limit of open connections; new ones wait", slog.Int("limit", cap(l.slots)))
 	select {
 	case l.slots <- struct{}{}:
-		return ctx.Err() == nil
+		return true
 	case <-ctx.Done():
 		return false
 	}

@@ -2,8 +2,11 @@ package listen
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -167,5 +170,82 @@ func TestATakenPortIsAnError(t *testing.T) {
 	defer l.Close()
 	if _, err := Open(l.Addr().String(), 1, nil); err == nil {
 		t.Error("the port is taken")
+	}
+}
+
+// TestStoppingServesWhoIsConnected: whom the kernel told that the connection
+// is there is served, and whoever comes later finds the port closed.
+func TestStoppingServesWhoIsConnected(t *testing.T) {
+	l, _ := open(t, 1000)
+	echo := func(c *net.TCPConn) {
+		defer c.Close()
+		_, _ = io.Copy(c, c)
+	}
+	ask := func(c net.Conn) error {
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			return err
+		}
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	waiting := make([]net.Conn, 20)
+	for i := range waiting {
+		waiting[i] = dial(t, l)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); l.Serve(ctx, echo); l.Wait() }()
+
+	var served atomic.Int64
+	var stopping atomic.Bool
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for {
+				c, err := net.Dial("tcp", l.Addr().String())
+				if err == nil {
+					err = ask(c)
+				}
+				// Where the system cannot turn new ones away before it closes,
+				// who comes in the very last moment may be reset.
+				if stopping.Load() && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				served.Add(1)
+			}
+		})
+	}
+	eventually(t, "clients are served", func() bool { return served.Load() > 100 })
+	for _, c := range waiting[:10] {
+		if err := ask(c); err != nil {
+			t.Error(err)
+		}
+	}
+	stopping.Store(true)
+	cancel()
+	clients.Wait()
+	for _, c := range waiting[10:] {
+		if err := ask(c); err != nil {
+			t.Error(err)
+		}
+	}
+	<-done
+}
+
+// TestStoppingBeforeServing: the end may come before the beginning.
+func TestStoppingBeforeServing(t *testing.T) {
+	l, _ := open(t, 1)
+	c := dial(t, l)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.Serve(ctx, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")); _ = c.Close() })
+	l.Wait()
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
 	}
 }
