@@ -217,12 +217,12 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 	defer leave()
 
 	next := s.w.Next(spool)
-	if hello.GetNextOffset() < next {
-		// Its new frames would be taken for old ones.
-		return status.Errorf(codes.FailedPrecondition,
-			"the spool ends at offset %d, but the analyzer has it up to %d: the forwarder's spool directory is an old copy; give it an empty one", hello.GetNextOffset(), next)
-	}
 	log := s.log.With(slog.String("forwarder", hello.GetForwarderId()), slog.String("peer", peerOf(g.Context())))
+	if hello.GetNextOffset() < next {
+		// Going on from Have it loses nothing that it takes from here on.
+		log.Warn("The spool ends before what the analyzer has of it: the forwarder's directory is an old copy. What it has put there since is not taken",
+			slog.Uint64("spool_next", hello.GetNextOffset()), slog.Uint64("stored_next", next))
+	}
 	gap := hello.GetOldestOffset() > next
 	if gap {
 		log.Warn("A stretch of the spool was removed before it came here",
