@@ -2,7 +2,7 @@ import { act, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { FakeAnalyzer, pair } from '../feed/fake';
-import { Feed } from '../feed/feed';
+import { Feed, type FeedLimits } from '../feed/feed';
 import { setPrefs } from '../lib/prefs';
 import { show } from '../test-kit';
 import { PairList } from './PairList';
@@ -12,9 +12,9 @@ beforeEach(() => {
   setPrefs({ zone: 'utc' });
 });
 
-async function list(analyzer: FakeAnalyzer, change: Partial<Parameters<typeof PairList>[0]> = {}) {
-  const feed = new Feed(analyzer.deps());
-  feed.open({ q: '', range: { from: 'all' } });
+async function list(analyzer: FakeAnalyzer, change: Partial<Parameters<typeof PairList>[0]> = {}, limits: Partial<FeedLimits> = {}, from = 'all') {
+  const feed = new Feed(analyzer.deps(), limits);
+  feed.open({ q: '', range: { from } });
   await vi.waitFor(() => expect(feed.loading || !feed.chart).toBe(false));
   const props = { feed, cursor: null, open: null, onPick: vi.fn(), onAtTop: vi.fn(), onCatchUp: vi.fn(), scrollTo: null, empty: <p>nothing</p>, ...change };
   const view = show(<PairList {...props} />);
@@ -79,6 +79,37 @@ test('the pill says how many wait', async () => {
 test('the end says how many there were', async () => {
   await list(new FakeAnalyzer(3));
   expect(screen.getByText('3 pairs in this range.')).toBeTruthy();
+});
+
+test('the end counts what waits, too', async () => {
+  const analyzer = new FakeAnalyzer(1);
+  const { feed, again } = await list(analyzer);
+  feed.hold(true);
+  act(() => {
+    for (let n = 1; n < 10; n++) analyzer.add(pair(n));
+    analyzer.paint();
+  });
+  again();
+  expect(feed.chart?.total).toBe(10);
+  expect(screen.getByText('10 pairs in this range, 9 of them not in the list yet.')).toBeTruthy();
+});
+
+test('where a burst was lost, all counts say so', async () => {
+  const analyzer = new FakeAnalyzer(1);
+  const { feed, again } = await list(analyzer, {}, { incoming: 10 });
+  feed.hold(true);
+  act(() => {
+    for (let n = 1; n < 50; n++) analyzer.add(pair(n));
+    analyzer.paint();
+  });
+  again();
+  expect(screen.getByText('At least 11 pairs in this range, 10 of them not in the list yet.')).toBeTruthy();
+  expect(screen.getByRole('button', { name: 'at least 10 new' })).toBeTruthy();
+});
+
+test('a range that moves with time is named by its beginning', async () => {
+  await list(new FakeAnalyzer(3), {}, {}, '15m');
+  expect(screen.getByText('3 pairs since Feb 3 12:00.')).toBeTruthy();
 });
 
 test('an empty list shows what the page has to say', async () => {

@@ -1,6 +1,6 @@
 import { memo, useEffect, useLayoutEffect, useRef, type CSSProperties, type ReactNode } from 'react';
 import type { Feed, Row } from '../feed/feed';
-import { exactDuration, exactSize, formatClock, formatCount, formatDay, formatDuration, formatMoment, formatSize, plural, type Zone } from '../lib/format';
+import { exactDuration, exactSize, formatClock, formatCount, formatDay, formatDuration, formatMoment, formatShort, formatSize, plural, type Zone } from '../lib/format';
 import { rowHeights, usePrefs } from '../lib/prefs';
 import { isDecoded, protocolInfo } from '../lib/protocols';
 import { useNow } from '../lib/use-now';
@@ -120,10 +120,13 @@ export function PairList({ feed, cursor, open, onPick, onAtTop, onCatchUp, scrol
       </div>
       {feed.total === 0 && <div className={s.empty}>{empty}</div>}
       {feed.pendingCount > 0 && (
-        <button type="button" className={s.pill} onClick={onCatchUp} title="Show them, and follow again">
-          <Icon name="up" size={12} />
-          {formatCount(feed.pendingCount)} new
-        </button>
+        <div className={s.over}>
+          <button type="button" className={s.pill} onClick={onCatchUp} title="Show them, and follow again">
+            <Icon name="up" size={12} />
+            {feed.pendingExact ? '' : 'at least '}
+            {formatCount(feed.pendingCount)} new
+          </button>
+        </div>
       )}
     </section>
   );
@@ -188,7 +191,7 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
       <span role="gridcell" className={`${s.number} ${s.size}`} title={`response ${exactSize(row.response_size)}, request ${exactSize(row.request_size)}`}>
         {flags.includes('no_response') ? '–' : formatSize(row.response_size)}
       </span>
-      <span role="gridcell" className={s.app} title={[row.app, row.pod, row.namespace, row.cluster].filter(Boolean).join(' · ')}>
+      <span role="gridcell" className={s.app} title={visibleText([row.app, row.pod, row.namespace, row.cluster].filter(Boolean).join(' · '))}>
         {visibleText(row.app)}
       </span>
     </div>
@@ -216,6 +219,21 @@ const SkeletonRow = memo(function SkeletonRow({ index }: { index: number }) {
   );
 });
 
+/** How many there are, with those that wait: the number that the histogram shows, too. */
+function Count({ feed }: { feed: Feed }) {
+  const { zone } = usePrefs();
+  const now = useNow(60_000);
+  const { pendingCount: waiting, since } = feed;
+  const exact = feed.totalExact && feed.pendingExact;
+  return (
+    <>
+      {exact ? '' : 'At least '}
+      {plural(feed.total + waiting, 'pair')} {since === null ? 'in this range' : `since ${formatShort(Math.floor(since / 1000) * 1000, zone, now)}`}
+      {waiting > 0 && `, ${formatCount(waiting)} of them not in the list yet`}.
+    </>
+  );
+}
+
 function Footer({ feed }: { feed: Feed }) {
   return (
     <div className={s.footer} role="row">
@@ -235,7 +253,7 @@ function Footer({ feed }: { feed: Feed }) {
             </button>
           </>
         ) : (
-          `${feed.totalExact ? '' : 'At least '}${plural(feed.total, 'pair')} in this range.`
+          <Count feed={feed} />
         )}
       </span>
     </div>

@@ -220,6 +220,22 @@ describe('holding still', () => {
     expect([feed.rowAt(0)?.path, feed.total, feed.pendingCount]).toEqual(['/n/54', 55, 0]);
   });
 
+  test('what is counted already is not counted again when the tail comes back', async () => {
+    const analyzer = new FakeAnalyzer(5);
+    const feed = await opened(analyzer, { pending: 10 });
+    feed.hold(true);
+    for (let n = 5; n < 55; n++) analyzer.add(pair(n));
+    analyzer.paint();
+    expect([feed.pendingCount, feed.pendingExact]).toEqual([50, true]);
+    analyzer.open(analyzer.tails[0] as NonNullable<(typeof analyzer.tails)[0]>);
+    await settled(feed);
+    analyzer.paint();
+    expect([feed.pendingCount, feed.pendingExact]).toEqual([50, false]);
+    feed.hold(false);
+    await settled(feed);
+    expect([feed.total, feed.pendingCount, feed.pendingExact]).toEqual([55, 0, true]);
+  });
+
   test('a burst that no frame could take is fetched again', async () => {
     const analyzer = new FakeAnalyzer(5);
     const feed = await opened(analyzer, { incoming: 10 });

@@ -155,6 +155,21 @@ export class Feed {
     return this.#pending.length + this.#pending.lost;
   }
 
+  /** pendingCount is a count, not a lower bound. */
+  get pendingExact(): boolean {
+    return !this.#reloadOnRelease;
+  }
+
+  /**
+   * Where a range that moves with time ("15m") began when it was asked for, in
+   * milliseconds since 1970: the list keeps what has left the range since.
+   * Null for other ranges, and while it is not known.
+   */
+  get since(): number | null {
+    const { from, to } = this.shown?.range ?? { from: 'all' };
+    return to || from === 'all' || !Number.isNaN(parseMs(from)) || !this.#base ? null : parseMs(this.#base.from);
+  }
+
   get held(): boolean {
     return this.#held;
   }
@@ -583,6 +598,12 @@ export class Feed {
       return;
     }
     if (signal.aborted) return;
+    if (this.#held && this.#pending.lost > 0) {
+      // Which of these are counted already is not known any more.
+      this.#reloadOnRelease = true;
+      this.#notify();
+      return;
+    }
     const rows = page.pairs.map(toRow);
     const meets = rows.some((row) => this.#ids.has(row.id) || this.#pendingIds.has(row.id));
     if (!meets && page.next_cursor != null) {

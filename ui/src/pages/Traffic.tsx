@@ -15,7 +15,7 @@ import { ViewMenu } from '../components/ViewMenu';
 import { useFeed } from '../feed/context';
 import type { Feed } from '../feed/feed';
 import { copyText } from '../lib/clipboard';
-import { formatCount } from '../lib/format';
+import { plural } from '../lib/format';
 import { notice } from '../lib/notice';
 import { setPrefs, usePrefs } from '../lib/prefs';
 import { addClause } from '../lib/query';
@@ -337,7 +337,7 @@ function Summary({ feed }: { feed: Feed }) {
     <p className={s.stale} role="status">
       <Icon name="info" size={12} />
       {feed.loading ? 'Searching … ' : ''}Below is still the answer to <code>{shown.q || 'no query'}</code>
-      {` (${formatCount(feed.total)})`}.
+      {` (${feed.totalExact ? '' : 'at least '}${plural(feed.total, 'pair')})`}.
     </p>
   );
 }
