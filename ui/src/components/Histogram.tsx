@@ -140,13 +140,15 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
 
   const bucket = hover === null ? undefined : counts.buckets[hover];
   const { max } = stack(counts);
+  // Where it covers neither the newest bars nor the one that it tells of.
+  const side = hover !== null && hover < counts.buckets.length / 2 ? 'right' : 'left';
   return (
     <figure
       className={s.figure}
       aria-label={`Pairs over time: ${counts.partial ? 'at least ' : ''}${plural(counts.total, 'pair')}, at most ${formatCount(max)} in one bar`}
     >
       <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
-      <figcaption className={s.caption} aria-hidden="true">
+      <figcaption className={s.caption} data-side={side} aria-hidden="true">
         {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} zone={zone} /> : max > 0 && <span className="muted">max {formatCount(max)}</span>}
       </figcaption>
     </figure>

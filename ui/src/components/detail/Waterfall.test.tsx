@@ -1,6 +1,7 @@
+import { render, screen } from '@testing-library/react';
 import { expect, test } from 'vitest';
 import type { Timing } from '../../api/types';
-import { phasesOf } from './Waterfall';
+import { phasesOf, Waterfall } from './Waterfall';
 
 const at = (ms: number) => new Date(Date.UTC(2026, 10, 23, 12) + ms).toISOString();
 const timing = (change: Partial<Timing> = {}): Timing => ({
@@ -46,4 +47,23 @@ test('an answer before the request was whole, and a clock that went back, give n
       expect(length as number).toBeGreaterThanOrEqual(0);
     }
   }
+});
+
+test('what came in one read has no length, and says why', () => {
+  const t = timing({ request_last: at(5), response_last: at(20) });
+  const { unmount } = render(<Waterfall timing={t} />);
+  const rows = screen.getAllByRole('row').map((row) => row.textContent);
+  expect(rows).toContain('Send requestin one piece');
+  expect(rows).toContain('Receive responsein one piece');
+  expect(rows).toContain('Wait for response15 ms');
+  unmount();
+  render(<Waterfall timing={t} slim />);
+  expect(screen.getByTitle('first to last byte of the request: in one piece').textContent).toBe('Send request –');
+  expect(screen.getByTitle(/^last byte of the request to first byte/).textContent).toBe('Wait for response 15 ms');
+  expect(document.body.textContent).not.toContain('0 ns');
+});
+
+test('a clock that was set back is not a length of nothing', () => {
+  render(<Waterfall timing={timing({ response_last: at(1) })} />);
+  expect(screen.getByTitle(/the clock was set back/).textContent).toBe('Receive responsenot known');
 });

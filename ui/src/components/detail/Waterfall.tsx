@@ -9,6 +9,8 @@ export interface Phase {
   /** Nanoseconds from the start of what is shown. */
   start: number;
   length: number;
+  /** Why there is no length to tell; empty where there is. */
+  note: string;
   kind: 'connect' | 'send' | 'wait' | 'receive';
 }
 
@@ -32,7 +34,9 @@ export function phasesOf(timing: Timing, first: boolean): Phases {
     const start = diffNs(origin, from);
     const length = diffNs(from, to);
     if (start == null || length == null) return;
-    phases.push({ name, kind, means, start: Math.max(0, start), length: Math.max(0, length) });
+    // One read is one moment: no time passed that anybody could have measured.
+    const note = length < 0 ? 'not known' : length > 0 ? '' : kind === 'send' || kind === 'receive' ? 'in one piece' : 'at once';
+    phases.push({ name, kind, means, note, start: Math.max(0, start), length: Math.max(0, length) });
   };
   if (first && accepted) {
     add('Connect upstream', 'connect', accepted, connected, 'from accepting the client to being connected to the upstream');
@@ -45,6 +49,12 @@ export function phasesOf(timing: Timing, first: boolean): Phases {
   add('Receive response', 'receive', response_first, response_last, 'first to last byte of the response');
   const total = phases.reduce((end, p) => Math.max(end, p.start + p.length), 0);
   return { phases, total, idle: first ? null : diffNs(accepted, request_first) };
+}
+
+/** In full, for hovering over it. */
+function inWords({ means, note, length }: Phase): string {
+  if (note === 'not known') return `${means}: not known, since the clock was set back in between`;
+  return `${means}: ${note || exactDuration(length)}`;
 }
 
 /** Bars over a common time axis; slim: one line, in words on hover. */
@@ -61,9 +71,9 @@ export function Waterfall({ timing, first = false, slim = false }: { timing: Tim
         </div>
         <p className={s.legend}>
           {phases.map((p) => (
-            <span key={p.name} title={`${p.means}: ${exactDuration(p.length)}`}>
+            <span key={p.name} title={inWords(p)}>
               <i data-kind={p.kind} />
-              {p.name} <b>{formatDuration(p.length)}</b>
+              {p.name} <b>{formatDuration(p.note ? null : p.length)}</b>
             </span>
           ))}
         </p>
@@ -81,19 +91,19 @@ export function Waterfall({ timing, first = false, slim = false }: { timing: Tim
       </thead>
       <tbody>
         {phases.map((p) => (
-          <tr key={p.name} title={`${p.means}: ${exactDuration(p.length)}`}>
+          <tr key={p.name} title={inWords(p)}>
             <th scope="row">{p.name}</th>
             <td className={s.lane}>
               <span className={s.bar} data-kind={p.kind} style={{ left: `${p.start * scale}%`, width: `${p.length * scale}%` }} />
             </td>
-            <td className={s.length}>{formatDuration(p.length)}</td>
+            <td className={s.length}>{p.note ? <span className="muted">{p.note}</span> : formatDuration(p.length)}</td>
           </tr>
         ))}
         <tr className={s.total}>
           <th scope="row">Total</th>
           <td />
           <td className={s.length} title={exactDuration(total)}>
-            {formatDuration(total)}
+            {formatDuration(total || null)}
           </td>
         </tr>
       </tbody>
