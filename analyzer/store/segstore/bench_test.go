@@ -9,6 +9,8 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/store/storetest"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/query"
 )
 
 // fullFrame has 64 pairs of about 4 KB.
@@ -80,5 +82,33 @@ func BenchmarkNewest100(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkScan looks into every body for what is in none.
+func BenchmarkScan(b *testing.B) {
+	s := start(b, segstore.Options{Dir: b.TempDir()})
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	var bytes int64
+	for n := range uint64(400) {
+		fr := fullFrame(f, n)
+		head, err := frame.Head(fr.GetHead())
+		if err != nil {
+			b.Fatal(err)
+		}
+		bytes += int64(head.GetBodyLen())
+		if err := s.Append(b.Context(), f.Spool, []*capturev1.Frame{fr}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q, err := query.Parse(`body:"nowhere to be found"`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(bytes)
+	for b.Loop() {
+		for _, err := range s.List(b.Context(), store.List{Query: q, Limit: 100}) {
+			b.Fatal(err)
+		}
 	}
 }

@@ -167,8 +167,9 @@ const (
 	firstWindow  = int64(time.Minute)
 	windowGrowth = 4
 	// pageRows is how many rows are asked for at once when it is not known how
-	// many of them will do.
-	pageRows = 1000
+	// many of them will do, pagePointers the same where only pointers are.
+	pageRows     = 1000
+	pagePointers = 4000
 )
 
 func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, before *store.Key, whole bool, budget int64) (*search, error) {
@@ -206,6 +207,9 @@ func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, befo
 		Before:    before,
 		Limit:     pageRows,
 		Pointers:  whole && c.exact || !c.covered,
+	}
+	if c.page.Pointers {
+		c.page.Limit = pagePointers
 	}
 	return c, nil
 }
@@ -249,7 +253,7 @@ func (c *search) ask(ctx context.Context) error {
 		c.page.From = c.page.To - c.window
 	}
 	if c.exact && c.want > 0 {
-		c.page.Limit = min(c.want, pageRows)
+		c.page.Limit = min(c.want, c.page.Limit)
 	}
 	err := c.s.use(ctx, func(x index.Index) (err error) {
 		c.rows, err = x.Rows(ctx, c.page)
