@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"syscall"
 	"testing"
 	"time"
@@ -120,9 +122,32 @@ func TestKillSwitch(t *testing.T) {
 	t.Parallel()
 	nginx := startNginx(t, false)
 	s := harness.NewStack(t, bins, nginx.Port)
+	diagnostics := harness.Addr(harness.Port(t))
+	s.ProxyEnv["DIAGNOSTICS_ADDR"] = diagnostics
 	s.StartAll()
+	// A connection that is still open when the switch turns is seen in its
+	// middle, and is a pair of its own.
+	rest := func() {
+		t.Helper()
+		harness.Poll(t, 10*time.Second, "no open connection", func() error {
+			resp, err := http.Get("http://" + diagnostics)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			var now struct{ Connections []struct{} }
+			if err := json.NewDecoder(resp.Body).Decode(&now); err != nil {
+				return err
+			}
+			if n := len(now.Connections); n > 0 {
+				return fmt.Errorf("%d are open", n)
+			}
+			return nil
+		})
+	}
 	ask := func() ledger.Call {
 		t.Helper()
+		defer rest()
 		var p load.Plan
 		p.Add("GET", "/echo?id={id}", nil)
 		c := load.Go(t.Context(), s.Front(), p.Requests, 1)[0]
