@@ -78,7 +78,13 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
             grid: { show: false },
             ticks: { show: true, size: 3, stroke: color('--line'), width: 1 },
             space: 90,
-            values: (_u, splits) => splits.map((v) => formatShort(v * 1000, zone, Date.now())),
+            // A label that the edge would cut is left out: half a time is another time.
+            values: (u, splits) =>
+              splits.map((v) => {
+                const label = formatShort(v * 1000, zone, Date.now());
+                const room = Math.min(u.valToPos(v, 'x'), u.width - u.valToPos(v, 'x'));
+                return room < label.length * 3.4 ? '' : label;
+              }),
           },
           { show: false },
         ],
@@ -149,13 +155,13 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
     >
       <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
       <figcaption className={s.caption} data-side={side} aria-hidden="true">
-        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} zone={zone} /> : max > 0 && <span className="muted">max {formatCount(max)}</span>}
+        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} partial={counts.partial} zone={zone} /> : max > 0 && <span className="muted">max {counts.partial && 'at least '}{formatCount(max)}</span>}
       </figcaption>
     </figure>
   );
 }
 
-function BucketText({ bucket, step, zone }: { bucket: HistogramBucket; step: number; zone: Zone }) {
+function BucketText({ bucket, step, partial, zone }: { bucket: HistogramBucket; step: number; partial: boolean; zone: Zone }) {
   const start = parseMs(bucket.time);
   const now = useNow(60_000);
   const parts = statusClasses.toReversed().filter((name) => bucket.counts[name] > 0);
@@ -164,6 +170,7 @@ function BucketText({ bucket, step, zone }: { bucket: HistogramBucket; step: num
       <span>
         {formatShort(Math.round(start / 1000) * 1000, zone, now)} – {formatShort(Math.round((start + step) / 1000) * 1000, zone, now)}
       </span>
+      {partial && <span className="muted">at least</span>}
       {parts.length === 0 && <span className="muted">none</span>}
       {parts.map((name) => (
         <span key={name}>

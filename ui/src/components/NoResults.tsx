@@ -58,14 +58,17 @@ export function NoResults({ q, range, onChange }: Props) {
       <div className={s.why}>
         {q !== '' && (
           <button type="button" className="btn" onClick={() => onChange({ q: '' })}>
-            Drop the query{inRange.data && inRange.data.total > 0 ? `: ${plural(inRange.data.total, 'pair')}` : ''}
+            Drop the query{inRange.data && inRange.data.total > 0 ? `: ${inRange.data.partial ? 'at least ' : ''}${plural(inRange.data.total, 'pair')}` : ''}
           </button>
         )}
         {without.map((w, i) => {
           const n = counts[i]?.data?.total ?? 0;
           return n > 0 ? (
             <button key={w.clause} type="button" className="btn" onClick={() => onChange({ q: w.rest })}>
-              Drop <code>{w.clause}</code>: {plural(n, 'pair')}
+              <span>
+                Drop <code>{w.clause}</code>: {counts[i]?.data?.partial && 'at least '}
+                {plural(n, 'pair')}
+              </span>
             </button>
           ) : null;
         })}

@@ -152,6 +152,32 @@ describe('live', () => {
     expect(feed.chart?.total).toBe(2005);
   });
 
+  test('the chart grows with them, bar by bar', async () => {
+    const analyzer = new FakeAnalyzer(121);
+    const feed = await opened(analyzer);
+    const { buckets } = feed.chart as NonNullable<typeof feed.chart>;
+    expect(buckets).toHaveLength(120);
+    analyzer.add(pair(122), pair(123), pair(124));
+    analyzer.paint();
+    const chart = feed.chart as NonNullable<typeof feed.chart>;
+    expect(chart.buckets.slice(120).map((b) => b.counts['2xx'])).toEqual([0, 1, 1, 1]);
+    expect(chart.buckets.map((b) => Date.parse(b.time)).every((t, i) => t === Date.parse(chart.from) + i * 1001)).toBe(true);
+    expect([chart.total, Date.parse(chart.to) - Date.parse(chart.from)]).toEqual([124, 124 * 1001]);
+  });
+
+  test('the chart of a range that moves with time moves on, and counts what is left in it', async () => {
+    const analyzer = new FakeAnalyzer(121);
+    const feed = await opened(analyzer, {}, '', { from: '15m' });
+    const gone = (feed.chart?.buckets ?? []).slice(0, 4).reduce((n, b) => n + b.counts['2xx'], 0);
+    analyzer.add(pair(122), pair(123), pair(124));
+    analyzer.paint();
+    const chart = feed.chart as NonNullable<typeof feed.chart>;
+    expect(chart.buckets).toHaveLength(120);
+    expect(chart.buckets.at(-1)?.counts['2xx']).toBe(1);
+    expect(chart.total).toBe(124 - gone);
+    expect(chart.from).toBe(chart.buckets[0]?.time);
+  });
+
   test('by the time of the request, not of arrival', async () => {
     const analyzer = new FakeAnalyzer(0);
     const feed = await opened(analyzer);

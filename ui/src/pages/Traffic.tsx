@@ -336,8 +336,11 @@ function Summary({ feed }: { feed: Feed }) {
   return (
     <p className={s.stale} role="status">
       <Icon name="info" size={12} />
-      {feed.loading ? 'Searching … ' : ''}Below is still the answer to <code>{shown.q || 'no query'}</code>
-      {` (${feed.totalExact ? '' : 'at least '}${plural(feed.total, 'pair')})`}.
+      <span>
+        {feed.loading && 'Searching … '}
+        Below is still {shown.q ? <>the answer to <code>{shown.q}</code></> : 'what there is without a query'}
+        {` (${feed.totalExact ? '' : 'at least '}${plural(feed.total, 'pair')})`}.
+      </span>
     </p>
   );
 }
