@@ -628,3 +628,65 @@ func TestAHalfClosedPeerThatIsResetEndsTheConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAnswerBeforeTheRequestWasWritten: a server that has seen enough answers
+// a large request, and goes, while the rest of it waits to be written. What was
+// handed over because of the answer is not handed over again.
+func TestAnAnswerBeforeTheRequestWasWritten(t *testing.T) {
+	const answer = "enough"
+	up := listen(t)
+	stalled := make(chan *net.TCPConn)
+	go func() {
+		for {
+			c, err := up.Accept()
+			if err != nil {
+				return
+			}
+			stalled <- c.(*net.TCPConn)
+		}
+	}()
+	p := newProxy(t, up.Addr().String())
+	for i := range 8 { // how much of a chunk fits the last time is up to the kernel
+		client, err := net.Dial("tcp", p.ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			b := make([]byte, bufSize-100*i)
+			for {
+				if _, err := client.Write(b); err != nil {
+					return
+				}
+			}
+		}()
+		server := <-stalled
+		carried := p.up.Load()
+		wait(t, "the request to stall", func() bool {
+			before := carried
+			time.Sleep(20 * time.Millisecond)
+			carried = p.up.Load()
+			return carried == before && carried > 0
+		})
+		if _, err := server.Write([]byte(answer)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(client, make([]byte, len(answer))); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		w := p.witnesses[i]
+		p.mu.Unlock()
+		wait(t, "the answer to be handed over", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.bytes[tee.ServerToClient]) == len(answer)
+		})
+		Reset(server)
+		wait(t, "the end", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.ends[tee.ClientToServer] == tee.ServerReset
+		})
+		_ = client.Close()
+	}
+}

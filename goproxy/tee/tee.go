@@ -77,7 +77,9 @@ type Tee struct {
 type flight struct {
 	event Event
 	order uint64
-	up    bool
+	// up: it was not handed over. writing: it is still being written; a chunk
+	// that was answered before that was handed over early.
+	up, writing bool
 }
 
 // New makes a tee that hands events to observe, one at a time. observe must
@@ -92,7 +94,7 @@ func New(observe func(Event), idle func() bool) *Tee {
 func (t *Tee) Begin(d Direction, at int64, b []byte) {
 	t.mu.Lock()
 	t.begun++
-	t.flying[d] = flight{event: Event{Dir: d, At: at, Bytes: b}, order: t.begun, up: true}
+	t.flying[d] = flight{event: Event{Dir: d, At: at, Bytes: b}, order: t.begun, up: true, writing: true}
 	t.mu.Unlock()
 }
 
@@ -108,8 +110,9 @@ func (t *Tee) Done(d Direction) {
 func (t *Tee) Failed(d Direction, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := &t.flying[d]
-	f.event.Bytes = f.event.Bytes[:n]
+	if f := &t.flying[d]; f.up {
+		f.event.Bytes = f.event.Bytes[:n]
+	}
 	t.handOver(d)
 }
 
@@ -127,13 +130,14 @@ func (t *Tee) End(d Direction, at int64, cause Cause) {
 func (t *Tee) Idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.flying[ClientToServer].up && !t.flying[ServerToClient].up && t.idle()
+	return !t.flying[ClientToServer].writing && !t.flying[ServerToClient].writing && t.idle()
 }
 
 // handOver lends the chunk of a direction, and before it an earlier one of the
 // other direction. t.mu is held.
 func (t *Tee) handOver(d Direction) {
 	f, other := &t.flying[d], &t.flying[d^1]
+	f.writing = false
 	if !f.up {
 		return // the other direction handed it over
 	}

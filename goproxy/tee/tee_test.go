@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -73,6 +74,24 @@ func TestFailedHandsOverWhatWasWritten(t *testing.T) {
 	te.Failed(ClientToServer, 0)
 	if string(got) != "written" {
 		t.Errorf("handed over %q", got)
+	}
+}
+
+func TestFailedAfterItWasHandedOver(t *testing.T) {
+	var got []string
+	te := New(func(e Event) { got = append(got, string(e.Bytes)) }, func() bool { return true })
+	te.Begin(ClientToServer, 1, []byte("a long request"))
+	te.Begin(ServerToClient, 2, []byte("an early answer"))
+	te.Done(ServerToClient)
+	if te.Idle() {
+		t.Error("idle while the request is being written")
+	}
+	te.Failed(ClientToServer, len("a long"))
+	if want := []string{"a long request", "an early answer"}; !slices.Equal(got, want) {
+		t.Errorf("handed over %q, want %q", got, want)
+	}
+	if !te.Idle() {
+		t.Error("nothing is on its way any more")
 	}
 }
 
