@@ -223,11 +223,12 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	p.ledger.ConnsAccepted.Add(1)
 	id := p.accepted.Add(1) - 1
 	from := addrPort(client.RemoteAddr())
-	if !p.loops.accept(from) {
+	downstream := route{from: from, to: addrPort(client.LocalAddr())}
+	if !p.loops.accept(downstream) {
 		p.cutLoop(client)
 		return
 	}
-	defer p.loops.leave(from)
+	defer p.loops.leave(downstream)
 	watch := p.observer.Conn(id, from.String(), p.clock.Now())
 	server, err := p.dial(ctx)
 	if err != nil {
@@ -237,20 +238,20 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 		relay.Reset(client) // as a server that refuses
 		return
 	}
-	local := addrPort(server.LocalAddr())
-	if !p.loops.dial(local, from) {
+	upstream := route{from: addrPort(server.LocalAddr()), to: addrPort(server.RemoteAddr())}
+	if !p.loops.dial(upstream, downstream) {
 		relay.Reset(server)
 		p.cutLoop(client)
 		return
 	}
-	defer p.loops.hangUp(local)
-	watch.Connected(addrPort(server.RemoteAddr()).String(), p.clock.Now())
+	defer p.loops.hangUp(upstream)
+	watch.Connected(upstream.to.String(), p.clock.Now())
 	conn, err := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
 	if err != nil {
 		p.repeated.Log(slog.LevelError, "Could not carry a connection", slog.Any("error", err))
 		return
 	}
-	e := &entry{id: id, conn: conn, watch: watch, client: from.String(), server: addrPort(server.RemoteAddr()).String(), began: time.Now()}
+	e := &entry{id: id, conn: conn, watch: watch, client: from.String(), server: upstream.to.String(), began: time.Now()}
 	p.conns.add(e)
 	conn.Run()
 	watch.Close()

@@ -69,49 +69,55 @@ func own(ip netip.Addr, host string) bool {
 	return false
 }
 
-// loops finds connections that the proxy made to itself: one whose client is
-// the local address of a connection that it dialled. Which of the two ends is
-// known first is a matter of luck, so each looks for the other; meanwhile a
-// loop may go round a few more times, and every turn of it is found.
+// loops finds connections that the proxy made to itself: one that it accepted
+// and dialled too. Which of the two ends is known first is a matter of luck, so
+// each looks for the other; meanwhile a loop may go round a few more times, and
+// every turn of it is found.
 type loops struct {
 	mu       sync.Mutex
-	clients  map[netip.AddrPort]struct{}
-	upstream map[netip.AddrPort]struct{}
+	accepted map[route]struct{}
+	dialled  map[route]struct{}
 }
 
-// accept takes note of a client; false if it is the proxy.
-func (l *loops) accept(client netip.AddrPort) bool {
-	return l.note(&l.clients, &l.upstream, client)
+// route is a TCP connection by the addresses of both its ends. One alone says
+// too little: the system gives the same port to connections that go to
+// different places, so a client on this machine may have the address of a
+// connection that the proxy dialled.
+type route struct{ from, to netip.AddrPort }
+
+// accept takes note of a client's connection; false if the proxy dialled it.
+func (l *loops) accept(client route) bool {
+	return l.note(&l.accepted, &l.dialled, client)
 }
 
-// dial takes note of the local address of the connection that was dialled for
-// a client; false if the proxy accepted it, or is the client after all.
-func (l *loops) dial(local, client netip.AddrPort) bool {
+// dial takes note of the connection that was dialled for a client's; false if
+// the proxy accepted it, or dialled the client's after all.
+func (l *loops) dial(server, client route) bool {
 	l.mu.Lock()
-	_, met := l.upstream[client]
+	_, met := l.dialled[client]
 	l.mu.Unlock()
-	return !met && l.note(&l.upstream, &l.clients, local)
+	return !met && l.note(&l.dialled, &l.accepted, server)
 }
 
-func (l *loops) note(mine, theirs *map[netip.AddrPort]struct{}, a netip.AddrPort) bool {
+func (l *loops) note(mine, theirs *map[route]struct{}, r route) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, met := (*theirs)[a]; met {
+	if _, met := (*theirs)[r]; met {
 		return false
 	}
 	if *mine == nil {
-		*mine = make(map[netip.AddrPort]struct{})
+		*mine = make(map[route]struct{})
 	}
-	(*mine)[a] = struct{}{}
+	(*mine)[r] = struct{}{}
 	return true
 }
 
 // leave and hangUp forget what accept and dial noted.
-func (l *loops) leave(client netip.AddrPort) { l.forget(l.clients, client) }
-func (l *loops) hangUp(local netip.AddrPort) { l.forget(l.upstream, local) }
+func (l *loops) leave(client route)  { l.forget(l.accepted, client) }
+func (l *loops) hangUp(server route) { l.forget(l.dialled, server) }
 
-func (l *loops) forget(mine map[netip.AddrPort]struct{}, a netip.AddrPort) {
+func (l *loops) forget(mine map[route]struct{}, r route) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(mine, a)
+	delete(mine, r)
 }
