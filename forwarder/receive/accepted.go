@@ -1,17 +1,16 @@
 package receive
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/registry"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/rangeset"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -44,11 +43,9 @@ type Accepted struct {
 }
 
 type batches struct {
-	ranges []span // ascending, disjoint, not touching
-	used   time.Time
+	seqs rangeset.Set
+	used time.Time
 }
-
-type span struct{ first, last uint64 }
 
 // NewAccepted remembers nothing yet.
 func NewAccepted(now func() time.Time) *Accepted {
@@ -97,7 +94,10 @@ func (a *Accepted) Add(epoch registry.Epoch, seq uint64) {
 		a.epochs[epoch] = b
 	}
 	b.used = a.now()
-	b.add(seq)
+	// The lowest are the oldest: what the proxy may still send again is above.
+	if b.seqs.Add(seq); b.seqs.Len() > maxRanges {
+		b.seqs.DropLowest()
+	}
 }
 
 // evict forgets the epoch that was not heard for the longest time. a.mu is
@@ -113,35 +113,6 @@ func (a *Accepted) evict() {
 	delete(a.epochs, oldest)
 }
 
-func (b *batches) add(seq uint64) {
-	i, found := b.find(seq)
-	if found {
-		return
-	}
-	touchesLeft := i > 0 && b.ranges[i-1].last+1 == seq
-	touchesRight := i < len(b.ranges) && seq+1 == b.ranges[i].first
-	switch {
-	case touchesLeft && touchesRight:
-		b.ranges[i-1].last = b.ranges[i].last
-		b.ranges = slices.Delete(b.ranges, i, i+1)
-	case touchesLeft:
-		b.ranges[i-1].last = seq
-	case touchesRight:
-		b.ranges[i].first = seq
-	default:
-		b.ranges = slices.Insert(b.ranges, i, span{seq, seq})
-		if len(b.ranges) > maxRanges {
-			b.ranges = slices.Delete(b.ranges, 0, 1)
-		}
-	}
-}
-
-// find is the range that seq is in, or the place where it would be one.
-func (b *batches) find(seq uint64) (i int, found bool) {
-	i, _ = slices.BinarySearchFunc(b.ranges, seq, func(r span, seq uint64) int { return cmp.Compare(r.last, seq) })
-	return i, i < len(b.ranges) && b.ranges[i].first <= seq
-}
-
 // Has tells whether a batch is durable here.
 func (a *Accepted) Has(epoch registry.Epoch, seq uint64) bool {
 	a.mu.Lock()
@@ -151,8 +122,7 @@ func (a *Accepted) Has(epoch registry.Epoch, seq uint64) bool {
 		return false
 	}
 	b.used = a.now()
-	_, found := b.find(seq)
-	return found
+	return b.seqs.Has(seq)
 }
 
 // Ranges lists what is durable here of an epoch.
@@ -163,8 +133,8 @@ func (a *Accepted) Ranges(epoch registry.Epoch) (list []*capturev1.Range) {
 	if b == nil {
 		return nil
 	}
-	for _, r := range b.ranges {
-		list = append(list, &capturev1.Range{First: r.first, Last: r.last})
+	for _, r := range b.seqs.Ranges() {
+		list = append(list, &capturev1.Range{First: r.First, Last: r.Last})
 	}
 	return list
 }
@@ -191,12 +161,12 @@ func (a *Accepted) State() []byte {
 	for e, b := range a.epochs {
 		out = append(out, e[:]...)
 		out = binary.AppendUvarint(out, uint64(max(0, b.used.Unix())))
-		out = binary.AppendUvarint(out, uint64(len(b.ranges)))
+		out = binary.AppendUvarint(out, uint64(b.seqs.Len()))
 		end := uint64(0)
-		for _, r := range b.ranges {
-			out = binary.AppendUvarint(out, r.first-end)
-			out = binary.AppendUvarint(out, r.last-r.first)
-			end = r.last
+		for _, r := range b.seqs.Ranges() {
+			out = binary.AppendUvarint(out, r.First-end)
+			out = binary.AppendUvarint(out, r.Last-r.First)
+			end = r.Last
 		}
 	}
 	return out
@@ -232,10 +202,9 @@ func (a *Accepted) decode(b []byte) error {
 		for range number() {
 			first := end + number()
 			last := first + number()
-			if bad || first < end || last < first {
+			if bad || first < end || s.seqs.Append(rangeset.Range{First: first, Last: last}) != nil {
 				return errState
 			}
-			s.ranges = append(s.ranges, span{first, last})
 			end = last
 		}
 		if bad {

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/internal/rangeset"
 )
 
 // Bounds of what is remembered. Whoever was silent for longest is forgotten
@@ -19,6 +19,10 @@ const (
 	// maxRanges bounds the ranges of one epoch. A proxy that sends in order
 	// needs one; the lowest are forgotten, which are the oldest.
 	maxRanges = 1024
+	// maxAllRanges bounds those of all epochs, so that the state fits into the
+	// head of a segment (seglog.MaxHeadBytes) whatever has come: two numbers
+	// of at most ten bytes each.
+	maxAllRanges = 400_000
 )
 
 type epoch [16]byte
@@ -37,6 +41,7 @@ type delivery struct {
 	mu     sync.Mutex
 	spools map[store.ID]*spoolState
 	epochs map[epoch]*epochState
+	ranges int // of all epochs
 	// claimed are batches that are being appended; the channel closes when
 	// that has ended, well or not.
 	claimed map[batch]chan struct{}
@@ -48,12 +53,9 @@ type spoolState struct {
 }
 
 type epochState struct {
-	ranges []span // ascending, disjoint, not touching
-	seen   int64
+	seqs rangeset.Set // of batches
+	seen int64
 }
-
-// span is [first, last].
-type span struct{ first, last uint64 }
 
 func newDelivery() *delivery {
 	return &delivery{spools: map[store.ID]*spoolState{}, epochs: map[epoch]*epochState{}, claimed: map[batch]chan struct{}{}}
@@ -82,7 +84,7 @@ func (d *delivery) claim(batches []batch, duplicate []bool) (n int, release, wai
 		if b.seq == 0 {
 			continue
 		}
-		if e := d.epochs[b.epoch]; e != nil && e.has(b.seq) {
+		if e := d.epochs[b.epoch]; e != nil && e.seqs.Has(b.seq) {
 			duplicate[i] = true
 			continue
 		}
@@ -128,17 +130,29 @@ func (d *delivery) commit(w *wrapper, b batch) {
 	e := d.epochs[b.epoch]
 	if e == nil {
 		if len(d.epochs) >= maxEpochs {
-			forget(d.epochs, func(e *epochState) int64 { return e.seen })
+			d.forgetEpoch()
 		}
 		e = new(epochState)
 		d.epochs[b.epoch] = e
 	}
-	e.add(b.seq)
 	e.seen = max(e.seen, w.at)
+	d.ranges -= e.seqs.Len()
+	if e.seqs.Add(b.seq); e.seqs.Len() > maxRanges {
+		e.seqs.DropLowest()
+	}
+	d.ranges += e.seqs.Len()
+	for d.ranges > maxAllRanges && len(d.epochs) > 1 {
+		d.forgetEpoch()
+	}
 }
 
-// forget removes the entry that was not seen for longest.
-func forget[K comparable, V any](m map[K]V, seen func(V) int64) {
+// forgetEpoch forgets the epoch that was silent for longest. d.mu is held.
+func (d *delivery) forgetEpoch() {
+	d.ranges -= forget(d.epochs, func(e *epochState) int64 { return e.seen }).seqs.Len()
+}
+
+// forget removes the entry that was not seen for longest, and gives it back.
+func forget[K comparable, V any](m map[K]V, seen func(V) int64) V {
 	var oldest K
 	first := true
 	for k, v := range m {
@@ -146,47 +160,9 @@ func forget[K comparable, V any](m map[K]V, seen func(V) int64) {
 			oldest, first = k, false
 		}
 	}
+	v := m[oldest]
 	delete(m, oldest)
-}
-
-func (e *epochState) find(seq uint64) (int, bool) {
-	return slices.BinarySearchFunc(e.ranges, seq, func(r span, seq uint64) int {
-		switch {
-		case r.last < seq:
-			return -1
-		case r.first > seq:
-			return 1
-		}
-		return 0
-	})
-}
-
-func (e *epochState) has(seq uint64) bool {
-	_, ok := e.find(seq)
-	return ok
-}
-
-func (e *epochState) add(seq uint64) {
-	i, ok := e.find(seq)
-	if ok {
-		return
-	}
-	joinsLeft := i > 0 && e.ranges[i-1].last+1 == seq
-	joinsRight := i < len(e.ranges) && e.ranges[i].first == seq+1
-	switch {
-	case joinsLeft && joinsRight:
-		e.ranges[i-1].last = e.ranges[i].last
-		e.ranges = slices.Delete(e.ranges, i, i+1)
-	case joinsLeft:
-		e.ranges[i-1].last = seq
-	case joinsRight:
-		e.ranges[i].first = seq
-	default:
-		e.ranges = slices.Insert(e.ranges, i, span{seq, seq})
-		if len(e.ranges) > maxRanges {
-			e.ranges = slices.Delete(e.ranges, 0, 1)
-		}
-	}
+	return v
 }
 
 const stateVersion = 1
@@ -208,10 +184,10 @@ func (d *delivery) encode() []byte {
 	for id, e := range d.epochs {
 		b = append(b, id[:]...)
 		b = binary.AppendUvarint(b, uint64(e.seen))
-		b = binary.AppendUvarint(b, uint64(len(e.ranges)))
-		for _, r := range e.ranges {
-			b = binary.AppendUvarint(b, r.first)
-			b = binary.AppendUvarint(b, r.last-r.first)
+		b = binary.AppendUvarint(b, uint64(e.seqs.Len()))
+		for _, r := range e.seqs.Ranges() {
+			b = binary.AppendUvarint(b, r.First)
+			b = binary.AppendUvarint(b, r.Last-r.First)
 		}
 	}
 	return b
@@ -238,13 +214,12 @@ func decodeDelivery(b []byte) (*delivery, error) {
 		e := &epochState{seen: int64(r.uint())}
 		for range r.count(maxRanges) {
 			first, length := r.uint(), r.uint()
-			last := first + length
-			if n := len(e.ranges); last < first || n > 0 && (first <= e.ranges[n-1].last || first-e.ranges[n-1].last < 2) {
-				return nil, fmt.Errorf("%w: ranges are not in order", errState)
+			if err := e.seqs.Append(rangeset.Range{First: first, Last: first + length}); err != nil {
+				return nil, fmt.Errorf("%w: %w", errState, err)
 			}
-			e.ranges = append(e.ranges, span{first, last})
 		}
 		d.epochs[id] = e
+		d.ranges += e.seqs.Len()
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, fmt.Errorf("%w: wrong length", errState)

@@ -7,63 +7,55 @@ import (
 	"testing"
 
 	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/seglog"
 )
-
-func TestRangesAreASet(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	var e epochState
-	want := map[uint64]bool{}
-	for range 3000 {
-		seq := 1 + r.Uint64N(1500)
-		if e.has(seq) != want[seq] {
-			t.Fatalf("has(%d) = %v", seq, e.has(seq))
-		}
-		e.add(seq)
-		want[seq] = true
-		for i, s := range e.ranges {
-			if s.last < s.first || i > 0 && s.first <= e.ranges[i-1].last+1 {
-				t.Fatalf("ranges %v", e.ranges)
-			}
-		}
-	}
-	for seq := range uint64(1510) {
-		if e.has(seq) != want[seq] {
-			t.Fatalf("has(%d) = %v", seq, e.has(seq))
-		}
-	}
-}
-
-func TestInOrderNeedsOneRange(t *testing.T) {
-	var e epochState
-	for seq := uint64(1); seq < 10_000; seq++ {
-		e.add(seq)
-	}
-	if len(e.ranges) != 1 {
-		t.Errorf("%d ranges", len(e.ranges))
-	}
-}
 
 // What is remembered stays within its bounds, and never claims what did not
 // come.
 func TestBounds(t *testing.T) {
-	var e epochState
+	d := newDelivery()
 	for seq := uint64(2); seq < 8*maxRanges; seq += 2 {
-		e.add(seq)
+		d.commit(&wrapper{next: seq}, batch{seq: seq})
 	}
-	if len(e.ranges) != maxRanges {
-		t.Errorf("%d ranges", len(e.ranges))
+	e := d.epochs[epoch{}]
+	if e.seqs.Len() != maxRanges || !e.seqs.Has(8*maxRanges-2) {
+		t.Errorf("%d ranges", e.seqs.Len())
 	}
 	for seq := uint64(1); seq < 8*maxRanges; seq += 2 {
-		if e.has(seq) {
+		if e.seqs.Has(seq) {
 			t.Fatalf("claims %d", seq)
 		}
 	}
-	d := newDelivery()
+	d = newDelivery()
 	for i := range maxSpools + 10 {
 		d.commit(&wrapper{spool: store.ID{byte(i), byte(i >> 8)}, next: 5, at: int64(i)}, batch{epoch: epoch{byte(i), byte(i >> 8)}, seq: 1})
 	}
 	if len(d.spools) != maxSpools || d.next(store.ID{9}) != 0 || d.next(store.ID{10}) != 5 {
 		t.Errorf("%d spools; 9 has %d, 10 has %d", len(d.spools), d.next(store.ID{9}), d.next(store.ID{10}))
+	}
+}
+
+// However many holes there are in what came, the state fits where the log keeps
+// it: a log that cannot begin a segment takes nothing more, ever.
+func TestStateFitsIntoASegment(t *testing.T) {
+	d := newDelivery()
+	for i := range 1600 * maxRanges {
+		b := batch{epoch: epoch{byte(i / maxRanges), byte(i / maxRanges >> 8)}, seq: 1<<63 + 2*uint64(i%maxRanges)}
+		d.commit(&wrapper{next: 1, at: int64(i)}, b)
+		if e := d.epochs[b.epoch]; e == nil || !e.seqs.Has(b.seq) {
+			t.Fatalf("does not know what came last, batch %d", i)
+		}
+	}
+	state := d.encode()
+	if len(state) > seglog.MaxHeadBytes {
+		t.Fatalf("state of %d bytes, at most %d fit", len(state), seglog.MaxHeadBytes)
+	}
+	again, err := decodeDelivery(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.ranges != d.ranges || d.ranges > maxAllRanges {
+		t.Errorf("%d ranges, read back %d", d.ranges, again.ranges)
 	}
 }
 
