@@ -91,7 +91,6 @@ type Conn struct {
 	// unsettled: an exchange whose messages ended broken waits for Settle.
 	unsettled bool
 	wire      [2]uint64
-	reports   [2]uint64
 	observer  Observer // may be nil
 }
 
@@ -150,9 +149,6 @@ func (c *Conn) Seq() uint64 { return c.seq }
 // Wire is how many bytes of a direction belong to messages that are over.
 func (c *Conn) Wire(d protocol.Direction) uint64 { return c.wire[d] }
 
-// Reports is how many reports came of a direction.
-func (c *Conn) Reports(d protocol.Direction) uint64 { return c.reports[d] }
-
 // Overflow says that more exchanges are open than are followed. The caller
 // ends decoding.
 func (c *Conn) Overflow() bool { return c.overflow }
@@ -163,7 +159,6 @@ func (c *Conn) SetCause(text string) { c.cause = text }
 
 // Begin implements protocol.Sink.
 func (c *Conn) Begin(b protocol.Begin) {
-	c.reports[b.Dir]++
 	switch b.Kind {
 	case protocol.Request:
 		c.beginRequest(&b)
@@ -297,7 +292,6 @@ func (c *Conn) drop(e *exchange, why ledger.Reason) {
 
 // Body implements protocol.Sink.
 func (c *Conn) Body(b protocol.Body) {
-	c.reports[b.Dir]++
 	m := c.current[b.Dir]
 	if m == nil {
 		return
@@ -315,7 +309,6 @@ func (c *Conn) Body(b protocol.Body) {
 
 // End implements protocol.Sink.
 func (c *Conn) End(end protocol.End) {
-	c.reports[end.Dir]++
 	m := c.current[end.Dir]
 	if m == nil {
 		return

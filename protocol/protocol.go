@@ -85,6 +85,9 @@ type Decoder interface {
 	// Close says that dir ended: cleanly (FIN) or not (reset). Messages that
 	// end with the stream end here.
 	Close(dir Direction, at Time, clean bool) error
+	// Held is how many bytes it keeps of what it was given, because they are
+	// no message yet. Nothing is held, and no message open, between messages.
+	Held() int
 }
 
 // Sink takes what a decoder understood. Reports of one direction are in wire

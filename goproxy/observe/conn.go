@@ -32,9 +32,8 @@ type Conn struct {
 	opaque  *pair.Opaque
 	// carried are the bytes that were given to the decoder, by direction.
 	carried [2]uint64
-	// unread bytes were given to the decoder without a report since: it may be
-	// holding them, so they count against the budget.
-	unread [2]int64
+	// held is what the decoder keeps, as it counts against the budget.
+	held int64
 	// seq is the place of the next pair that the opaque part makes.
 	seq uint64
 	// why the rest is not decoded, and what its pair says about it.
@@ -153,9 +152,7 @@ func (c *Conn) Idle() bool {
 	case detecting:
 		return !c.anything()
 	case decoding:
-		return c.pairs.Open() == 0 &&
-			c.pairs.Wire(protocol.ClientToServer) == c.carried[protocol.ClientToServer] &&
-			c.pairs.Wire(protocol.ServerToClient) == c.carried[protocol.ServerToClient]
+		return c.pairs.Open() == 0 && c.held == 0
 	default:
 		return false
 	}
@@ -167,9 +164,8 @@ func (c *Conn) decode(e tee.Event) {
 	var err error
 	if e.Cause == tee.Going {
 		c.carried[d] += uint64(len(e.Bytes))
-		reports := c.pairs.Reports(d)
 		if err = c.decoder.Data(d, e.At, e.Bytes); err == nil {
-			err = c.account(d, len(e.Bytes), c.pairs.Reports(d) != reports)
+			err = c.account()
 		}
 	} else {
 		err = c.decoder.Close(d, e.At, e.Cause.Clean())
@@ -187,26 +183,23 @@ func (c *Conn) decode(e tee.Event) {
 	c.pairs.Settle()
 }
 
-// account counts what the decoder may hold of a direction.
-func (c *Conn) account(d protocol.Direction, n int, reported bool) error {
-	if reported {
-		if c.unread[d] > 0 {
-			c.o.set.Budget.Give(c.unread[d])
-			c.unread[d] = 0
-		}
-		return nil
-	}
-	if !c.o.set.Budget.Take(budget.Pair, int64(n)) {
+// account counts what the decoder keeps now.
+func (c *Conn) account() error {
+	more := int64(c.decoder.Held()) - c.held
+	if more > 0 && !c.o.set.Budget.Take(budget.Pair, more) {
 		return errors.New("capture ran short of memory")
 	}
-	c.unread[d] += int64(n)
+	if more < 0 {
+		c.o.set.Budget.Give(-more)
+	}
+	c.held += more
 	return nil
 }
 
 // dropDecoder ends decoding.
 func (c *Conn) dropDecoder() {
-	c.o.set.Budget.Give(c.unread[0] + c.unread[1])
-	c.decoder, c.unread = nil, [2]int64{}
+	c.o.set.Budget.Give(c.held)
+	c.decoder, c.held = nil, 0
 }
 
 // undecodable ends decoding for good: what follows is one opaque pair.

@@ -183,6 +183,9 @@ func TestNotIdleWhileSomethingIsOpen(t *testing.T) {
 	idle(false, "before the response's last byte")
 	c.says(down, hello[len(hello)-1:])
 	idle(true, "after the response")
+	c.says(up, "\r\n")
+	c.says(down, "\r\n")
+	idle(true, "after line ends that belong to no message")
 	c.says(up, "G")
 	idle(false, "in the middle of the next request")
 	c.hangUp()
@@ -457,6 +460,30 @@ func TestHalfAHeadCounts(t *testing.T) {
 	l.books()
 }
 
+// TestOnlyWhatIsKeptCounts: half a head behind a whole message counts; what a
+// decoder passed over does not.
+func TestOnlyWhatIsKeptCounts(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.connect()
+	c.says(up, get)
+	c.says(down, hello)
+	for range 1000 {
+		c.says(up, strings.Repeat("\r\n", 1000))
+	}
+	if doing, _ := c.State(); doing != "decoding" {
+		t.Fatalf("empty lines made the connection %s", doing)
+	}
+	l.books()
+	const half = 10 << 10
+	c.says(up, get+"GET / HTTP/1.1\r\nX: "+strings.Repeat("y", half))
+	c.says(down, hello)
+	if u := l.budget.Used() - l.held; u < half {
+		t.Errorf("%d bytes of a head are kept, %d count", half, u)
+	}
+	c.hangUp()
+	l.books()
+}
+
 // faulty is a protocol whose decoder does what it must not.
 func faulty(data func(protocol.Sink, []byte) error) func(*Settings) {
 	p := protocol.Protocol{
@@ -479,6 +506,7 @@ func (d *faultyDecoder) Data(_ protocol.Direction, _ protocol.Time, b []byte) er
 }
 func (d *faultyDecoder) Gap(protocol.Direction, protocol.Time, int64) error  { return nil }
 func (d *faultyDecoder) Close(protocol.Direction, protocol.Time, bool) error { return nil }
+func (d *faultyDecoder) Held() int                                           { return 0 }
 
 func TestAPanicMakesTheConnectionOpaque(t *testing.T) {
 	l := newLab(t, faulty(func(s protocol.Sink, b []byte) error {

@@ -203,6 +203,11 @@ func (d *decoder) closeHalf(h *half, at protocol.Time, clean bool) error {
 	return nil
 }
 
+// Held implements protocol.Decoder.
+func (d *decoder) Held() int {
+	return len(d.client.buf) + len(d.client.held) + len(d.server.buf) + len(d.server.held)
+}
+
 func (d *decoder) half(dir protocol.Direction) *half {
 	if dir == protocol.ClientToServer {
 		return &d.client

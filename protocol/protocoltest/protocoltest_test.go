@@ -70,6 +70,8 @@ func (d *lineDecoder) Gap(protocol.Direction, protocol.Time, int64) error {
 
 func (d *lineDecoder) Close(protocol.Direction, protocol.Time, bool) error { return nil }
 
+func (d *lineDecoder) Held() int { return len(d.line) }
+
 // complaints is a testing.TB that remembers what is wrong.
 type complaints struct {
 	testing.TB
