@@ -97,10 +97,8 @@ func (c *Conn) Event(e tee.Event) {
 	if e.Cause != tee.Going && (c.cause == tee.Going || c.cause.Clean() && !e.Cause.Clean()) {
 		c.cause = e.Cause
 	}
-	if !c.o.capture.Load() {
-		if len(e.Bytes) > 0 {
-			c.miss()
-		}
+	if len(e.Bytes) > 0 && !c.o.capture.Load() {
+		c.miss()
 		return
 	}
 	c.take(e)
@@ -284,6 +282,8 @@ func (c *Conn) miss() {
 			c.opaque.Close(why, capturev1.Flag_FLAG_INCOMPLETE)
 			c.opaque = nil
 			c.seq++
+		} else if c.pairs != nil {
+			c.seq = c.pairs.Seq()
 		}
 	case detecting, missing, lost:
 	}

@@ -434,6 +434,35 @@ func TestKillSwitch(t *testing.T) {
 	)
 }
 
+// TestKillSwitchBehindAnUpgrade: the place on the connection is not given away
+// twice, although nothing was carried between the upgrade and the switch.
+func TestKillSwitchBehindAnUpgrade(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.connect()
+	c.says(up, "GET /ws HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+	c.says(down, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+	l.SetCapture(false)
+	c.says(up, "unseen")
+	l.SetCapture(true)
+	c.says(up, "seen")
+	c.hangUp()
+	l.want("#0 http GET /ws 101 0/0", "#1 opaque 0 4/0 midstream upgraded_from=http")
+}
+
+// TestKillSwitchAtTheEnd: an end is no content. A response that the end of its
+// connection delimits is whole, although capture was off by then.
+func TestKillSwitchAtTheEnd(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.connect()
+	c.says(up, "GET /a HTTP/1.0\r\n\r\n")
+	c.says(down, "HTTP/1.0 200 OK\r\n\r\nhello")
+	l.SetCapture(false)
+	c.ends(down, tee.ServerClosed)
+	c.ends(up, tee.ClientClosed)
+	c.Close()
+	l.want("#0 http GET /a 200 0/5")
+}
+
 // TestHalfAHeadCounts: what a decoder collects is memory of capture too.
 func TestHalfAHeadCounts(t *testing.T) {
 	l := newLab(t, func(s *Settings) { s.Budget = budget.New(64 << 10) })
