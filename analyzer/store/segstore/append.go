@@ -88,7 +88,7 @@ func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 	in := &incoming{
 		wrapper: wrapper{spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at, frameHead: f.GetHead()},
 		body:    f.GetBody(),
-		block:   new(block),
+		block:   &block{weight: overhead},
 	}
 	head, err := frame.Head(f.GetHead())
 	if err == nil {
@@ -141,7 +141,7 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 		if duplicate[i] {
 			in.wrapper.duplicate = true
 			in.body, in.pairs, in.bytes = nil, nil, 0
-			in.block = new(block)
+			in.block = &block{weight: overhead}
 		}
 		records[i] = seglog.Record{
 			Head: in.wrapper.encode(), Body: in.body,

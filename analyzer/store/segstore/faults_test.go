@@ -347,6 +347,53 @@ func TestIndexThatFails(t *testing.T) {
 }
 
 // While the index is being made readers are told so, and writers wait.
+// Records of which the filters left nothing wait for the index like others, and
+// so do those who bring them when the index takes nothing.
+func TestIndexThatFailsWhileNothingIsLeft(t *testing.T) {
+	var insert, rows atomic.Pointer[error]
+	open := openIndex(testLog(t))
+	s := start(t, segstore.Options{
+		Dir: t.TempDir(), IndexDelay: time.Millisecond, Backlog: 64 << 10,
+		OpenIndex: func(ctx context.Context, dir, id string, end uint64) (index.Index, error) {
+			x, err := open(ctx, dir, id, end)
+			return flaky{x, &insert, &rows}, err
+		},
+	})
+	eventually(t, "ready", func() bool { return s.Ready() == nil })
+	full := errors.New("no space left on device")
+	insert.Store(&full)
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	var last *capturev1.Frame
+	for waits := false; !waits; {
+		if s.Counters().Frames > 20_000 {
+			t.Fatal("nobody waits for the index")
+		}
+		var frames []*capturev1.Frame
+		for range 100 {
+			last = f.Wrap(&capturev1.FrameHead{
+				Source: &capturev1.Source{Epoch: make([]byte, 16)}, BatchSeq: f.Offset + 1,
+				Received: 5, Filtered: map[string]uint32{"health": 5},
+			})
+			frames = append(frames, last)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := s.Append(ctx, f.Spool, frames)
+		cancel()
+		if waits = errors.Is(err, context.DeadlineExceeded); !waits && err != nil {
+			t.Fatal(err)
+		}
+		if waits {
+			insert.Store(nil)
+			if err := s.Append(t.Context(), f.Spool, frames); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s.Next(f.Spool) != last.GetNextOffset() {
+		t.Errorf("next is %d, want %d", s.Next(f.Spool), last.GetNextOffset())
+	}
+}
+
 func TestNotReady(t *testing.T) {
 	release := make(chan struct{})
 	open := openIndex(testLog(t))

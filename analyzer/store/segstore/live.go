@@ -13,9 +13,13 @@ type block struct {
 	off, next uint64
 	// rows may be none. They do not change.
 	rows []index.Row
-	// weight is what the rows took of Store.room.
+	// weight is what it took of Store.room.
 	weight int64
 }
+
+// overhead is what a record takes in memory beside its pairs, at most: there may
+// be none in it, and many such records.
+const overhead = 256
 
 // entry is one record as live tails see it.
 type entry struct {
@@ -71,6 +75,7 @@ func (l *live) publish(b *block, pairs []*store.Stored, bytes int64) {
 	default:
 	}
 
+	bytes += overhead
 	l.ring = append(l.ring, &entry{off: b.off, next: b.next, pairs: pairs, bytes: bytes, before: l.total})
 	l.total += uint64(len(pairs))
 	l.ringBytes += bytes
