@@ -20,6 +20,7 @@ type head struct {
 	chunked  int // how many of them are chunked
 	last     []byte
 	encoding bool // a Transfer-Encoding field was seen, even an empty one
+	identity bool // one of them is identity
 
 	close, keepAlive, upgrade, upgradeTo, expect bool
 
@@ -287,6 +288,7 @@ func (h *head) transferEncoding(value []byte, at int) {
 		if equalFold(coding, "chunked") {
 			h.chunked++
 		}
+		h.identity = h.identity || equalFold(coding, "identity")
 	}
 }
 
@@ -307,6 +309,8 @@ func (h *head) requestFraming() (framing, doubt) {
 		return noBody, h.structure
 	case h.sizing.why != "":
 		return noBody, h.sizing
+	case h.methodDoubtful():
+		return noBody, doubt{why: "a method that is HEAD or CONNECT to some servers"}
 	case string(h.method) == "CONNECT" && (h.encoding || h.length > 0):
 		return noBody, doubt{why: "a body on CONNECT"}
 	case h.encoding:
@@ -316,11 +320,22 @@ func (h *head) requestFraming() (framing, doubt) {
 		if !h.endsChunked() {
 			return noBody, doubt{why: "a transfer coding that does not end with chunked on a request"}
 		}
+		if h.identity {
+			// RFC 2616 had it for no coding at all; RFC 9112 does not know it.
+			return noBody, doubt{why: "the identity coding on a request"}
+		}
 		return byChunks, doubt{}
 	case h.length > 0:
 		return byLength, doubt{}
 	}
 	return noBody, doubt{}
+}
+
+// methodDoubtful: methods are case-sensitive, but some servers fold them, and
+// the framing of the response depends on these two.
+func (h *head) methodDoubtful() bool {
+	return equalFold(h.method, "head") && string(h.method) != "HEAD" ||
+		equalFold(h.method, "connect") && string(h.method) != "CONNECT"
 }
 
 // responseFraming follows RFC 9112, section 6.3, for responses. bodyless says
