@@ -10,7 +10,9 @@ import { useNow } from '../lib/use-now';
 import s from './Histogram.module.css';
 
 const names: Readonly<Record<string, string>> = { none: 'no status' };
-const height = 76;
+const height = 88;
+/** The caption's line, above the highest bar. */
+const captionHeight = 17;
 
 interface Props {
   counts: Counts;
@@ -54,7 +56,7 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
       {
         width: Math.max(element.clientWidth, 50),
         height,
-        padding: [4, 0, 0, 0],
+        padding: [captionHeight, 0, 0, 0],
         legend: { show: false },
         tzDate: (ts) => (zone === 'utc' ? uPlot.tzDate(new Date(ts * 1000), 'Etc/UTC') : new Date(ts * 1000)),
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
@@ -146,15 +148,13 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
 
   const bucket = hover === null ? undefined : counts.buckets[hover];
   const { max } = stack(counts);
-  // Where it covers neither the newest bars nor the one that it tells of.
-  const side = hover !== null && hover < counts.buckets.length / 2 ? 'right' : 'left';
   return (
     <figure
       className={s.figure}
       aria-label={`Pairs over time: ${counts.partial ? 'at least ' : ''}${plural(counts.total, 'pair')}, at most ${formatCount(max)} in one bar`}
     >
       <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
-      <figcaption className={s.caption} data-side={side} aria-hidden="true">
+      <figcaption className={s.caption} aria-hidden="true">
         {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} partial={counts.partial} zone={zone} /> : max > 0 && <span className="muted">max {counts.partial && 'at least '}{formatCount(max)}</span>}
       </figcaption>
     </figure>
