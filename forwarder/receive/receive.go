@@ -403,16 +403,15 @@ func (c *conversation) take(m message, in <-chan message) error {
 		if refused = c.check(b); refused != nil {
 			break
 		}
+		if !c.r.set.Accepted.Has(c.epoch, b.GetSeq()) {
+			p, err := c.r.prepare(c.epoch, c.source, b)
+			if err != nil {
+				refused = status.Error(codes.InvalidArgument, err.Error())
+				break
+			}
+			batches = append(batches, p)
+		}
 		c.last, through = b.GetSeq(), b.GetSeq()
-		if c.r.set.Accepted.Has(c.epoch, b.GetSeq()) {
-			continue
-		}
-		p, err := c.r.prepare(c.epoch, c.source, b)
-		if err != nil {
-			refused = status.Error(codes.InvalidArgument, err.Error())
-			break
-		}
-		batches = append(batches, p)
 	}
 	if err := c.r.commit(batches); err != nil {
 		return c.failed(err)

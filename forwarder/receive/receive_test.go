@@ -574,6 +574,35 @@ func TestPanicCostsOneBatch(t *testing.T) {
 	}
 }
 
+// TestRefusedIsNotAcknowledged: a batch of which not even the count can be kept
+// stays with its proxy.
+func TestRefusedIsNotAcknowledged(t *testing.T) {
+	r := start(t, options{redactor: redactor(func(p *capturev1.RRPair) error {
+		if p.GetProxySeq() > perBatch {
+			p.Source.App = "\xff" // no text that protobuf takes
+		}
+		return nil
+	})})
+	r.register(1)
+	s := r.push()
+	s.send(batch(1, 1))
+	s.send(batch(1, 2))
+	through := uint64(0)
+	for {
+		resp, err := s.Recv()
+		if err != nil {
+			if status.Code(err) != codes.InvalidArgument {
+				t.Error(err)
+			}
+			break
+		}
+		through = max(through, resp.GetAck().GetThrough())
+	}
+	if got := r.spooled()[1]; through != 1 || !slices.Equal(got, seqs(1, 1)) {
+		t.Errorf("acknowledged through %d, spooled %v", through, got)
+	}
+}
+
 func TestLeaseThatRanOutEndsTheStream(t *testing.T) {
 	r := start(t, options{})
 	r.register(1)
