@@ -292,6 +292,9 @@ func (s *Spool) reserve(n int64) error {
 	if s.take(n) {
 		return nil
 	}
+	if n > s.opt.MaxBytes { // dropping everything would not help
+		return ErrFull
+	}
 	s.roomMu.Lock()
 	defer s.roomMu.Unlock()
 	// Somebody else may have made room meanwhile; and what everybody has read
@@ -340,22 +343,30 @@ func (s *Spool) dropOldest() (bool, error) {
 	if !segs[0].Sealed {
 		return false, nil
 	}
-	lost, err := s.lossBefore(end)
-	if err != nil {
-		return false, err
+	var lost map[string]Loss
+	for counted := false; !counted; {
+		at := s.below(end)
+		var err error
+		if lost, err = s.lossBefore(end, at); err != nil {
+			return false, err
+		}
+		s.mu.Lock()
+		// One that has gone on meanwhile has read some of what was counted.
+		counted = true
+		for name, offset := range at {
+			counted = counted && s.state.Cursors[name].Offset == offset
+		}
+		if !counted {
+			s.mu.Unlock()
+		}
 	}
-	s.mu.Lock()
 	for name, l := range lost {
 		c := s.state.Cursors[name]
-		if c.Offset >= end { // it has gone on meanwhile: all of it is read
-			delete(lost, name)
-			continue
-		}
 		c.Lost.add(l)
 		c.Offset = end
 	}
 	s.state.Floor = max(s.state.Floor, end)
-	err = s.persist()
+	err := s.persist()
 	s.mu.Unlock()
 	if err != nil {
 		return false, err
@@ -368,16 +379,21 @@ func (s *Spool) dropOldest() (bool, error) {
 	return true, s.log.RemoveBefore(end)
 }
 
-// lossBefore counts, for each cursor, what it has not read below end.
-func (s *Spool) lossBefore(end uint64) (map[string]Loss, error) {
+// below gives the cursors that stand below end, and where.
+func (s *Spool) below(end uint64) map[string]uint64 {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	at := make(map[string]uint64, len(s.state.Cursors))
 	for name, c := range s.state.Cursors {
 		if c.Offset < end {
 			at[name] = c.Offset
 		}
 	}
-	s.mu.Unlock()
+	return at
+}
+
+// lossBefore counts, for each cursor of at, what stands from it on below end.
+func (s *Spool) lossBefore(end uint64, at map[string]uint64) (map[string]Loss, error) {
 	lost := make(map[string]Loss, len(at))
 	if len(at) == 0 {
 		return lost, nil

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,6 +106,73 @@ func TestDropOldestIsCountedForEachCursor(t *testing.T) {
 	check(s)
 	if s.ID() != id {
 		t.Error("id changed")
+	}
+}
+
+// A record that no room is enough for is refused; nothing is dropped for it.
+func TestTooLargeForTheSpool(t *testing.T) {
+	opt := options(spool.DropOldest)
+	s := open(t, faultfs.New(), opt)
+	for i := range 40 {
+		if _, err := s.Append(record(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	big := record(40)
+	big.Body = make([]byte, opt.MaxBytes)
+	if _, err := s.Append(big); !errors.Is(err, spool.ErrFull) {
+		t.Error(err)
+	}
+	if ns := numbers(t, s, s.Log().Oldest()); len(ns) != 40 || s.Cursor("a").Lost() != (spool.Loss{}) {
+		t.Errorf("%d records left, lost %+v", len(ns), s.Cursor("a").Lost())
+	}
+}
+
+// What a cursor passes while room is being made is not lost for it.
+func TestReadWhileItIsDropped(t *testing.T) {
+	var s *spool.Spool
+	var advanced sync.WaitGroup
+	opt := options(spool.DropOldest)
+	opt.Cursors = []string{"a"}
+	counted := 0
+	opt.Count = func([]byte) uint64 {
+		if counted++; counted > 1 {
+			return 1
+		}
+		// The reader is told of an acknowledgement just now: it has three
+		// records of the segment.
+		var third uint64
+		for e, err := range s.Log().Heads(0) {
+			if err != nil {
+				t.Error(err)
+			}
+			if third = e.Next; number(e.Head) == 2 {
+				break
+			}
+		}
+		c := s.Cursor("a")
+		advanced.Go(func() {
+			if err := c.Advance(third); err != nil {
+				t.Error(err)
+			}
+		})
+		for c.Offset() < third {
+			runtime.Gosched()
+		}
+		return 1
+	}
+	s = open(t, faultfs.New(), opt)
+	n := 0
+	for ; s.Cursor("a").Lost().Records == 0; n++ {
+		if _, err := s.Append(record(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	advanced.Wait()
+	left := numbers(t, s, s.Log().Oldest())
+	lost := s.Cursor("a").Lost()
+	if want := uint64(n - 3 - len(left)); lost != (spool.Loss{Records: want, Things: want}) {
+		t.Errorf("lost %+v, want %d: %d appended, 3 read, %d left", lost, want, n, len(left))
 	}
 }
 
