@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/query"
@@ -117,12 +118,13 @@ func (e *PartialError) Is(target error) bool { return target == ErrPartial }
 
 // Time is where a pair stands in lists and histograms: the request's first
 // byte or, where capture missed that, the first moment that is known of the
-// exchange, and last of its connection.
+// exchange, and last of its connection. It is below math.MaxInt64, so that
+// there is always a moment after it.
 func Time(p *capturev1.RRPair) int64 {
 	t := p.GetTiming()
 	for _, v := range [...]int64{t.GetRequestFirst(), t.GetRequestLast(), t.GetResponseFirst(), t.GetResponseLast(), t.GetConnected(), t.GetAccepted()} {
 		if v > 0 {
-			return v
+			return min(v, math.MaxInt64-1)
 		}
 	}
 	return 0

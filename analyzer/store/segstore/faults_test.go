@@ -652,6 +652,36 @@ func TestSlowTail(t *testing.T) {
 	}
 }
 
+// A reader that knows of more than there is, as after a restored backup, is
+// told so and hears what comes from now on.
+func TestTailFromBeyondTheEnd(t *testing.T) {
+	s := start(t, segstore.Options{Dir: t.TempDir()})
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	appendFrames(t, s, f, 0, 10, 5)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	dropped, stands := uint64(0), false
+	for e, err := range s.Tail(ctx, store.Tail{After: 1 << 50}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropped += e.Dropped
+		if e.Stored != nil {
+			if n := storetest.Number(store.ID(e.Stored.Pair.GetId())); n != 10 {
+				t.Errorf("heard of pair %d", n)
+			}
+			break
+		}
+		if e.Dropped == 0 && !stands {
+			stands = true
+			appendFrames(t, s, f, 10, 11, 1)
+		}
+	}
+	if dropped == 0 {
+		t.Error("was not told")
+	}
+}
+
 // A question that would take long ends soon after its context, wherever it is.
 func TestCancellation(t *testing.T) {
 	s := start(t, segstore.Options{Dir: t.TempDir(), CacheBytes: 1})

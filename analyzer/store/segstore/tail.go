@@ -39,9 +39,18 @@ type follower struct {
 
 func (f *follower) run(ctx context.Context, fromNow bool) error {
 	var at place
-	if fromNow {
-		at, f.seq = f.s.live.end()
-	} else {
+	now, end := f.s.live.end()
+	switch {
+	case fromNow:
+		at, f.seq = now, end
+	case f.seq > max(end, f.s.seglog.Next()):
+		// It comes from a log that reached further than this one does, as an
+		// older copy of the directory: what it missed nobody can say.
+		at, f.seq = now, end
+		if err := f.send(store.Event{Dropped: 1, Seq: f.seq}); err != nil {
+			return err
+		}
+	default:
 		var err error
 		if at, err = f.catchUp(ctx); err != nil {
 			return err

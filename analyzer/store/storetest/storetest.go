@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ func (s Suite) Run(t *testing.T) {
 		{"OffsetsThatDoNotGrow", badOffsets},
 		{"PairsWithoutAnID", withoutID},
 		{"OddTexts", oddTexts},
+		{"OddTimes", oddTimes},
 		{"Cancelled", cancelled},
 		{"Tail", tail},
 		{"Concurrent", concurrent},
@@ -279,6 +281,25 @@ func oddTexts(t *testing.T, e Engine) {
 		if got[0].Pair.GetTags()["a\x00\"b"] != "\u2028'" || got[0].Pair.GetStatus() != -7 {
 			t.Fatalf("got %v", got)
 		}
+	}
+}
+
+// A clock may say anything; it hides neither its own pairs nor others'.
+func oddTimes(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	pairs := Pairs(0, 6)
+	for i, first := range []int64{math.MaxInt64, math.MaxInt64 - 1, 1, math.MinInt64} {
+		pairs[i].Timing.RequestFirst = first
+	}
+	add(t, e, f, f.Frame(pairs...))
+	got := Numbers(All(t, e, store.List{}))
+	slices.Sort(got)
+	if !slices.Equal(got, []uint64{0, 1, 2, 3, 4, 5}) {
+		t.Errorf("list has %v", got)
+	}
+	b, err := e.Histogram(t.Context(), store.Histogram{Buckets: 10})
+	if err != nil || total(b) != 6 {
+		t.Errorf("histogram has %d pairs, %v", total(b), err)
 	}
 }
 
