@@ -136,6 +136,22 @@ await step('the list holds still while a pair is open', async () => {
   const pill = page.getByRole('button', { name: /9 new/ });
   await pill.waitFor();
   if ((await row('/not-there').count()) > 0) throw new Error('a row came in under the reader');
+  // The histogram counts the rows that wait, and so does the end of the list.
+  await page.getByText(/^10 pairs since .*, 9 of them not in the list yet\.$/).waitFor();
+  const box = await pill.boundingBox();
+  const covered = await page.getByRole('columnheader').evaluateAll(
+    (heads, b) =>
+      heads
+        .filter((head) => {
+          const range = document.createRange();
+          range.selectNodeContents(head);
+          const r = range.getBoundingClientRect();
+          return r.width > 0 && r.left < b.x + b.width && b.x < r.right && r.top < b.y + b.height && b.y < r.bottom;
+        })
+        .map((head) => head.textContent),
+    box,
+  );
+  if (covered.length > 0) throw new Error(`the pill covers ${covered.join(', ')}`);
   await shot(page, '3-held-light');
   await pill.click();
   await row('/not-there').first().waitFor();
