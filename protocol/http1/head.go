@@ -255,19 +255,20 @@ func (h *head) contentLength(value []byte, at int) {
 		h.sizing.set("an empty content length", at)
 		return
 	}
-	var n uint64
+	var n int64
 	for _, c := range value {
 		if !isDigit(c) {
 			h.sizing.set("a content length that is not a number", at)
 			return
 		}
-		n = n*10 + uint64(c-'0')
-		if n > math.MaxInt64 {
+		digit := int64(c - '0')
+		if n > (math.MaxInt64-digit)/10 {
 			h.sizing.set("a content length beyond 2^63", at)
 			return
 		}
+		n = n*10 + digit
 	}
-	h.length = int64(n)
+	h.length = n
 }
 
 func (h *head) transferEncoding(value []byte, at int) {
