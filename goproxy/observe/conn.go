@@ -162,14 +162,14 @@ func (c *Conn) decode(e tee.Event) {
 	var err error
 	if e.Cause == tee.Going {
 		c.carried[d] += uint64(len(e.Bytes))
-		if err = c.decoder.Data(d, e.At, e.Bytes); err == nil {
-			err = c.account()
-		}
+		err = c.decoder.Data(d, e.At, e.Bytes)
 	} else {
 		err = c.decoder.Close(d, e.At, e.Cause.Clean())
 	}
-	if err == nil && c.pairs.Overflow() {
-		err = fmt.Errorf("follow exchanges: more than %d are open at a time", pair.MaxOpen)
+	if err == nil {
+		if err = c.afford(); err != nil {
+			c.breakOff(e.At)
+		}
 	}
 	if err != nil {
 		c.undecodable(e.At, err)
@@ -181,8 +181,12 @@ func (c *Conn) decode(e tee.Event) {
 	c.pairs.Settle()
 }
 
-// account counts what the decoder keeps now.
-func (c *Conn) account() error {
+// afford says why decoding cannot go on, although the decoder could. It counts
+// what the decoder keeps now.
+func (c *Conn) afford() error {
+	if c.pairs.Overflow() {
+		return fmt.Errorf("follow exchanges: more than %d are open at a time", pair.MaxOpen)
+	}
 	more := int64(c.decoder.Held()) - c.held
 	if more > 0 && !c.o.set.Budget.Take(budget.Pair, more) {
 		return errors.New("capture ran short of memory")
@@ -192,6 +196,16 @@ func (c *Conn) account() error {
 	}
 	c.held += more
 	return nil
+}
+
+// breakOff has the decoder end the messages that are open, as it does by
+// itself when it fails, so that it is known how many bytes belong to them.
+func (c *Conn) breakOff(at int64) {
+	for _, d := range [...]protocol.Direction{protocol.ClientToServer, protocol.ServerToClient} {
+		if c.decoder.Close(d, at, false) != nil {
+			return // it ended them all
+		}
+	}
 }
 
 // dropDecoder ends decoding.

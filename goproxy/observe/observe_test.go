@@ -489,6 +489,27 @@ func TestHalfAHeadCounts(t *testing.T) {
 	l.books()
 }
 
+// TestShortOfMemory: when there is no room for what a decoder keeps, bytes of a
+// message that broke off belong to its pair, the others to the opaque rest.
+func TestShortOfMemory(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.connect()
+	c.says(up, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")
+	all := l.budget.Limit() - l.budget.Used()
+	if !l.budget.Take(budget.Pair, all) {
+		t.Fatal("there is room")
+	}
+	const half = "HTTP/1.1 200 OK\r\nX: "
+	c.says(down, half)
+	l.budget.Give(all)
+	c.says(up, "world")
+	c.hangUp()
+	l.want(
+		"#0 http POST /a 0 5/0 incomplete,no_response capture ran short of memory",
+		fmt.Sprintf("#1 opaque 0 5/%d capture ran short of memory", len(half)),
+	)
+}
+
 // TestOnlyWhatIsKeptCounts: half a head behind a whole message counts; what a
 // decoder passed over does not.
 func TestOnlyWhatIsKeptCounts(t *testing.T) {
