@@ -36,8 +36,10 @@ type Runner interface {
 // Main runs a program that is configured by its environment and returns the
 // exit status. load reads the configuration; start opens what the program
 // needs (files, listeners) and starts nothing. SIGTERM and SIGINT end Run's
-// context; a second one ends the process at once.
+// context; a second one ends the process at once. Files that the program makes
+// are its user's alone (Private).
 func Main[C any](stderr io.Writer, shape Shape, load func(*Env) (C, slog.Level), start func(C, *slog.Logger) (Runner, error)) int {
+	Private()
 	env := NewEnv(os.LookupEnv)
 	cfg, level := load(env)
 	if err := env.Err(); err != nil {

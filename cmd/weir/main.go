@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	daemon.Private()
 	ctx, stop := daemon.SignalContext(context.Background())
 	std := cli.IO{Out: os.Stdout, Err: os.Stderr, Color: colored(os.Stdout)}
 	status := cli.Run(ctx, os.Args[1:], std, cli.Programs{Up: stack.Up, Demo: stack.Demo})
