@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,7 @@ func (s Suite) Run(t *testing.T) {
 		{"Cancelled", cancelled},
 		{"Tail", tail},
 		{"Concurrent", concurrent},
+		{"OnceWhileItArrives", onceWhileItArrives},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s.Open(t)) })
 	}
@@ -507,6 +509,53 @@ func concurrent(t *testing.T, e Engine) {
 	}
 	if got := All(t, e, store.List{}); len(got) != spools*frames*2+1 {
 		t.Errorf("%d pairs, want %d", len(got), spools*frames*2+1)
+	}
+}
+
+// While pairs arrive, and are indexed, every list and every count has each that
+// was acknowledged before it was asked, once, and none that was not sent.
+func onceWhileItArrives(t *testing.T, e Engine) {
+	const frames, each = 40, 3
+	var sent, acknowledged atomic.Uint64
+	done := make(chan error, 1)
+	go func() {
+		f := NewForwarder(1, NewProxy(1))
+		for n := range uint64(frames) {
+			sent.Add(each)
+			if err := e.Append(t.Context(), f.Spool, []*capturev1.Frame{f.Frame(Pairs(n*each, n*each+each)...)}); err != nil {
+				done <- err
+				return
+			}
+			acknowledged.Add(each)
+		}
+		done <- nil
+	}()
+	for over := false; !over; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			over = true
+		default:
+		}
+		least := acknowledged.Load()
+		list := Numbers(All(t, e, store.List{}))
+		if n, most := uint64(len(list)), sent.Load(); n < least || n > most {
+			t.Fatalf("list has %d pairs, want %d to %d", n, least, most)
+		}
+		slices.Sort(list)
+		if once := len(slices.Compact(list)); once < len(list) {
+			t.Fatalf("list has %d pairs, %d of them twice", len(list), len(list)-once)
+		}
+		least = acknowledged.Load()
+		b, err := e.Histogram(t.Context(), store.Histogram{Buckets: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, most := total(b), sent.Load(); n < least || n > most {
+			t.Fatalf("histogram has %d pairs, want %d to %d", n, least, most)
+		}
 	}
 }
 
