@@ -11,6 +11,9 @@ import (
 	"github.com/weir-capture/weir/protocol"
 )
 
+// maxHeld is how many bytes a decoder may hold, of both directions together.
+const maxHeld = 2 * 64 << 10
+
 // play gives steps to p and returns its reports as text, after checking what
 // holds for every decoder.
 func play(tb testing.TB, p protocol.Protocol, steps []Step) string {
@@ -30,6 +33,9 @@ func play(tb testing.TB, p protocol.Protocol, steps []Step) string {
 			break
 		}
 		total += len(s.Data)
+		if h := d.Held(); h < 0 || h > min(total, maxHeld) {
+			tb.Errorf("%d bytes are held of %d", h, total)
+		}
 		ended[s.Dir] = ended[s.Dir] || s.End
 	}
 	if err != nil || ended[0] && ended[1] {

@@ -70,7 +70,12 @@ func (d *lineDecoder) Gap(protocol.Direction, protocol.Time, int64) error {
 
 func (d *lineDecoder) Close(protocol.Direction, protocol.Time, bool) error { return nil }
 
-func (d *lineDecoder) Held() int { return len(d.line) }
+func (d *lineDecoder) Held() int {
+	if d.wrong == "hoard" {
+		return maxHeld + 1
+	}
+	return len(d.line)
+}
 
 // complaints is a testing.TB that remembers what is wrong.
 type complaints struct {
@@ -121,6 +126,7 @@ func TestKitComplains(t *testing.T) {
 		"end":      "an end outside a message",
 		"run away": "reports about",
 		"keep":     "never passed",
+		"hoard":    "are held",
 	} {
 		tb := &complaints{TB: t}
 		play(tb, protocolWith(wrong), c.Steps)
