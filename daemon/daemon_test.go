@@ -41,6 +41,17 @@ func TestEveryMistakeIsNamedInOneRun(t *testing.T) {
 	}
 }
 
+func TestTextIsUTF8(t *testing.T) {
+	e := env(map[string]string{"APP": "caf\xe9", "POD": "caf\xe9"})
+	if v := e.Required("APP", "a name") + e.String("POD", ""); v != "" {
+		t.Errorf("%q", v)
+	}
+	want := `APP="caf\xe9": not UTF-8; want text in UTF-8` + "\n" + `POD="caf\xe9": not UTF-8; want text in UTF-8`
+	if err := e.Err(); err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+}
+
 func TestValues(t *testing.T) {
 	e := env(map[string]string{"SIZE": "64MiB", "AGE": "7d", "PORT": "0", "EMPTY": "", "ADDR": "[::1]:80"})
 	if v := e.Size("SIZE", 0); v != 64<<20 {

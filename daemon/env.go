@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Env reads a program's variables and collects what is wrong with them, so
@@ -75,15 +76,24 @@ func (e *Env) Required(name, want string) string {
 	if !ok {
 		e.bad(name, "", want)
 	}
-	return v
+	return e.text(name, v)
 }
 
 // String is a variable with a default.
 func (e *Env) String(name, def string) string {
 	if v, ok := e.get(name); ok {
-		return v
+		return e.text(name, v)
 	}
 	return def
+}
+
+// text refuses what no message to another program could carry.
+func (e *Env) text(name, v string) string {
+	if !utf8.ValidString(v) {
+		e.Fail(name, "not UTF-8", "text in UTF-8")
+		return ""
+	}
+	return v
 }
 
 // OneOf is one of a few words. An empty def means that it must be set. later
