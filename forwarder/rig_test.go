@@ -74,6 +74,7 @@ type fakeAnalyzer struct {
 	served  chan error
 	next    map[string]uint64 // by spool
 	batches map[string]int    // how often each was stored, by "epoch/seq"
+	spools  map[string]string // the spool that each came by
 	pairs   map[string]int    // by id
 	status  *capturev1.ForwarderStatus
 	hellos  int
@@ -83,7 +84,7 @@ type fakeAnalyzer struct {
 
 func newAnalyzer(t *testing.T) *fakeAnalyzer {
 	t.Helper()
-	a := &fakeAnalyzer{t: t, next: map[string]uint64{}, batches: map[string]int{}, pairs: map[string]int{}}
+	a := &fakeAnalyzer{t: t, next: map[string]uint64{}, batches: map[string]int{}, spools: map[string]string{}, pairs: map[string]int{}}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -183,11 +184,16 @@ func (a *fakeAnalyzer) store(id string, f *capturev1.Frame) (uint64, bool, error
 	if err != nil {
 		return 0, false, err
 	}
-	a.batches[fmt.Sprintf("%x/%d", h.GetSource().GetEpoch(), h.GetBatchSeq())]++
+	a.next[id] = f.GetNextOffset()
+	batch := fmt.Sprintf("%x/%d", h.GetSource().GetEpoch(), h.GetBatchSeq())
+	if spool, known := a.spools[batch]; known && spool != id { // another spool brought it
+		return f.GetNextOffset(), a.mute, nil
+	}
+	a.spools[batch] = id
+	a.batches[batch]++
 	for _, p := range pairs {
 		a.pairs[string(p.GetId())]++
 	}
-	a.next[id] = f.GetNextOffset()
 	return f.GetNextOffset(), a.mute, nil
 }
 

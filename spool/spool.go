@@ -49,8 +49,8 @@ const (
 // ErrFull: DropNewest, and there is no room.
 var ErrFull = errors.New("spool is full")
 
-// ID names a spool for as long as its directory lives. Offsets mean nothing
-// without it.
+// ID names a spool for as long as its directory lives and is not found to be a
+// copy (Renew). Offsets mean nothing without it.
 type ID [16]byte
 
 // Options of a spool.
@@ -88,7 +88,8 @@ func (l *Loss) add(o Loss) { l.Records += o.Records; l.Things += o.Things }
 type Spool struct {
 	opt Options
 	log *seglog.Log
-	id  ID
+	// dir is the log's, which closes it.
+	dir vfs.FS
 
 	stateLost bool
 
@@ -96,6 +97,7 @@ type Spool struct {
 	roomMu sync.Mutex
 
 	mu       sync.Mutex
+	id       ID
 	file     *slotfile.File
 	state    state
 	inflight int64 // bytes of appends under way
@@ -144,7 +146,7 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 	if opt.Count == nil {
 		opt.Count = func([]byte) uint64 { return 0 }
 	}
-	s := &Spool{opt: opt}
+	s := &Spool{opt: opt, dir: d}
 	// The log's lock guards the whole directory, so it is opened first; only
 	// then the state is read, which knows how high offsets have been.
 	log, err := seglog.OpenFS(d, seglog.Options{SegmentBytes: opt.SegmentBytes, State: opt.State, Now: opt.Now})
@@ -152,7 +154,7 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 		return nil, err
 	}
 	s.log = log
-	if err := s.open(d); err != nil {
+	if err := s.open(); err != nil {
 		if s.file != nil {
 			err = errors.Join(err, s.file.Close())
 		}
@@ -161,8 +163,8 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 	return s, nil
 }
 
-func (s *Spool) open(d vfs.FS) error {
-	file, value, err := slotfile.Open(d, stateName, stateBytes)
+func (s *Spool) open() error {
+	file, value, err := slotfile.Open(s.dir, stateName, stateBytes)
 	if errors.Is(err, slotfile.ErrDamaged) {
 		s.stateLost, err = true, nil
 	}
@@ -196,7 +198,7 @@ func (s *Spool) open(d vfs.FS) error {
 		}
 		s.state.Cursors[name] = c
 	}
-	if err := s.openID(d); err != nil {
+	if err := s.openID(); err != nil {
 		return err
 	}
 	if err := s.log.RemoveBefore(s.state.Floor); err != nil {
@@ -208,8 +210,8 @@ func (s *Spool) open(d vfs.FS) error {
 
 // openID reads the spool's id, which stands in a file of its own for people
 // and in the state for the case that the file is gone.
-func (s *Spool) openID(d vfs.FS) error {
-	b, err := atomicfile.Read(d, idName, 64)
+func (s *Spool) openID() error {
+	b, err := atomicfile.Read(s.dir, idName, 64)
 	switch {
 	case err == nil && len(b) == len(s.id):
 		s.id = ID(b)
@@ -217,16 +219,11 @@ func (s *Spool) openID(d vfs.FS) error {
 		return err
 	case len(s.state.ID) == len(s.id):
 		s.id = ID(s.state.ID)
-		if err := atomicfile.Write(d, idName, s.id[:]); err != nil {
+		if err := atomicfile.Write(s.dir, idName, s.id[:]); err != nil {
 			return err
 		}
 	default:
-		if _, err := io.ReadFull(rand.Reader, s.id[:]); err != nil {
-			return fmt.Errorf("make id: %w", err)
-		}
-		if err := atomicfile.Write(d, idName, s.id[:]); err != nil {
-			return err
-		}
+		return s.makeID()
 	}
 	if string(s.state.ID) == string(s.id[:]) {
 		return nil
@@ -235,8 +232,40 @@ func (s *Spool) openID(d vfs.FS) error {
 	return s.persist()
 }
 
+// makeID gives the spool a new id. s.mu is held, or nobody else has s yet.
+func (s *Spool) makeID() error {
+	var id ID
+	if _, err := io.ReadFull(rand.Reader, id[:]); err != nil {
+		return fmt.Errorf("make id: %w", err)
+	}
+	// The file goes first: it is the one that is believed.
+	if err := atomicfile.Write(s.dir, idName, id[:]); err != nil {
+		return err
+	}
+	s.id, s.state.ID = id, id[:]
+	return s.persist()
+}
+
 // ID is the spool's id.
-func (s *Spool) ID() ID { return s.id }
+func (s *Spool) ID() ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// Renew gives the spool another id, for one whose directory is an older copy:
+// its offsets mean something else to those who know it by the id that it had.
+func (s *Spool) Renew() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return seglog.ErrClosed
+	}
+	if err := s.makeID(); err != nil {
+		return fmt.Errorf("renew spool: %w", err)
+	}
+	return nil
+}
 
 // StateLost tells that cursors and counts could not be read at Open and began
 // again.

@@ -219,8 +219,9 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 	next := s.w.Next(spool)
 	log := s.log.With(slog.String("forwarder", hello.GetForwarderId()), slog.String("peer", peerOf(g.Context())))
 	if hello.GetNextOffset() < next {
-		// Going on from Have it loses nothing that it takes from here on.
-		log.Warn("The spool ends before what the analyzer has of it: the forwarder's directory is an old copy. What it has put there since is not taken",
+		// Going on from Have it would lose nothing that it takes from here on;
+		// for what it took before this it has to come under another id.
+		log.Warn("The spool ends before what the analyzer has of it: the forwarder's directory is an older copy",
 			slog.Uint64("spool_next", hello.GetNextOffset()), slog.Uint64("stored_next", next))
 	}
 	gap := hello.GetOldestOffset() > next

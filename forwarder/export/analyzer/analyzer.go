@@ -101,7 +101,9 @@ func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
 			return nil
 		default:
 		}
-		e.complain(err)
+		if !errors.Is(err, errRenewed) {
+			e.complain(err)
+		}
 		if time.Since(began) > retry.Max {
 			retry.Reset()
 		}
@@ -194,17 +196,22 @@ func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream
 	return stream, have, nil
 }
 
-// begin brings cursor and spool to what the analyzer has.
+// errRenewed: the spool has another id, and wants to be asked for by it.
+var errRenewed = errors.New("the spool has a new id")
+
+// begin brings the cursor to what the analyzer has.
 func (e *Exporter) begin(have *capturev1.ExportResponse_Have) error {
-	log := e.set.Spool.Log()
-	if have.GetNextOffset() > log.Next() {
-		// The spool's files went back, as after a restored backup. Offsets
-		// that the analyzer knows would be skipped there as known.
-		e.set.Log.Warn("The analyzer has more of this spool than is in it; new records go above that",
-			slog.Uint64("next", log.Next()), slog.Uint64("analyzer", have.GetNextOffset()))
-		if err := log.SkipTo(have.GetNextOffset()); err != nil {
-			return fmt.Errorf("move spool on: %w", err)
+	if next := e.set.Spool.Log().Next(); have.GetNextOffset() > next {
+		// Its files went back, as after a restored backup, and since then it
+		// may have taken records at offsets where the analyzer has others.
+		// Under another id all of it goes there; what the analyzer has
+		// already it knows by its batches.
+		e.set.Log.Warn("The analyzer has more of this spool than is in it: its directory is an older copy. It goes on under a new id",
+			slog.Uint64("next", next), slog.Uint64("analyzer", have.GetNextOffset()))
+		if err := e.set.Spool.Renew(); err != nil {
+			return err
 		}
+		return errRenewed
 	}
 	e.advance(have.GetNextOffset())
 	return nil
