@@ -588,6 +588,41 @@ func TestRetentionByAge(t *testing.T) {
 	settled(t, s, exactly(10))
 }
 
+// removeFails is an index that now and then cannot remove rows.
+type removeFails struct {
+	index.Index
+	times *atomic.Int64
+}
+
+func (x removeFails) RemoveBefore(ctx context.Context, off uint64) error {
+	if x.times.Add(-1) >= 0 {
+		return errors.New("no space left on device")
+	}
+	return x.Index.RemoveBefore(ctx, off)
+}
+
+// Rows whose records are gone are not counted for ever because they could not
+// be removed at once.
+func TestRetentionThatFailsHalfWay(t *testing.T) {
+	c := &clock{now: time.Unix(1_800_000_000, 0)}
+	var times atomic.Int64
+	open := openIndex(testLog(t))
+	s := start(t, segstore.Options{
+		Dir: t.TempDir(), Retention: 8 * time.Hour, Now: c.Now,
+		RetainEvery: 5 * time.Millisecond, IndexDelay: time.Millisecond,
+		OpenIndex: func(ctx context.Context, dir, id string, end uint64) (index.Index, error) {
+			x, err := open(ctx, dir, id, end)
+			return removeFails{x, &times}, err
+		},
+	})
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	appendFrames(t, s, f, 0, 10, 5)
+	settled(t, s, exactly(10))
+	times.Store(3)
+	c.add(9 * time.Hour)
+	settled(t, s, exactly(0))
+}
+
 func TestRetentionByBytes(t *testing.T) {
 	s := start(t, segstore.Options{
 		Dir: t.TempDir(), RetentionBytes: 8 << 20, SegmentBytes: 64 << 10, // at least 1 MiB

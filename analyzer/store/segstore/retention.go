@@ -41,7 +41,7 @@ func (s *Store) retainLoop(ctx context.Context) {
 
 // retain removes the segments that are too old or too many, then their rows.
 // A kill between the two leaves rows that point to nothing, which readers pass
-// over and the next start removes.
+// over and the next start removes; where the index fails, the next look does.
 func (s *Store) retain(ctx context.Context, now time.Time) error {
 	if err := s.letGo(now); err != nil {
 		return fmt.Errorf("end segment: %w", err)
@@ -65,18 +65,21 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		cut = segs[i+1].Base
 		removed++
 	}
-	if removed == 0 {
+	if removed > 0 {
+		if err := s.seglog.RemoveBefore(cut); err != nil {
+			return fmt.Errorf("remove segments: %w", err)
+		}
+		s.live.forget(cut)
+		s.cache.forget(cut)
+		s.rowsBelow = cut
+	}
+	if s.rowsBelow == 0 {
 		return nil
 	}
-	if err := s.seglog.RemoveBefore(cut); err != nil {
-		return fmt.Errorf("remove segments: %w", err)
-	}
-	s.live.forget(cut)
-	s.cache.forget(cut)
 	var stats index.Stats
 	err := s.use(ctx, func(x index.Index) error {
 		return s.change(func() (err error) {
-			if err = x.RemoveBefore(ctx, cut); err != nil {
+			if err = x.RemoveBefore(ctx, s.rowsBelow); err != nil {
 				return err
 			}
 			if stats, err = x.Stats(ctx); err == nil {
@@ -85,9 +88,13 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 			return err
 		})
 	})
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
 		return fmt.Errorf("remove rows: %w", err)
 	}
+	s.rowsBelow = 0
 	s.log.Info("Removed what is past retention", slog.Int("segments", removed), slog.Uint64("pairs_left", stats.Rows))
 	return nil
 }

@@ -142,6 +142,9 @@ type Store struct {
 	// there is none in the newest segment.
 	lastAt  atomic.Int64
 	lastOff atomic.Uint64
+	// rowsBelow is the offset below which retention still has to remove rows;
+	// 0: none. It is the retention loop's own.
+	rowsBelow uint64
 }
 
 // heavyQueries is how many aggregations run at once.
