@@ -130,7 +130,7 @@ func export(t *testing.T, a *Analyzer, f *storetest.Forwarder) (grpc.BidiStreami
 
 func get(t *testing.T, url string, into any) int {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // the test's own server
+	resp, err := http.Get(url) // the test's own server
 	if err != nil {
 		t.Fatal(err)
 	}

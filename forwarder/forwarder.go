@@ -185,7 +185,7 @@ func (f *Forwarder) announce() {
 		f.log.Info(fmt.Sprintf("Telemetry reporting to the analyzer every %v", f.cfg.Telemetry))
 	}
 	f.log.Info(fmt.Sprintf("Starting reaper for proxies that haven't checked in after %v", registry.Lease))
-	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // "tcp" gives nothing else
+	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) // "tcp" gives nothing else
 	if f.spool.StateLost() {
 		f.log.Warn("The spool's cursors could not be read; exporting begins where the analyzer says")
 	}

@@ -268,7 +268,7 @@ func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
 	if p.upstreamError.Load() != nil {
 		p.upstreamError.Store(nil)
 	}
-	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // "tcp" gives nothing else
+	return conn.(*net.TCPConn), nil // "tcp" gives nothing else
 }
 
 // dialFailed says that the upstream cannot be reached, and why that may be.

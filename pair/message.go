@@ -81,7 +81,7 @@ func (c *Conn) body(m *message, b []byte) {
 }
 
 func (c *Conn) hasher() *xxh3.Hasher {
-	h := c.p.hashers.Get().(*xxh3.Hasher) //nolint:forcetypeassert // the pool holds nothing else
+	h := c.p.hashers.Get().(*xxh3.Hasher) // the pool holds nothing else
 	h.Reset()
 	return h
 }

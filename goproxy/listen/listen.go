@@ -40,7 +40,7 @@ func Open(addr string, limit int, log *lograte.Logger) (*Listener, error) {
 
 // Addr is where it listens.
 func (l *Listener) Addr() *net.TCPAddr {
-	return l.ln.Addr().(*net.TCPAddr) //nolint:forcetypeassert // a TCPListener has no other
+	return l.ln.Addr().(*net.TCPAddr) // a TCPListener has no other
 }
 
 // settleTime is how long a listener that stops waits for handshakes that were

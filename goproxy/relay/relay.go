@@ -244,7 +244,7 @@ func (r *Relay) reader(e *end) func() (*[]byte, int, error) {
 	var n int
 	var errno error
 	ready := func(fd uintptr) bool {
-		buf = r.buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		buf = r.buffers.Get().(*[]byte) // the pool holds nothing else
 		for {
 			if n, errno = syscall.Read(int(fd), *buf); errno != syscall.EINTR {
 				break

@@ -290,7 +290,7 @@ func (s *Shipper) complain(err error) {
 // time is up for what is on its way (expired), then for everything (ctx).
 type ending struct {
 	draining, expired chan struct{}
-	ctx               context.Context //nolint:containedctx // it is what this type is about
+	ctx               context.Context // it is what this type is about
 	cancel            context.CancelFunc
 	once              sync.Once
 	mu                sync.Mutex

@@ -154,7 +154,7 @@ func (c *frameCache) get(off uint64) *decoded {
 		return nil
 	}
 	c.used.MoveToFront(el)
-	return el.Value.(cached).d //nolint:forcetypeassert // the list has nothing else
+	return el.Value.(cached).d // the list has nothing else
 }
 
 func (c *frameCache) put(off uint64, d *decoded) {
@@ -167,7 +167,7 @@ func (c *frameCache) put(off uint64, d *decoded) {
 	c.byOff[off] = c.used.PushFront(cached{off, d})
 	c.bytes += size
 	for c.bytes > c.max {
-		old := c.used.Remove(c.used.Back()).(cached) //nolint:forcetypeassert // as above
+		old := c.used.Remove(c.used.Back()).(cached) // as above
 		delete(c.byOff, old.off)
 		c.bytes -= old.d.bytes + frameOverhead
 	}
@@ -179,7 +179,7 @@ func (c *frameCache) forget(off uint64) {
 	defer c.mu.Unlock()
 	for el := c.used.Front(); el != nil; {
 		next := el.Next()
-		if old := el.Value.(cached); old.off < off { //nolint:forcetypeassert // as above
+		if old := el.Value.(cached); old.off < off { // as above
 			c.used.Remove(el)
 			delete(c.byOff, old.off)
 			c.bytes -= old.d.bytes + frameOverhead
