@@ -11,6 +11,7 @@ package duckindex
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/binary"
@@ -41,7 +42,8 @@ import (
 const schemaVersion = 1
 
 const (
-	fileName = "pairs.duckdb"
+	fileExt  = ".duckdb"
+	walExt   = ".wal" // behind the file's whole name
 	tempName = "tmp"
 	// maxConns bounds the queries that run at once, and so their memory.
 	maxConns = 8
@@ -118,14 +120,18 @@ func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
 	if strings.ContainsAny(opt.Dir, "?#%") {
 		return nil, fmt.Errorf("open index: DuckDB takes no path with ?, # or %% in it: %s", opt.Dir)
 	}
-	if _, err := os.Stat(filepath.Join(opt.Dir, fileName)); err == nil {
-		x, err := open(ctx, opt, false)
+	path, err := take(opt.Dir)
+	switch {
+	case err == nil:
+		x, err := open(ctx, opt, path, false)
 		if err == nil {
 			return x, nil
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("open index: %w", err)
 		}
+		log.Warn("The index is of no use and is made again from the log", slog.String("error", err.Error()))
+	case !errors.Is(err, os.ErrNotExist):
 		log.Warn("The index is of no use and is made again from the log", slog.String("error", err.Error()))
 	}
 	if err := os.RemoveAll(opt.Dir); err != nil {
@@ -134,18 +140,55 @@ func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
 	if err := os.MkdirAll(filepath.Join(opt.Dir, tempName), 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of index: %w", err)
 	}
-	x, err := open(ctx, opt, true)
+	x, err := open(ctx, opt, freshName(opt.Dir), true)
 	if err != nil {
 		return nil, fmt.Errorf("make index: %w", errors.Join(err, os.RemoveAll(opt.Dir)))
 	}
 	return x, nil
 }
 
-func open(ctx context.Context, opt Options, create bool) (x *Index, err error) {
+// freshName is a name for the index's file that was never used. DuckDB's
+// driver shares one database among all who open a path, and waits, spinning,
+// for one that is still being closed. A statement that was cancelled keeps its
+// database from ever being closed; so no path is opened twice in a process.
+func freshName(dir string) string { return filepath.Join(dir, "pairs-"+rand.Text()+fileExt) }
+
+// take gives the index's file a fresh name, and its write-ahead log with it.
+// The log goes first: whichever of the two names a crash leaves, the next
+// opening joins them again.
+func take(dir string) (path string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var files, logs []string
+	for _, e := range entries {
+		switch name := filepath.Join(dir, e.Name()); {
+		case strings.HasSuffix(name, fileExt):
+			files = append(files, name)
+		case strings.HasSuffix(name, fileExt+walExt):
+			logs = append(logs, name)
+		}
+	}
+	switch {
+	case len(files) == 0:
+		return "", os.ErrNotExist
+	case len(files) > 1 || len(logs) > 1:
+		return "", fmt.Errorf("%d files and %d logs where one of each belongs", len(files), len(logs))
+	}
+	path = freshName(dir)
+	for _, log := range logs {
+		if err := os.Rename(log, path+walExt); err != nil {
+			return "", err
+		}
+	}
+	return path, os.Rename(files[0], path)
+}
+
+func open(ctx context.Context, opt Options, path string, create bool) (x *Index, err error) {
 	if opt.MemoryLimit == "" {
 		opt.MemoryLimit = "256MB"
 	}
-	path := filepath.Join(opt.Dir, fileName)
 	settings := url.Values{
 		"memory_limit":                  {opt.MemoryLimit},
 		"threads":                       {"2"},

@@ -81,7 +81,11 @@ func TestReopened(t *testing.T) {
 		{"is of store a", func(o *Options) { o.Store = "b" }},
 		{"the log to 899", func(o *Options) { o.End = 899 }},
 		{"not a valid DuckDB", func(o *Options) {
-			if err := os.WriteFile(filepath.Join(o.Dir, fileName), bytes.Repeat([]byte("x"), 9000), 0o600); err != nil {
+			file, err := take(o.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 9000), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -215,6 +219,41 @@ func TestExactness(t *testing.T) {
 		}
 		if f := compile(q); f.exact != want {
 			t.Errorf("%q: exact is %v: %s", src, f.exact, f.sql)
+		}
+	}
+}
+
+// TestOpenedAgainAfterCancelling: what a cancelled statement leaves behind in
+// DuckDB keeps nobody from opening the index again in the same process.
+func TestOpenedAgainAfterCancelling(t *testing.T) {
+	opt := Options{Dir: filepath.Join(t.TempDir(), "index"), Store: "a"}
+	for i := range 12 {
+		began, cancelBegan := context.WithTimeout(t.Context(), time.Duration(i)*2*time.Millisecond)
+		x, err := Open(began, opt, slog.New(slog.DiscardHandler))
+		cancelBegan()
+		if err == nil {
+			err = x.Close()
+		} else if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if x, err = Open(t.Context(), opt, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			rows, err := x.db.QueryContext(ctx, "SELECT sum(a.range * b.range) FROM range(3000) a, range(3000) b")
+			if err == nil {
+				for rows.Next() {
+				}
+				_ = rows.Close()
+			}
+			cancel()
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

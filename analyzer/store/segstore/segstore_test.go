@@ -113,16 +113,23 @@ func TestIndexIsDisposable(t *testing.T) {
 	appendFrames(t, s, f, 0, 300, 30)
 	want := storetest.Numbers(storetest.All(t, s, store.List{}))
 	s.close(t)
-	file := filepath.Join(dir, "index", "pairs.duckdb")
+	// Its name is another one after each opening.
+	file := func() string {
+		files, err := filepath.Glob(filepath.Join(dir, "index", "*.duckdb"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v %v, want one file", files, err)
+		}
+		return files[0]
+	}
 	for _, c := range []struct {
 		name  string
 		spoil func() error
 	}{
 		{"untouched", func() error { return nil }},
 		{"missing", func() error { return os.RemoveAll(filepath.Join(dir, "index")) }},
-		{"not a database", func() error { return os.WriteFile(file, []byte("this is no database"), 0o600) }},
-		{"empty", func() error { return os.Truncate(file, 0) }},
-		{"cut short", func() error { return os.Truncate(file, 8192) }},
+		{"not a database", func() error { return os.WriteFile(file(), []byte("this is no database"), 0o600) }},
+		{"empty", func() error { return os.Truncate(file(), 0) }},
+		{"cut short", func() error { return os.Truncate(file(), 8192) }},
 	} {
 		if err := c.spoil(); err != nil {
 			t.Fatal(err)
