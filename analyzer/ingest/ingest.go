@@ -216,7 +216,7 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 	}
 	defer leave()
 
-	next := s.w.Next(spool)
+	next := s.w.Have(spool).Next
 	log := s.log.With(slog.String("forwarder", hello.GetForwarderId()), slog.String("peer", peerOf(g.Context())))
 	if hello.GetNextOffset() < next {
 		// Going on from Have it would lose nothing that it takes from here on;

@@ -238,7 +238,7 @@ func TestLostAcknowledgement(t *testing.T) {
 	<-f.store.inside
 	close(hold)
 	f.store.set(nil, nil)
-	for f.store.Next(fw.Spool) < sent[2].GetNextOffset() {
+	for f.store.Have(fw.Spool).Next < sent[2].GetNextOffset() {
 		time.Sleep(time.Millisecond)
 	}
 	// A forwarder that goes by the answer, and one that sends all again.

@@ -49,16 +49,66 @@ type Stored struct {
 
 // Writer takes frames as forwarders made them.
 type Writer interface {
-	// Append makes frames of one spool durable, in order. nil means durable
-	// and visible to every Reader. Frames below Next are skipped: they are
-	// here already; so is the content of a batch that another spool brought.
-	// A frame that cannot be opened is kept as it is and counted. Append waits
-	// while the index is too far behind. ctx only bounds waiting, never tears
-	// a write. After an error some frames may be durable: Next says which.
+	// Append makes frames of one spool durable, in the order in which they
+	// are given, which need not be that of their offsets. nil means durable
+	// and visible to every Reader. Frames that Have covers are skipped: they
+	// are here already; so is the content of a batch that another spool
+	// brought. A frame that cannot be opened is kept as it is and counted.
+	// Append waits while the index is too far behind. ctx only bounds waiting,
+	// never tears a write. After an error some frames may be durable: Have
+	// says which.
 	Append(ctx context.Context, spool ID, frames []*capturev1.Frame) error
-	// Next is the offset up to which this spool's frames are durable here; 0
-	// for a spool never seen.
-	Next(spool ID) uint64
+	// Have says what of a spool is durable here; nothing for a spool never
+	// seen.
+	Have(spool ID) Have
+}
+
+// Have is what a store has of a spool.
+type Have struct {
+	// Everything below Next is here, and Ranges above it: ascending, disjoint,
+	// not touching.
+	Next   uint64
+	Ranges []OffsetRange
+	// Last is the offset of the frame that stands highest in the spool, Sum
+	// the CRC-32C of its head followed by its body. Known says that there is
+	// one.
+	Last  uint64
+	Sum   uint32
+	Known bool
+}
+
+// OffsetRange is [From, To).
+type OffsetRange struct{ From, To uint64 }
+
+// Commit is one frame that became durable, as those need it who count.
+type Commit struct {
+	Spool ID
+	// Head is the frame's, without the lost batches that were here already.
+	// It is nil for a frame that is missing or cannot be opened.
+	Head *capturev1.FrameHead
+	// Missing says why nobody knows what the frame held; empty otherwise.
+	Missing string
+	// Unreadable: the frame is kept, and nobody can read its pairs.
+	Unreadable bool
+	// Duplicate: the batch was here already, and nothing of it counts.
+	Duplicate bool
+	// Reclaimed: the batch had been declared lost, and now it is here. What
+	// its declaration counted no longer counts, but for this.
+	Reclaimed bool
+	// At is when it became durable, Unix nanoseconds.
+	At int64
+	// Next is the place in the store's own order behind it; Commits goes on
+	// from there.
+	Next uint64
+}
+
+// Committer tells of commits: to whom it was given when the store was opened,
+// in order, each before its Append returns; and again afterwards, for those
+// who were not there.
+type Committer interface {
+	// Commits yields what is retained from a place of the store's order on; 0
+	// is the oldest. Damaged records are left out.
+	Commits(from uint64) iter.Seq2[Commit, error]
 }
 
 // Reader answers questions. Every call ends soon after its context does

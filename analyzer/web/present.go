@@ -80,6 +80,7 @@ func row(s *store.Stored) httpv1.Row {
 		Seq:          p.GetSeq(),
 		Flags:        flags(p.GetFlags()),
 		Error:        text(p.GetError()),
+		SampleWeight: max(p.GetSampleWeight(), 1),
 	}
 	if d, ok := query.Duration(p); ok {
 		r.DurationNS = &d

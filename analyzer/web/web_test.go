@@ -84,7 +84,7 @@ func TestRowAndPairShape(t *testing.T) {
 	row := `{"id":"01997b2c-6d3f-7c44-9d6e-000000000001","time":"2026-11-23T12:00:01.123456789Z","stored_at":"2026-11-23T13:00:00.123456789Z",` +
 		`"cluster":"c1","namespace":"ns","app":"shop","pod":"pod-1","direction":"inbound","protocol":"http","method":"POST","host":"shop.example:8080",` +
 		`"path":"/cart/17","query":"a=1","endpoint":"/cart/{id}","status":201,"duration_ns":9000000,"ttfb_ns":5000000,"request_size":2,"response_size":2,` +
-		`"client":"10.0.0.1:5000","server":"127.0.0.1:8080","conn":3,"seq":1,"flags":["truncated","framing_ambiguous"],"error":"reset by server"}`
+		`"client":"10.0.0.1:5000","server":"127.0.0.1:8080","conn":3,"seq":1,"flags":["truncated","framing_ambiguous"],"error":"reset by server","sample_weight":1}`
 	if want := `{"pairs":[` + row + `],"next_cursor":null,"partial":false}` + "\n"; string(got) != want {
 		t.Errorf("list\n got %swant %s", got, want)
 	}

@@ -46,11 +46,11 @@ func New(now func() int64) *Store {
 	return &Store{now: now, next: map[store.ID]uint64{}, batches: map[batch]bool{}, changed: make(chan struct{})}
 }
 
-// Next implements store.Writer.
-func (s *Store) Next(spool store.ID) uint64 {
+// Have implements store.Writer.
+func (s *Store) Have(spool store.ID) store.Have {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next[spool]
+	return store.Have{Next: s.next[spool]}
 }
 
 // Append implements store.Writer.

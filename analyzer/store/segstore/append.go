@@ -17,8 +17,8 @@ import (
 // groupBytes bounds what goes to the log in one write.
 const groupBytes = 8 << 20
 
-// Next implements store.Writer.
-func (s *Store) Next(spool store.ID) uint64 { return s.delivery.next(spool) }
+// Have implements store.Writer.
+func (s *Store) Have(spool store.ID) store.Have { return store.Have{Next: s.delivery.next(spool)} }
 
 // Append implements store.Writer.
 func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.Frame) error {

@@ -165,7 +165,7 @@ func powerLoss(t *testing.T, seed uint64) {
 		if err := upTo(storetest.All(t, s, store.List{}), uint64(acked)*3); err != nil {
 			t.Fatal(err)
 		}
-		next := s.Next(f.Spool)
+		next := s.Have(f.Spool).Next
 		i, _ := slices.BinarySearchFunc(frames, next, func(f *capturev1.Frame, off uint64) int {
 			return int(int64(f.GetOffset()) - int64(off))
 		})
@@ -234,7 +234,7 @@ func TestDiskFull(t *testing.T) {
 	if err := upTo(storetest.All(t, s, store.List{Whole: true}), n); err != nil {
 		t.Errorf("while full: %v", err)
 	}
-	if next := s.Next(f.Spool); next != fr.GetOffset() {
+	if next := s.Have(f.Spool).Next; next != fr.GetOffset() {
 		t.Errorf("while full: next %d, want %d", next, fr.GetOffset())
 	}
 	disk.SetCapacity(1 << 30)
@@ -389,8 +389,8 @@ func TestIndexThatFailsWhileNothingIsLeft(t *testing.T) {
 			}
 		}
 	}
-	if s.Next(f.Spool) != last.GetNextOffset() {
-		t.Errorf("next is %d, want %d", s.Next(f.Spool), last.GetNextOffset())
+	if s.Have(f.Spool).Next != last.GetNextOffset() {
+		t.Errorf("next is %d, want %d", s.Have(f.Spool).Next, last.GetNextOffset())
 	}
 }
 
@@ -487,7 +487,7 @@ func TestDamage(t *testing.T) {
 		t.Errorf("counters %+v", c)
 	}
 	// It does not come again: it had been acknowledged.
-	if next := s.Next(f.Spool); next != f.Offset {
+	if next := s.Have(f.Spool).Next; next != f.Offset {
 		t.Errorf("next %d, want %d", next, f.Offset)
 	}
 }
@@ -573,7 +573,7 @@ func TestRetentionByAge(t *testing.T) {
 		t.Errorf("made again: %d pairs", len(again))
 	}
 	// What had come is still known, also of segments that are gone.
-	if next := s.Next(f.Spool); next != f.Offset {
+	if next := s.Have(f.Spool).Next; next != f.Offset {
 		t.Errorf("next %d, want %d", next, f.Offset)
 	}
 	// Nothing comes any more: in the end all is gone, and the store works.
@@ -581,8 +581,8 @@ func TestRetentionByAge(t *testing.T) {
 	settled(t, s, exactly(0))
 	s.close(t)
 	s = start(t, opt)
-	if settled(t, s, exactly(0)); s.Next(f.Spool) != f.Offset {
-		t.Errorf("next %d, want %d", s.Next(f.Spool), f.Offset)
+	if settled(t, s, exactly(0)); s.Have(f.Spool).Next != f.Offset {
+		t.Errorf("next %d, want %d", s.Have(f.Spool).Next, f.Offset)
 	}
 	appendFrames(t, s, f, 500, 510, 5)
 	settled(t, s, exactly(10))

@@ -47,7 +47,7 @@ func child(dir string) error {
 	}
 	go func() { _ = s.Run(context.Background()) }()
 	f := storetest.NewForwarder(1, storetest.NewProxy(1))
-	next := s.Next(f.Spool)
+	next := s.Have(f.Spool).Next
 	for n := uint64(0); ; n++ {
 		f.Offset = n * killStep
 		fr := f.Frame(storetest.Pairs(n*killPairs, (n+1)*killPairs)...)

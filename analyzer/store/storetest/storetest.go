@@ -155,7 +155,7 @@ func total(b *store.Buckets) (sum uint64) {
 
 func sentAgain(t *testing.T, e Engine) {
 	f := NewForwarder(1, NewProxy(1))
-	if n := e.Next(f.Spool); n != 0 {
+	if n := e.Have(f.Spool).Next; n != 0 {
 		t.Errorf("unknown spool: next %d", n)
 	}
 	var frames []*capturev1.Frame
@@ -171,7 +171,7 @@ func sentAgain(t *testing.T, e Engine) {
 	if got := Numbers(All(t, e, store.List{})); len(got) != 18 || len(slices.Compact(slices.Sorted(slices.Values(got)))) != 18 {
 		t.Errorf("got pairs %v", got)
 	}
-	if n := e.Next(f.Spool); n != f.Offset {
+	if n := e.Have(f.Spool).Next; n != f.Offset {
 		t.Errorf("next is %d, want %d", n, f.Offset)
 	}
 }
@@ -190,8 +190,8 @@ func severalSpools(t *testing.T, e Engine) {
 	if want := []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}; !slices.Equal(got, want) {
 		t.Errorf("got pairs %v", got)
 	}
-	if e.Next(a.Spool) != a.Offset || e.Next(b.Spool) != b.Offset {
-		t.Errorf("next %d and %d, want %d and %d", e.Next(a.Spool), e.Next(b.Spool), a.Offset, b.Offset)
+	if e.Have(a.Spool).Next != a.Offset || e.Have(b.Spool).Next != b.Offset {
+		t.Errorf("next %d and %d, want %d and %d", e.Have(a.Spool).Next, e.Have(b.Spool).Next, a.Offset, b.Offset)
 	}
 	// Another epoch counts from 1 again.
 	c := NewForwarder(1, NewProxy(9))
@@ -212,8 +212,8 @@ func withoutPairs(t *testing.T, e Engine) {
 	}
 	add(t, e, f, empty())
 	add(t, e, f, empty(), f.Frame(Pairs(0, 2)...), empty())
-	if e.Next(f.Spool) != f.Offset || len(All(t, e, store.List{})) != 2 {
-		t.Errorf("next %d of %d, %d pairs", e.Next(f.Spool), f.Offset, len(All(t, e, store.List{})))
+	if e.Have(f.Spool).Next != f.Offset || len(All(t, e, store.List{})) != 2 {
+		t.Errorf("next %d of %d, %d pairs", e.Have(f.Spool).Next, f.Offset, len(All(t, e, store.List{})))
 	}
 }
 
@@ -226,8 +226,8 @@ func unreadable(t *testing.T, e Engine) {
 	if got := Numbers(All(t, e, store.List{})); len(got) != 3 {
 		t.Errorf("got pairs %v", got)
 	}
-	if e.Next(f.Spool) != f.Offset {
-		t.Errorf("next %d of %d", e.Next(f.Spool), f.Offset)
+	if e.Have(f.Spool).Next != f.Offset {
+		t.Errorf("next %d of %d", e.Have(f.Spool).Next, f.Offset)
 	}
 }
 

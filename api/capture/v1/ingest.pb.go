@@ -78,7 +78,7 @@ func (x ProxyStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProxyStatus_State.Descriptor instead.
 func (ProxyStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{8, 0}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // ExportRequest is one message from the forwarder.
@@ -188,11 +188,15 @@ type Hello struct {
 	SpoolId []byte `protobuf:"bytes,1,opt,name=spool_id,json=spoolId,proto3" json:"spool_id,omitempty"`
 	// Oldest offset that the spool still holds, and the one that its next
 	// record will get.
-	OldestOffset  uint64 `protobuf:"varint,2,opt,name=oldest_offset,json=oldestOffset,proto3" json:"oldest_offset,omitempty"`
-	NextOffset    uint64 `protobuf:"varint,3,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
-	ForwarderId   string `protobuf:"bytes,4,opt,name=forwarder_id,json=forwarderId,proto3" json:"forwarder_id,omitempty"`
-	Cluster       string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	OldestOffset uint64 `protobuf:"varint,2,opt,name=oldest_offset,json=oldestOffset,proto3" json:"oldest_offset,omitempty"`
+	NextOffset   uint64 `protobuf:"varint,3,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	ForwarderId  string `protobuf:"bytes,4,opt,name=forwarder_id,json=forwarderId,proto3" json:"forwarder_id,omitempty"`
+	Cluster      string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Version      string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// What the forwarder speaks, and the oldest that it still understands; see
+	// version.go.
+	ApiVersion    uint32 `protobuf:"varint,7,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	ApiOldest     uint32 `protobuf:"varint,8,opt,name=api_oldest,json=apiOldest,proto3" json:"api_oldest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,26 +273,97 @@ func (x *Hello) GetVersion() string {
 	return ""
 }
 
+func (x *Hello) GetApiVersion() uint32 {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return 0
+}
+
+func (x *Hello) GetApiOldest() uint32 {
+	if x != nil {
+		return x.ApiOldest
+	}
+	return 0
+}
+
+// OffsetRange is [from, to) of a spool's offsets.
+type OffsetRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OffsetRange) Reset() {
+	*x = OffsetRange{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OffsetRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OffsetRange) ProtoMessage() {}
+
+func (x *OffsetRange) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OffsetRange.ProtoReflect.Descriptor instead.
+func (*OffsetRange) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OffsetRange) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *OffsetRange) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 // Frame is one record of the spool, as the forwarder made it: head and body
 // are room frame's encoding and are stored as they are.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the record stands in the spool, and where the next one will stand.
-	// Offsets only grow; a hole between one frame's next and the following
-	// frame's offset holds no record.
+	// Offsets only grow with the age of records; frames may come in any order,
+	// so that new ones need not wait for a backlog.
 	Offset     uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	NextOffset uint64 `protobuf:"varint,2,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
 	// A FrameHead.
 	Head []byte `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
 	// zstd of a FrameBody. Empty when the filters left no pair.
-	Body          []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	// Set when nobody knows any more what stood between offset and next_offset:
+	// why. Head and body are empty then. The pairs that are missing show as
+	// holes in the sequences of their proxies.
+	Missing       string `protobuf:"bytes,5,opt,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[2]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +375,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[2]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +388,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{2}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Frame) GetOffset() uint64 {
@@ -344,6 +419,13 @@ func (x *Frame) GetBody() []byte {
 	return nil
 }
 
+func (x *Frame) GetMissing() string {
+	if x != nil {
+		return x.Missing
+	}
+	return ""
+}
+
 // FrameHead says what a frame holds without opening it, so that a damaged
 // body can still be counted. It is made by the forwarder for every accepted
 // batch, also when the filters left nothing of it.
@@ -367,14 +449,20 @@ type FrameHead struct {
 	BodyLen        uint32 `protobuf:"varint,11,opt,name=body_len,json=bodyLen,proto3" json:"body_len,omitempty"`
 	MaybeDuplicate bool   `protobuf:"varint,12,opt,name=maybe_duplicate,json=maybeDuplicate,proto3" json:"maybe_duplicate,omitempty"`
 	// The proxy's counters when the batch was cut.
-	Counters      *Counters `protobuf:"bytes,13,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,13,opt,name=counters,proto3" json:"counters,omitempty"`
+	// A declaration of loss instead of a batch: batch_seq, received and pairs
+	// are 0 then, and lost says which batches of the epoch the forwarder had
+	// taken and can't deliver, lost_reason why. Who has such a batch after all,
+	// or gets it later, goes by the batch and not by the declaration.
+	Lost          []*LostRun `protobuf:"bytes,14,rep,name=lost,proto3" json:"lost,omitempty"`
+	LostReason    string     `protobuf:"bytes,15,opt,name=lost_reason,json=lostReason,proto3" json:"lost_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FrameHead) Reset() {
 	*x = FrameHead{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[3]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +474,7 @@ func (x *FrameHead) String() string {
 func (*FrameHead) ProtoMessage() {}
 
 func (x *FrameHead) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[3]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +487,7 @@ func (x *FrameHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrameHead.ProtoReflect.Descriptor instead.
 func (*FrameHead) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{3}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FrameHead) GetSource() *Source {
@@ -493,6 +581,117 @@ func (x *FrameHead) GetCounters() *Counters {
 	return nil
 }
 
+func (x *FrameHead) GetLost() []*LostRun {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+func (x *FrameHead) GetLostReason() string {
+	if x != nil {
+		return x.LostReason
+	}
+	return ""
+}
+
+// LostRun is a run of batches that follow one another, and whose pairs do.
+type LostRun struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	FirstBatch   uint64                 `protobuf:"varint,1,opt,name=first_batch,json=firstBatch,proto3" json:"first_batch,omitempty"`
+	FirstPairSeq uint64                 `protobuf:"varint,2,opt,name=first_pair_seq,json=firstPairSeq,proto3" json:"first_pair_seq,omitempty"`
+	// For each batch the pairs that its frame held. Where filters or faults had
+	// left some out before, the run is one batch long, and filtered and dropped
+	// are its own.
+	Pairs    []uint32          `protobuf:"varint,3,rep,packed,name=pairs,proto3" json:"pairs,omitempty"`
+	Filtered map[string]uint32 `protobuf:"bytes,4,rep,name=filtered,proto3" json:"filtered,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Dropped  map[string]uint32 `protobuf:"bytes,5,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Smallest and largest request_first of the pairs.
+	TimeMin       int64 `protobuf:"varint,6,opt,name=time_min,json=timeMin,proto3" json:"time_min,omitempty"`
+	TimeMax       int64 `protobuf:"varint,7,opt,name=time_max,json=timeMax,proto3" json:"time_max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LostRun) Reset() {
+	*x = LostRun{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LostRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LostRun) ProtoMessage() {}
+
+func (x *LostRun) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LostRun.ProtoReflect.Descriptor instead.
+func (*LostRun) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LostRun) GetFirstBatch() uint64 {
+	if x != nil {
+		return x.FirstBatch
+	}
+	return 0
+}
+
+func (x *LostRun) GetFirstPairSeq() uint64 {
+	if x != nil {
+		return x.FirstPairSeq
+	}
+	return 0
+}
+
+func (x *LostRun) GetPairs() []uint32 {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *LostRun) GetFiltered() map[string]uint32 {
+	if x != nil {
+		return x.Filtered
+	}
+	return nil
+}
+
+func (x *LostRun) GetDropped() map[string]uint32 {
+	if x != nil {
+		return x.Dropped
+	}
+	return nil
+}
+
+func (x *LostRun) GetTimeMin() int64 {
+	if x != nil {
+		return x.TimeMin
+	}
+	return 0
+}
+
+func (x *LostRun) GetTimeMax() int64 {
+	if x != nil {
+		return x.TimeMax
+	}
+	return 0
+}
+
 // FrameBody is what zstd wraps.
 type FrameBody struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -503,7 +702,7 @@ type FrameBody struct {
 
 func (x *FrameBody) Reset() {
 	*x = FrameBody{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[4]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +714,7 @@ func (x *FrameBody) String() string {
 func (*FrameBody) ProtoMessage() {}
 
 func (x *FrameBody) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[4]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +727,7 @@ func (x *FrameBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrameBody.ProtoReflect.Descriptor instead.
 func (*FrameBody) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{4}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FrameBody) GetPairs() []*RRPair {
@@ -552,7 +751,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[5]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +763,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[5]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +776,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{5}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExportResponse) GetKind() isExportResponse_Kind {
@@ -639,15 +838,23 @@ type ForwarderStatus struct {
 	DlpConfig  string `protobuf:"bytes,9,opt,name=dlp_config,json=dlpConfig,proto3" json:"dlp_config,omitempty"`
 	FilterRule string `protobuf:"bytes,10,opt,name=filter_rule,json=filterRule,proto3" json:"filter_rule,omitempty"`
 	// Pairs filtered, by rule, and dropped, by reason, since it started.
-	Filtered      map[string]uint64 `protobuf:"bytes,11,rep,name=filtered,proto3" json:"filtered,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Dropped       map[string]uint64 `protobuf:"bytes,12,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Filtered map[string]uint64 `protobuf:"bytes,11,rep,name=filtered,proto3" json:"filtered,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Dropped  map[string]uint64 `protobuf:"bytes,12,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The rules of filter_rule, in order.
+	FilterRules []*FilterRule `protobuf:"bytes,13,rep,name=filter_rules,json=filterRules,proto3" json:"filter_rules,omitempty"`
+	// Absent unless TELEMETRY_INTERVAL asks for it; comes with the first status
+	// and then at that interval.
+	Telemetry *Telemetry `protobuf:"bytes,14,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
+	// What proxies are told to sample, by app; "*" is for the others.
+	KeepOneIn     map[string]uint32   `protobuf:"bytes,15,rep,name=keep_one_in,json=keepOneIn,proto3" json:"keep_one_in,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Destinations  []*DestinationState `protobuf:"bytes,16,rep,name=destinations,proto3" json:"destinations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForwarderStatus) Reset() {
 	*x = ForwarderStatus{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[6]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +866,7 @@ func (x *ForwarderStatus) String() string {
 func (*ForwarderStatus) ProtoMessage() {}
 
 func (x *ForwarderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[6]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +879,7 @@ func (x *ForwarderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwarderStatus.ProtoReflect.Descriptor instead.
 func (*ForwarderStatus) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{6}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ForwarderStatus) GetForwarderId() string {
@@ -759,6 +966,298 @@ func (x *ForwarderStatus) GetDropped() map[string]uint64 {
 	return nil
 }
 
+func (x *ForwarderStatus) GetFilterRules() []*FilterRule {
+	if x != nil {
+		return x.FilterRules
+	}
+	return nil
+}
+
+func (x *ForwarderStatus) GetTelemetry() *Telemetry {
+	if x != nil {
+		return x.Telemetry
+	}
+	return nil
+}
+
+func (x *ForwarderStatus) GetKeepOneIn() map[string]uint32 {
+	if x != nil {
+		return x.KeepOneIn
+	}
+	return nil
+}
+
+func (x *ForwarderStatus) GetDestinations() []*DestinationState {
+	if x != nil {
+		return x.Destinations
+	}
+	return nil
+}
+
+// FilterRule leaves out the pairs that its expression (room query) matches.
+type FilterRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Expression    string                 `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterRule) Reset() {
+	*x = FilterRule{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterRule) ProtoMessage() {}
+
+func (x *FilterRule) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterRule.ProtoReflect.Descriptor instead.
+func (*FilterRule) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FilterRule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FilterRule) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+// Telemetry is what a forwarder measured of itself over interval.
+type Telemetry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nanoseconds.
+	Interval int64 `protobuf:"varint,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Over the interval.
+	PairsPerSecond float64 `protobuf:"fixed64,2,opt,name=pairs_per_second,json=pairsPerSecond,proto3" json:"pairs_per_second,omitempty"`
+	BytesPerSecond float64 `protobuf:"fixed64,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	// Resident memory and what Go's heap holds, in bytes.
+	MemoryResident uint64 `protobuf:"varint,4,opt,name=memory_resident,json=memoryResident,proto3" json:"memory_resident,omitempty"`
+	MemoryHeap     uint64 `protobuf:"varint,5,opt,name=memory_heap,json=memoryHeap,proto3" json:"memory_heap,omitempty"`
+	Goroutines     uint32 `protobuf:"varint,6,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	OpenFiles      uint32 `protobuf:"varint,7,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// CPU time since it started, nanoseconds.
+	CpuTime          uint64 `protobuf:"varint,8,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	ProxiesConnected uint32 `protobuf:"varint,9,opt,name=proxies_connected,json=proxiesConnected,proto3" json:"proxies_connected,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Telemetry) Reset() {
+	*x = Telemetry{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Telemetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Telemetry) ProtoMessage() {}
+
+func (x *Telemetry) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
+func (*Telemetry) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Telemetry) GetInterval() int64 {
+	if x != nil {
+		return x.Interval
+	}
+	return 0
+}
+
+func (x *Telemetry) GetPairsPerSecond() float64 {
+	if x != nil {
+		return x.PairsPerSecond
+	}
+	return 0
+}
+
+func (x *Telemetry) GetBytesPerSecond() float64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Telemetry) GetMemoryResident() uint64 {
+	if x != nil {
+		return x.MemoryResident
+	}
+	return 0
+}
+
+func (x *Telemetry) GetMemoryHeap() uint64 {
+	if x != nil {
+		return x.MemoryHeap
+	}
+	return 0
+}
+
+func (x *Telemetry) GetGoroutines() uint32 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
+}
+
+func (x *Telemetry) GetOpenFiles() uint32 {
+	if x != nil {
+		return x.OpenFiles
+	}
+	return 0
+}
+
+func (x *Telemetry) GetCpuTime() uint64 {
+	if x != nil {
+		return x.CpuTime
+	}
+	return 0
+}
+
+func (x *Telemetry) GetProxiesConnected() uint32 {
+	if x != nil {
+		return x.ProxiesConnected
+	}
+	return 0
+}
+
+// DestinationState is one destination of a forwarder.
+type DestinationState struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Connected bool                   `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
+	// Everything below has been taken.
+	Offset uint64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Bytes of the spool that it has not taken, and how long that lasts at the
+	// present rate (nanoseconds; 0 when it does not get less).
+	BacklogBytes uint64 `protobuf:"varint,4,opt,name=backlog_bytes,json=backlogBytes,proto3" json:"backlog_bytes,omitempty"`
+	BacklogEta   int64  `protobuf:"varint,5,opt,name=backlog_eta,json=backlogEta,proto3" json:"backlog_eta,omitempty"`
+	// Why it takes nothing; empty when all is well.
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// Pairs that were dropped for it, by reason.
+	Dropped       map[string]uint64 `protobuf:"bytes,7,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DestinationState) Reset() {
+	*x = DestinationState{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DestinationState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DestinationState) ProtoMessage() {}
+
+func (x *DestinationState) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DestinationState.ProtoReflect.Descriptor instead.
+func (*DestinationState) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DestinationState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DestinationState) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *DestinationState) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *DestinationState) GetBacklogBytes() uint64 {
+	if x != nil {
+		return x.BacklogBytes
+	}
+	return 0
+}
+
+func (x *DestinationState) GetBacklogEta() int64 {
+	if x != nil {
+		return x.BacklogEta
+	}
+	return 0
+}
+
+func (x *DestinationState) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *DestinationState) GetDropped() map[string]uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return nil
+}
+
 // SpoolState is the spool of one forwarder.
 type SpoolState struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -774,7 +1273,7 @@ type SpoolState struct {
 
 func (x *SpoolState) Reset() {
 	*x = SpoolState{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[7]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +1285,7 @@ func (x *SpoolState) String() string {
 func (*SpoolState) ProtoMessage() {}
 
 func (x *SpoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[7]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +1298,7 @@ func (x *SpoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpoolState.ProtoReflect.Descriptor instead.
 func (*SpoolState) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{7}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SpoolState) GetBytesUsed() uint64 {
@@ -855,14 +1354,16 @@ type ProxyStatus struct {
 	Counters   *Counters   `protobuf:"bytes,10,opt,name=counters,proto3" json:"counters,omitempty"`
 	ProxyState *ProxyState `protobuf:"bytes,11,opt,name=proxy_state,json=proxyState,proto3" json:"proxy_state,omitempty"`
 	// Another live proxy has the same id.
-	DuplicateId   bool `protobuf:"varint,12,opt,name=duplicate_id,json=duplicateId,proto3" json:"duplicate_id,omitempty"`
+	DuplicateId bool `protobuf:"varint,12,opt,name=duplicate_id,json=duplicateId,proto3" json:"duplicate_id,omitempty"`
+	// When it was reaped or stopped, by the forwarder's clock; 0 before.
+	Ended         int64 `protobuf:"varint,13,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProxyStatus) Reset() {
 	*x = ProxyStatus{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[8]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1375,7 @@ func (x *ProxyStatus) String() string {
 func (*ProxyStatus) ProtoMessage() {}
 
 func (x *ProxyStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[8]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1388,7 @@ func (x *ProxyStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyStatus.ProtoReflect.Descriptor instead.
 func (*ProxyStatus) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{8}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProxyStatus) GetSource() *Source {
@@ -974,20 +1475,36 @@ func (x *ProxyStatus) GetDuplicateId() bool {
 	return false
 }
 
+func (x *ProxyStatus) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
 // Have tells what the analyzer holds of this spool: everything below
-// next_offset. The forwarder goes on from there.
+// next_offset, and the ranges above it. The forwarder sends the rest.
 type ExportResponse_Have struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NextOffset    uint64                 `protobuf:"varint,1,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
-	AnalyzerId    string                 `protobuf:"bytes,2,opt,name=analyzer_id,json=analyzerId,proto3" json:"analyzer_id,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	NextOffset uint64                 `protobuf:"varint,1,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	AnalyzerId string                 `protobuf:"bytes,2,opt,name=analyzer_id,json=analyzerId,proto3" json:"analyzer_id,omitempty"`
+	Version    string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Ascending, disjoint, not touching, all above next_offset.
+	Ranges []*OffsetRange `protobuf:"bytes,4,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	// The frame with the highest offset that the analyzer has: its offset and
+	// the CRC-32C of its head followed by its body. A spool that has another
+	// record there is not the one that the analyzer knows. Absent for a spool
+	// without frames.
+	Last          *ExportResponse_LastFrame `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	ApiVersion    uint32                    `protobuf:"varint,6,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	ApiOldest     uint32                    `protobuf:"varint,7,opt,name=api_oldest,json=apiOldest,proto3" json:"api_oldest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportResponse_Have) Reset() {
 	*x = ExportResponse_Have{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[11]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1516,7 @@ func (x *ExportResponse_Have) String() string {
 func (*ExportResponse_Have) ProtoMessage() {}
 
 func (x *ExportResponse_Have) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[11]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1529,7 @@ func (x *ExportResponse_Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse_Have.ProtoReflect.Descriptor instead.
 func (*ExportResponse_Have) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{5, 0}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *ExportResponse_Have) GetNextOffset() uint64 {
@@ -1036,17 +1553,99 @@ func (x *ExportResponse_Have) GetVersion() string {
 	return ""
 }
 
-// Ack: everything below next_offset is durable at the analyzer.
+func (x *ExportResponse_Have) GetRanges() []*OffsetRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+func (x *ExportResponse_Have) GetLast() *ExportResponse_LastFrame {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *ExportResponse_Have) GetApiVersion() uint32 {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return 0
+}
+
+func (x *ExportResponse_Have) GetApiOldest() uint32 {
+	if x != nil {
+		return x.ApiOldest
+	}
+	return 0
+}
+
+type ExportResponse_LastFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	Checksum      uint32                 `protobuf:"varint,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse_LastFrame) Reset() {
+	*x = ExportResponse_LastFrame{}
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse_LastFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse_LastFrame) ProtoMessage() {}
+
+func (x *ExportResponse_LastFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse_LastFrame.ProtoReflect.Descriptor instead.
+func (*ExportResponse_LastFrame) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{7, 1}
+}
+
+func (x *ExportResponse_LastFrame) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ExportResponse_LastFrame) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+// Ack: everything below next_offset, and the ranges above it, is durable at
+// the analyzer.
 type ExportResponse_Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NextOffset    uint64                 `protobuf:"varint,1,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	Ranges        []*OffsetRange         `protobuf:"bytes,2,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportResponse_Ack) Reset() {
 	*x = ExportResponse_Ack{}
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[12]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1657,7 @@ func (x *ExportResponse_Ack) String() string {
 func (*ExportResponse_Ack) ProtoMessage() {}
 
 func (x *ExportResponse_Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_ingest_proto_msgTypes[12]
+	mi := &file_api_capture_v1_ingest_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1670,7 @@ func (x *ExportResponse_Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse_Ack.ProtoReflect.Descriptor instead.
 func (*ExportResponse_Ack) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{5, 1}
+	return file_api_capture_v1_ingest_proto_rawDescGZIP(), []int{7, 2}
 }
 
 func (x *ExportResponse_Ack) GetNextOffset() uint64 {
@@ -1079,6 +1678,13 @@ func (x *ExportResponse_Ack) GetNextOffset() uint64 {
 		return x.NextOffset
 	}
 	return 0
+}
+
+func (x *ExportResponse_Ack) GetRanges() []*OffsetRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
 }
 
 var File_api_capture_v1_ingest_proto protoreflect.FileDescriptor
@@ -1090,7 +1696,7 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x16.weir.capture.v1.HelloH\x00R\x05hello\x12.\n" +
 	"\x05frame\x18\x02 \x01(\v2\x16.weir.capture.v1.FrameH\x00R\x05frame\x12:\n" +
 	"\x06status\x18\x03 \x01(\v2 .weir.capture.v1.ForwarderStatusH\x00R\x06statusB\x06\n" +
-	"\x04kind\"\xbf\x01\n" +
+	"\x04kind\"\xff\x01\n" +
 	"\x05Hello\x12\x19\n" +
 	"\bspool_id\x18\x01 \x01(\fR\aspoolId\x12#\n" +
 	"\roldest_offset\x18\x02 \x01(\x04R\foldestOffset\x12\x1f\n" +
@@ -1098,13 +1704,21 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"nextOffset\x12!\n" +
 	"\fforwarder_id\x18\x04 \x01(\tR\vforwarderId\x12\x18\n" +
 	"\acluster\x18\x05 \x01(\tR\acluster\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"h\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1f\n" +
+	"\vapi_version\x18\a \x01(\rR\n" +
+	"apiVersion\x12\x1d\n" +
+	"\n" +
+	"api_oldest\x18\b \x01(\rR\tapiOldest\"1\n" +
+	"\vOffsetRange\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"\x82\x01\n" +
 	"\x05Frame\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x1f\n" +
 	"\vnext_offset\x18\x02 \x01(\x04R\n" +
 	"nextOffset\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\fR\x04head\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"\x89\x05\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\x12\x18\n" +
+	"\amissing\x18\x05 \x01(\tR\amissing\"\xd8\x05\n" +
 	"\tFrameHead\x12/\n" +
 	"\x06source\x18\x01 \x01(\v2\x17.weir.capture.v1.SourceR\x06source\x12#\n" +
 	"\repoch_started\x18\x02 \x01(\x03R\fepochStarted\x12\x1b\n" +
@@ -1119,7 +1733,25 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	" \x01(\x03R\atimeMax\x12\x19\n" +
 	"\bbody_len\x18\v \x01(\rR\abodyLen\x12'\n" +
 	"\x0fmaybe_duplicate\x18\f \x01(\bR\x0emaybeDuplicate\x125\n" +
-	"\bcounters\x18\r \x01(\v2\x19.weir.capture.v1.CountersR\bcounters\x1a;\n" +
+	"\bcounters\x18\r \x01(\v2\x19.weir.capture.v1.CountersR\bcounters\x12,\n" +
+	"\x04lost\x18\x0e \x03(\v2\x18.weir.capture.v1.LostRunR\x04lost\x12\x1f\n" +
+	"\vlost_reason\x18\x0f \x01(\tR\n" +
+	"lostReason\x1a;\n" +
+	"\rFilteredEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a:\n" +
+	"\fDroppedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x9a\x03\n" +
+	"\aLostRun\x12\x1f\n" +
+	"\vfirst_batch\x18\x01 \x01(\x04R\n" +
+	"firstBatch\x12$\n" +
+	"\x0efirst_pair_seq\x18\x02 \x01(\x04R\ffirstPairSeq\x12\x14\n" +
+	"\x05pairs\x18\x03 \x03(\rR\x05pairs\x12B\n" +
+	"\bfiltered\x18\x04 \x03(\v2&.weir.capture.v1.LostRun.FilteredEntryR\bfiltered\x12?\n" +
+	"\adropped\x18\x05 \x03(\v2%.weir.capture.v1.LostRun.DroppedEntryR\adropped\x12\x19\n" +
+	"\btime_min\x18\x06 \x01(\x03R\atimeMin\x12\x19\n" +
+	"\btime_max\x18\a \x01(\x03R\atimeMax\x1a;\n" +
 	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a:\n" +
@@ -1127,20 +1759,30 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\":\n" +
 	"\tFrameBody\x12-\n" +
-	"\x05pairs\x18\x01 \x03(\v2\x17.weir.capture.v1.RRPairR\x05pairs\"\x9f\x02\n" +
+	"\x05pairs\x18\x01 \x03(\v2\x17.weir.capture.v1.RRPairR\x05pairs\"\xcc\x04\n" +
 	"\x0eExportResponse\x12:\n" +
 	"\x04have\x18\x01 \x01(\v2$.weir.capture.v1.ExportResponse.HaveH\x00R\x04have\x12=\n" +
-	"\x06stored\x18\x02 \x01(\v2#.weir.capture.v1.ExportResponse.AckH\x00R\x06stored\x1ab\n" +
+	"\x06stored\x18\x02 \x01(\v2#.weir.capture.v1.ExportResponse.AckH\x00R\x06stored\x1a\x97\x02\n" +
 	"\x04Have\x12\x1f\n" +
 	"\vnext_offset\x18\x01 \x01(\x04R\n" +
 	"nextOffset\x12\x1f\n" +
 	"\vanalyzer_id\x18\x02 \x01(\tR\n" +
 	"analyzerId\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x1a&\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
+	"\x06ranges\x18\x04 \x03(\v2\x1c.weir.capture.v1.OffsetRangeR\x06ranges\x12=\n" +
+	"\x04last\x18\x05 \x01(\v2).weir.capture.v1.ExportResponse.LastFrameR\x04last\x12\x1f\n" +
+	"\vapi_version\x18\x06 \x01(\rR\n" +
+	"apiVersion\x12\x1d\n" +
+	"\n" +
+	"api_oldest\x18\a \x01(\rR\tapiOldest\x1a?\n" +
+	"\tLastFrame\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x1a\n" +
+	"\bchecksum\x18\x02 \x01(\rR\bchecksum\x1a\\\n" +
 	"\x03Ack\x12\x1f\n" +
 	"\vnext_offset\x18\x01 \x01(\x04R\n" +
-	"nextOffsetB\x06\n" +
-	"\x04kind\"\xf6\x04\n" +
+	"nextOffset\x124\n" +
+	"\x06ranges\x18\x02 \x03(\v2\x1c.weir.capture.v1.OffsetRangeR\x06rangesB\x06\n" +
+	"\x04kind\"\xc6\a\n" +
 	"\x0fForwarderStatus\x12!\n" +
 	"\fforwarder_id\x18\x01 \x01(\tR\vforwarderId\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x18\n" +
@@ -1156,10 +1798,49 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"filterRule\x12J\n" +
 	"\bfiltered\x18\v \x03(\v2..weir.capture.v1.ForwarderStatus.FilteredEntryR\bfiltered\x12G\n" +
-	"\adropped\x18\f \x03(\v2-.weir.capture.v1.ForwarderStatus.DroppedEntryR\adropped\x1a;\n" +
+	"\adropped\x18\f \x03(\v2-.weir.capture.v1.ForwarderStatus.DroppedEntryR\adropped\x12>\n" +
+	"\ffilter_rules\x18\r \x03(\v2\x1b.weir.capture.v1.FilterRuleR\vfilterRules\x128\n" +
+	"\ttelemetry\x18\x0e \x01(\v2\x1a.weir.capture.v1.TelemetryR\ttelemetry\x12O\n" +
+	"\vkeep_one_in\x18\x0f \x03(\v2/.weir.capture.v1.ForwarderStatus.KeepOneInEntryR\tkeepOneIn\x12E\n" +
+	"\fdestinations\x18\x10 \x03(\v2!.weir.capture.v1.DestinationStateR\fdestinations\x1a;\n" +
 	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
+	"\fDroppedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a<\n" +
+	"\x0eKeepOneInEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"@\n" +
+	"\n" +
+	"FilterRule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\"\xcc\x02\n" +
+	"\tTelemetry\x12\x1a\n" +
+	"\binterval\x18\x01 \x01(\x03R\binterval\x12(\n" +
+	"\x10pairs_per_second\x18\x02 \x01(\x01R\x0epairsPerSecond\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x01R\x0ebytesPerSecond\x12'\n" +
+	"\x0fmemory_resident\x18\x04 \x01(\x04R\x0ememoryResident\x12\x1f\n" +
+	"\vmemory_heap\x18\x05 \x01(\x04R\n" +
+	"memoryHeap\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x06 \x01(\rR\n" +
+	"goroutines\x12\x1d\n" +
+	"\n" +
+	"open_files\x18\a \x01(\rR\topenFiles\x12\x19\n" +
+	"\bcpu_time\x18\b \x01(\x04R\acpuTime\x12+\n" +
+	"\x11proxies_connected\x18\t \x01(\rR\x10proxiesConnected\"\xbe\x02\n" +
+	"\x10DestinationState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tconnected\x18\x02 \x01(\bR\tconnected\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x04R\x06offset\x12#\n" +
+	"\rbacklog_bytes\x18\x04 \x01(\x04R\fbacklogBytes\x12\x1f\n" +
+	"\vbacklog_eta\x18\x05 \x01(\x03R\n" +
+	"backlogEta\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12H\n" +
+	"\adropped\x18\a \x03(\v2..weir.capture.v1.DestinationState.DroppedEntryR\adropped\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbb\x01\n" +
@@ -1172,7 +1853,7 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\roldest_offset\x18\x03 \x01(\x04R\foldestOffset\x12\x1f\n" +
 	"\vnext_offset\x18\x04 \x01(\x04R\n" +
 	"nextOffset\x12'\n" +
-	"\x0fexported_offset\x18\x05 \x01(\x04R\x0eexportedOffset\"\xdb\x04\n" +
+	"\x0fexported_offset\x18\x05 \x01(\x04R\x0eexportedOffset\"\xf1\x04\n" +
 	"\vProxyStatus\x12/\n" +
 	"\x06source\x18\x01 \x01(\v2\x17.weir.capture.v1.SourceR\x06source\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\".weir.capture.v1.ProxyStatus.StateR\x05state\x12\x18\n" +
@@ -1191,7 +1872,8 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	" \x01(\v2\x19.weir.capture.v1.CountersR\bcounters\x12<\n" +
 	"\vproxy_state\x18\v \x01(\v2\x1b.weir.capture.v1.ProxyStateR\n" +
 	"proxyState\x12!\n" +
-	"\fduplicate_id\x18\f \x01(\bR\vduplicateId\"h\n" +
+	"\fduplicate_id\x18\f \x01(\bR\vduplicateId\x12\x14\n" +
+	"\x05ended\x18\r \x01(\x03R\x05ended\"h\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_CONNECTED\x10\x01\x12\x0e\n" +
@@ -1215,55 +1897,76 @@ func file_api_capture_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_api_capture_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_api_capture_v1_ingest_proto_goTypes = []any{
-	(ProxyStatus_State)(0),      // 0: weir.capture.v1.ProxyStatus.State
-	(*ExportRequest)(nil),       // 1: weir.capture.v1.ExportRequest
-	(*Hello)(nil),               // 2: weir.capture.v1.Hello
-	(*Frame)(nil),               // 3: weir.capture.v1.Frame
-	(*FrameHead)(nil),           // 4: weir.capture.v1.FrameHead
-	(*FrameBody)(nil),           // 5: weir.capture.v1.FrameBody
-	(*ExportResponse)(nil),      // 6: weir.capture.v1.ExportResponse
-	(*ForwarderStatus)(nil),     // 7: weir.capture.v1.ForwarderStatus
-	(*SpoolState)(nil),          // 8: weir.capture.v1.SpoolState
-	(*ProxyStatus)(nil),         // 9: weir.capture.v1.ProxyStatus
-	nil,                         // 10: weir.capture.v1.FrameHead.FilteredEntry
-	nil,                         // 11: weir.capture.v1.FrameHead.DroppedEntry
-	(*ExportResponse_Have)(nil), // 12: weir.capture.v1.ExportResponse.Have
-	(*ExportResponse_Ack)(nil),  // 13: weir.capture.v1.ExportResponse.Ack
-	nil,                         // 14: weir.capture.v1.ForwarderStatus.FilteredEntry
-	nil,                         // 15: weir.capture.v1.ForwarderStatus.DroppedEntry
-	(*Source)(nil),              // 16: weir.capture.v1.Source
-	(*Counters)(nil),            // 17: weir.capture.v1.Counters
-	(*RRPair)(nil),              // 18: weir.capture.v1.RRPair
-	(*ProxyState)(nil),          // 19: weir.capture.v1.ProxyState
+	(ProxyStatus_State)(0),           // 0: weir.capture.v1.ProxyStatus.State
+	(*ExportRequest)(nil),            // 1: weir.capture.v1.ExportRequest
+	(*Hello)(nil),                    // 2: weir.capture.v1.Hello
+	(*OffsetRange)(nil),              // 3: weir.capture.v1.OffsetRange
+	(*Frame)(nil),                    // 4: weir.capture.v1.Frame
+	(*FrameHead)(nil),                // 5: weir.capture.v1.FrameHead
+	(*LostRun)(nil),                  // 6: weir.capture.v1.LostRun
+	(*FrameBody)(nil),                // 7: weir.capture.v1.FrameBody
+	(*ExportResponse)(nil),           // 8: weir.capture.v1.ExportResponse
+	(*ForwarderStatus)(nil),          // 9: weir.capture.v1.ForwarderStatus
+	(*FilterRule)(nil),               // 10: weir.capture.v1.FilterRule
+	(*Telemetry)(nil),                // 11: weir.capture.v1.Telemetry
+	(*DestinationState)(nil),         // 12: weir.capture.v1.DestinationState
+	(*SpoolState)(nil),               // 13: weir.capture.v1.SpoolState
+	(*ProxyStatus)(nil),              // 14: weir.capture.v1.ProxyStatus
+	nil,                              // 15: weir.capture.v1.FrameHead.FilteredEntry
+	nil,                              // 16: weir.capture.v1.FrameHead.DroppedEntry
+	nil,                              // 17: weir.capture.v1.LostRun.FilteredEntry
+	nil,                              // 18: weir.capture.v1.LostRun.DroppedEntry
+	(*ExportResponse_Have)(nil),      // 19: weir.capture.v1.ExportResponse.Have
+	(*ExportResponse_LastFrame)(nil), // 20: weir.capture.v1.ExportResponse.LastFrame
+	(*ExportResponse_Ack)(nil),       // 21: weir.capture.v1.ExportResponse.Ack
+	nil,                              // 22: weir.capture.v1.ForwarderStatus.FilteredEntry
+	nil,                              // 23: weir.capture.v1.ForwarderStatus.DroppedEntry
+	nil,                              // 24: weir.capture.v1.ForwarderStatus.KeepOneInEntry
+	nil,                              // 25: weir.capture.v1.DestinationState.DroppedEntry
+	(*Source)(nil),                   // 26: weir.capture.v1.Source
+	(*Counters)(nil),                 // 27: weir.capture.v1.Counters
+	(*RRPair)(nil),                   // 28: weir.capture.v1.RRPair
+	(*ProxyState)(nil),               // 29: weir.capture.v1.ProxyState
 }
 var file_api_capture_v1_ingest_proto_depIdxs = []int32{
 	2,  // 0: weir.capture.v1.ExportRequest.hello:type_name -> weir.capture.v1.Hello
-	3,  // 1: weir.capture.v1.ExportRequest.frame:type_name -> weir.capture.v1.Frame
-	7,  // 2: weir.capture.v1.ExportRequest.status:type_name -> weir.capture.v1.ForwarderStatus
-	16, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
-	10, // 4: weir.capture.v1.FrameHead.filtered:type_name -> weir.capture.v1.FrameHead.FilteredEntry
-	11, // 5: weir.capture.v1.FrameHead.dropped:type_name -> weir.capture.v1.FrameHead.DroppedEntry
-	17, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
-	18, // 7: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
-	12, // 8: weir.capture.v1.ExportResponse.have:type_name -> weir.capture.v1.ExportResponse.Have
-	13, // 9: weir.capture.v1.ExportResponse.stored:type_name -> weir.capture.v1.ExportResponse.Ack
-	8,  // 10: weir.capture.v1.ForwarderStatus.spool:type_name -> weir.capture.v1.SpoolState
-	9,  // 11: weir.capture.v1.ForwarderStatus.proxies:type_name -> weir.capture.v1.ProxyStatus
-	14, // 12: weir.capture.v1.ForwarderStatus.filtered:type_name -> weir.capture.v1.ForwarderStatus.FilteredEntry
-	15, // 13: weir.capture.v1.ForwarderStatus.dropped:type_name -> weir.capture.v1.ForwarderStatus.DroppedEntry
-	16, // 14: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
-	0,  // 15: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
-	17, // 16: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
-	19, // 17: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
-	1,  // 18: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
-	6,  // 19: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
-	19, // [19:20] is the sub-list for method output_type
-	18, // [18:19] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 1: weir.capture.v1.ExportRequest.frame:type_name -> weir.capture.v1.Frame
+	9,  // 2: weir.capture.v1.ExportRequest.status:type_name -> weir.capture.v1.ForwarderStatus
+	26, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
+	15, // 4: weir.capture.v1.FrameHead.filtered:type_name -> weir.capture.v1.FrameHead.FilteredEntry
+	16, // 5: weir.capture.v1.FrameHead.dropped:type_name -> weir.capture.v1.FrameHead.DroppedEntry
+	27, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
+	6,  // 7: weir.capture.v1.FrameHead.lost:type_name -> weir.capture.v1.LostRun
+	17, // 8: weir.capture.v1.LostRun.filtered:type_name -> weir.capture.v1.LostRun.FilteredEntry
+	18, // 9: weir.capture.v1.LostRun.dropped:type_name -> weir.capture.v1.LostRun.DroppedEntry
+	28, // 10: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
+	19, // 11: weir.capture.v1.ExportResponse.have:type_name -> weir.capture.v1.ExportResponse.Have
+	21, // 12: weir.capture.v1.ExportResponse.stored:type_name -> weir.capture.v1.ExportResponse.Ack
+	13, // 13: weir.capture.v1.ForwarderStatus.spool:type_name -> weir.capture.v1.SpoolState
+	14, // 14: weir.capture.v1.ForwarderStatus.proxies:type_name -> weir.capture.v1.ProxyStatus
+	22, // 15: weir.capture.v1.ForwarderStatus.filtered:type_name -> weir.capture.v1.ForwarderStatus.FilteredEntry
+	23, // 16: weir.capture.v1.ForwarderStatus.dropped:type_name -> weir.capture.v1.ForwarderStatus.DroppedEntry
+	10, // 17: weir.capture.v1.ForwarderStatus.filter_rules:type_name -> weir.capture.v1.FilterRule
+	11, // 18: weir.capture.v1.ForwarderStatus.telemetry:type_name -> weir.capture.v1.Telemetry
+	24, // 19: weir.capture.v1.ForwarderStatus.keep_one_in:type_name -> weir.capture.v1.ForwarderStatus.KeepOneInEntry
+	12, // 20: weir.capture.v1.ForwarderStatus.destinations:type_name -> weir.capture.v1.DestinationState
+	25, // 21: weir.capture.v1.DestinationState.dropped:type_name -> weir.capture.v1.DestinationState.DroppedEntry
+	26, // 22: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
+	0,  // 23: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
+	27, // 24: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
+	29, // 25: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
+	3,  // 26: weir.capture.v1.ExportResponse.Have.ranges:type_name -> weir.capture.v1.OffsetRange
+	20, // 27: weir.capture.v1.ExportResponse.Have.last:type_name -> weir.capture.v1.ExportResponse.LastFrame
+	3,  // 28: weir.capture.v1.ExportResponse.Ack.ranges:type_name -> weir.capture.v1.OffsetRange
+	1,  // 29: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
+	8,  // 30: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
+	30, // [30:31] is the sub-list for method output_type
+	29, // [29:30] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_capture_v1_ingest_proto_init() }
@@ -1278,7 +1981,7 @@ func file_api_capture_v1_ingest_proto_init() {
 		(*ExportRequest_Frame)(nil),
 		(*ExportRequest_Status)(nil),
 	}
-	file_api_capture_v1_ingest_proto_msgTypes[5].OneofWrappers = []any{
+	file_api_capture_v1_ingest_proto_msgTypes[7].OneofWrappers = []any{
 		(*ExportResponse_Have_)(nil),
 		(*ExportResponse_Stored)(nil),
 	}
@@ -1288,7 +1991,7 @@ func file_api_capture_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_capture_v1_ingest_proto_rawDesc), len(file_api_capture_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

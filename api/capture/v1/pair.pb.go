@@ -208,7 +208,10 @@ type RRPair struct {
 	Tags map[string]string `protobuf:"bytes,20,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Receipts of redaction: which rule changed what, where, how often. Never
 	// the value.
-	Redactions    []*Redaction `protobuf:"bytes,21,rep,name=redactions,proto3" json:"redactions,omitempty"`
+	Redactions []*Redaction `protobuf:"bytes,21,rep,name=redactions,proto3" json:"redactions,omitempty"`
+	// The pair was kept by sampling and stands for so many like it. 0 and 1: it
+	// stands for itself.
+	SampleWeight  uint32 `protobuf:"varint,22,opt,name=sample_weight,json=sampleWeight,proto3" json:"sample_weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +391,13 @@ func (x *RRPair) GetRedactions() []*Redaction {
 		return x.Redactions
 	}
 	return nil
+}
+
+func (x *RRPair) GetSampleWeight() uint32 {
+	if x != nil {
+		return x.SampleWeight
+	}
+	return 0
 }
 
 // Source says which process captured a pair.
@@ -832,7 +842,7 @@ var File_api_capture_v1_pair_proto protoreflect.FileDescriptor
 
 const file_api_capture_v1_pair_proto_rawDesc = "" +
 	"\n" +
-	"\x19api/capture/v1/pair.proto\x12\x0fweir.capture.v1\"\x8a\x06\n" +
+	"\x19api/capture/v1/pair.proto\x12\x0fweir.capture.v1\"\xaf\x06\n" +
 	"\x06RRPair\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12/\n" +
 	"\x06source\x18\x02 \x01(\v2\x17.weir.capture.v1.SourceR\x06source\x12\x1b\n" +
@@ -857,7 +867,8 @@ const file_api_capture_v1_pair_proto_rawDesc = "" +
 	"\x04tags\x18\x14 \x03(\v2!.weir.capture.v1.RRPair.TagsEntryR\x04tags\x12:\n" +
 	"\n" +
 	"redactions\x18\x15 \x03(\v2\x1a.weir.capture.v1.RedactionR\n" +
-	"redactions\x1a7\n" +
+	"redactions\x12#\n" +
+	"\rsample_weight\x18\x16 \x01(\rR\fsampleWeight\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +

@@ -37,7 +37,11 @@ type RegisterRequest struct {
 	ListenAddr   string `protobuf:"bytes,4,opt,name=listen_addr,json=listenAddr,proto3" json:"listen_addr,omitempty"`
 	UpstreamAddr string `protobuf:"bytes,5,opt,name=upstream_addr,json=upstreamAddr,proto3" json:"upstream_addr,omitempty"`
 	// The proxy's wall clock now, to state its skew. Unix nanoseconds.
-	Now           int64 `protobuf:"varint,6,opt,name=now,proto3" json:"now,omitempty"`
+	Now int64 `protobuf:"varint,6,opt,name=now,proto3" json:"now,omitempty"`
+	// What the proxy speaks, and the oldest that it still understands; see
+	// version.go.
+	ApiVersion    uint32 `protobuf:"varint,7,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	ApiOldest     uint32 `protobuf:"varint,8,opt,name=api_oldest,json=apiOldest,proto3" json:"api_oldest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +118,20 @@ func (x *RegisterRequest) GetNow() int64 {
 	return 0
 }
 
+func (x *RegisterRequest) GetApiVersion() uint32 {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return 0
+}
+
+func (x *RegisterRequest) GetApiOldest() uint32 {
+	if x != nil {
+		return x.ApiOldest
+	}
+	return 0
+}
+
 // RegisterResponse grants a lease.
 type RegisterResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -124,7 +142,12 @@ type RegisterResponse struct {
 	Lease int64 `protobuf:"varint,4,opt,name=lease,proto3" json:"lease,omitempty"`
 	// Batch sequences of this epoch that the forwarder holds durably already,
 	// ascending and disjoint. The proxy forgets them.
-	AckedBatches  []*Range `protobuf:"bytes,5,rep,name=acked_batches,json=ackedBatches,proto3" json:"acked_batches,omitempty"`
+	AckedBatches []*Range `protobuf:"bytes,5,rep,name=acked_batches,json=ackedBatches,proto3" json:"acked_batches,omitempty"`
+	ApiVersion   uint32   `protobuf:"varint,6,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	ApiOldest    uint32   `protobuf:"varint,7,opt,name=api_oldest,json=apiOldest,proto3" json:"api_oldest,omitempty"`
+	// How the proxy shall capture from now on; absent: as it was told by its
+	// own environment.
+	Settings      *Settings `protobuf:"bytes,8,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,6 +217,75 @@ func (x *RegisterResponse) GetAckedBatches() []*Range {
 	return nil
 }
 
+func (x *RegisterResponse) GetApiVersion() uint32 {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return 0
+}
+
+func (x *RegisterResponse) GetApiOldest() uint32 {
+	if x != nil {
+		return x.ApiOldest
+	}
+	return 0
+}
+
+func (x *RegisterResponse) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// Settings are what a forwarder tells a proxy, when it registers and whenever
+// they change.
+type Settings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Keep one connection in so many (CAPTURE_SAMPLE 1/n). 1 keeps all; 0
+	// leaves it to the proxy's own environment.
+	KeepOneIn     uint32 `protobuf:"varint,1,opt,name=keep_one_in,json=keepOneIn,proto3" json:"keep_one_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Settings) GetKeepOneIn() uint32 {
+	if x != nil {
+		return x.KeepOneIn
+	}
+	return 0
+}
+
 // Range is [first, last], both included.
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -205,7 +297,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[2]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +309,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[2]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +322,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{2}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Range) GetFirst() uint64 {
@@ -261,7 +353,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[3]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +365,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[3]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +378,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{3}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PushRequest) GetKind() isPushRequest_Kind {
@@ -355,7 +447,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[4]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +459,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[4]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +472,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{4}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Batch) GetSource() *Source {
@@ -449,7 +541,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[5]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +553,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[5]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +566,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{5}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Heartbeat) GetSource() *Source {
@@ -541,7 +633,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[6]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +645,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[6]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +658,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{6}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counters) GetSeen() uint64 {
@@ -651,13 +743,18 @@ type ProxyState struct {
 	Protocols map[string]uint64 `protobuf:"bytes,5,rep,name=protocols,proto3" json:"protocols,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Last failed dial of the upstream, empty when the newest one worked.
 	UpstreamError string `protobuf:"bytes,6,opt,name=upstream_error,json=upstreamError,proto3" json:"upstream_error,omitempty"`
+	// One connection in so many is kept; 0 and 1: all.
+	KeepOneIn uint32 `protobuf:"varint,7,opt,name=keep_one_in,json=keepOneIn,proto3" json:"keep_one_in,omitempty"`
+	// Bytes in the encrypted ring on disk, and what it may take; 0 without one.
+	RingUsed      uint64 `protobuf:"varint,8,opt,name=ring_used,json=ringUsed,proto3" json:"ring_used,omitempty"`
+	RingLimit     uint64 `protobuf:"varint,9,opt,name=ring_limit,json=ringLimit,proto3" json:"ring_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProxyState) Reset() {
 	*x = ProxyState{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[7]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +766,7 @@ func (x *ProxyState) String() string {
 func (*ProxyState) ProtoMessage() {}
 
 func (x *ProxyState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[7]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +779,7 @@ func (x *ProxyState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyState.ProtoReflect.Descriptor instead.
 func (*ProxyState) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{7}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ProxyState) GetOpenConns() uint64 {
@@ -727,12 +824,34 @@ func (x *ProxyState) GetUpstreamError() string {
 	return ""
 }
 
+func (x *ProxyState) GetKeepOneIn() uint32 {
+	if x != nil {
+		return x.KeepOneIn
+	}
+	return 0
+}
+
+func (x *ProxyState) GetRingUsed() uint64 {
+	if x != nil {
+		return x.RingUsed
+	}
+	return 0
+}
+
+func (x *ProxyState) GetRingLimit() uint64 {
+	if x != nil {
+		return x.RingLimit
+	}
+	return 0
+}
+
 // PushResponse is one message to the proxy.
 type PushResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*PushResponse_Ack
+	//	*PushResponse_Settings
 	Kind          isPushResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -740,7 +859,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[8]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +871,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[8]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +884,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{8}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PushResponse) GetKind() isPushResponse_Kind {
@@ -784,15 +903,30 @@ func (x *PushResponse) GetAck() *Ack {
 	return nil
 }
 
+func (x *PushResponse) GetSettings() *Settings {
+	if x != nil {
+		if x, ok := x.Kind.(*PushResponse_Settings); ok {
+			return x.Settings
+		}
+	}
+	return nil
+}
+
 type isPushResponse_Kind interface {
 	isPushResponse_Kind()
 }
 
 type PushResponse_Ack struct {
-	Ack *Ack `protobuf:"bytes,1,opt,name=ack,proto3,oneof"` // Sampling and other settings follow with the issue that brings them.
+	Ack *Ack `protobuf:"bytes,1,opt,name=ack,proto3,oneof"`
+}
+
+type PushResponse_Settings struct {
+	Settings *Settings `protobuf:"bytes,2,opt,name=settings,proto3,oneof"`
 }
 
 func (*PushResponse_Ack) isPushResponse_Kind() {}
+
+func (*PushResponse_Settings) isPushResponse_Kind() {}
 
 // Ack says that every batch of the epoch up to and including this sequence is
 // durable at the forwarder. The proxy may forget them.
@@ -805,7 +939,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[9]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +951,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_api_capture_v1_proxy_proto_msgTypes[9]
+	mi := &file_api_capture_v1_proxy_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +964,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{9}
+	return file_api_capture_v1_proxy_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetThrough() uint64 {
@@ -844,7 +978,7 @@ var File_api_capture_v1_proxy_proto protoreflect.FileDescriptor
 
 const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	"\n" +
-	"\x1aapi/capture/v1/proxy.proto\x12\x0fweir.capture.v1\x1a\x19api/capture/v1/pair.proto\"\xd9\x01\n" +
+	"\x1aapi/capture/v1/proxy.proto\x12\x0fweir.capture.v1\x1a\x19api/capture/v1/pair.proto\"\x99\x02\n" +
 	"\x0fRegisterRequest\x12/\n" +
 	"\x06source\x18\x01 \x01(\v2\x17.weir.capture.v1.SourceR\x06source\x12#\n" +
 	"\repoch_started\x18\x02 \x01(\x03R\fepochStarted\x12\x18\n" +
@@ -852,13 +986,24 @@ const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	"\vlisten_addr\x18\x04 \x01(\tR\n" +
 	"listenAddr\x12#\n" +
 	"\rupstream_addr\x18\x05 \x01(\tR\fupstreamAddr\x12\x10\n" +
-	"\x03now\x18\x06 \x01(\x03R\x03now\"\xbc\x01\n" +
+	"\x03now\x18\x06 \x01(\x03R\x03now\x12\x1f\n" +
+	"\vapi_version\x18\a \x01(\rR\n" +
+	"apiVersion\x12\x1d\n" +
+	"\n" +
+	"api_oldest\x18\b \x01(\rR\tapiOldest\"\xb3\x02\n" +
 	"\x10RegisterResponse\x12!\n" +
 	"\fforwarder_id\x18\x01 \x01(\tR\vforwarderId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\tR\acluster\x12\x14\n" +
 	"\x05lease\x18\x04 \x01(\x03R\x05lease\x12;\n" +
-	"\racked_batches\x18\x05 \x03(\v2\x16.weir.capture.v1.RangeR\fackedBatches\"1\n" +
+	"\racked_batches\x18\x05 \x03(\v2\x16.weir.capture.v1.RangeR\fackedBatches\x12\x1f\n" +
+	"\vapi_version\x18\x06 \x01(\rR\n" +
+	"apiVersion\x12\x1d\n" +
+	"\n" +
+	"api_oldest\x18\a \x01(\rR\tapiOldest\x125\n" +
+	"\bsettings\x18\b \x01(\v2\x19.weir.capture.v1.SettingsR\bsettings\"*\n" +
+	"\bSettings\x12\x1e\n" +
+	"\vkeep_one_in\x18\x01 \x01(\rR\tkeepOneIn\"1\n" +
 	"\x05Range\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\"\x81\x01\n" +
@@ -895,7 +1040,7 @@ const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	" \x01(\x04R\vconnsFailed\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbd\x02\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x99\x03\n" +
 	"\n" +
 	"ProxyState\x12\x1d\n" +
 	"\n" +
@@ -906,12 +1051,17 @@ const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	"\n" +
 	"capture_on\x18\x04 \x01(\bR\tcaptureOn\x12H\n" +
 	"\tprotocols\x18\x05 \x03(\v2*.weir.capture.v1.ProxyState.ProtocolsEntryR\tprotocols\x12%\n" +
-	"\x0eupstream_error\x18\x06 \x01(\tR\rupstreamError\x1a<\n" +
+	"\x0eupstream_error\x18\x06 \x01(\tR\rupstreamError\x12\x1e\n" +
+	"\vkeep_one_in\x18\a \x01(\rR\tkeepOneIn\x12\x1b\n" +
+	"\tring_used\x18\b \x01(\x04R\bringUsed\x12\x1d\n" +
+	"\n" +
+	"ring_limit\x18\t \x01(\x04R\tringLimit\x1a<\n" +
 	"\x0eProtocolsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"@\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"y\n" +
 	"\fPushResponse\x12(\n" +
-	"\x03ack\x18\x01 \x01(\v2\x14.weir.capture.v1.AckH\x00R\x03ackB\x06\n" +
+	"\x03ack\x18\x01 \x01(\v2\x14.weir.capture.v1.AckH\x00R\x03ack\x127\n" +
+	"\bsettings\x18\x02 \x01(\v2\x19.weir.capture.v1.SettingsH\x00R\bsettingsB\x06\n" +
 	"\x04kind\"\x1f\n" +
 	"\x03Ack\x12\x18\n" +
 	"\athrough\x18\x01 \x01(\x04R\athrough2\xa8\x01\n" +
@@ -931,46 +1081,49 @@ func file_api_capture_v1_proxy_proto_rawDescGZIP() []byte {
 	return file_api_capture_v1_proxy_proto_rawDescData
 }
 
-var file_api_capture_v1_proxy_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_api_capture_v1_proxy_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_api_capture_v1_proxy_proto_goTypes = []any{
 	(*RegisterRequest)(nil),  // 0: weir.capture.v1.RegisterRequest
 	(*RegisterResponse)(nil), // 1: weir.capture.v1.RegisterResponse
-	(*Range)(nil),            // 2: weir.capture.v1.Range
-	(*PushRequest)(nil),      // 3: weir.capture.v1.PushRequest
-	(*Batch)(nil),            // 4: weir.capture.v1.Batch
-	(*Heartbeat)(nil),        // 5: weir.capture.v1.Heartbeat
-	(*Counters)(nil),         // 6: weir.capture.v1.Counters
-	(*ProxyState)(nil),       // 7: weir.capture.v1.ProxyState
-	(*PushResponse)(nil),     // 8: weir.capture.v1.PushResponse
-	(*Ack)(nil),              // 9: weir.capture.v1.Ack
-	nil,                      // 10: weir.capture.v1.Counters.DroppedEntry
-	nil,                      // 11: weir.capture.v1.ProxyState.ProtocolsEntry
-	(*Source)(nil),           // 12: weir.capture.v1.Source
-	(*RRPair)(nil),           // 13: weir.capture.v1.RRPair
+	(*Settings)(nil),         // 2: weir.capture.v1.Settings
+	(*Range)(nil),            // 3: weir.capture.v1.Range
+	(*PushRequest)(nil),      // 4: weir.capture.v1.PushRequest
+	(*Batch)(nil),            // 5: weir.capture.v1.Batch
+	(*Heartbeat)(nil),        // 6: weir.capture.v1.Heartbeat
+	(*Counters)(nil),         // 7: weir.capture.v1.Counters
+	(*ProxyState)(nil),       // 8: weir.capture.v1.ProxyState
+	(*PushResponse)(nil),     // 9: weir.capture.v1.PushResponse
+	(*Ack)(nil),              // 10: weir.capture.v1.Ack
+	nil,                      // 11: weir.capture.v1.Counters.DroppedEntry
+	nil,                      // 12: weir.capture.v1.ProxyState.ProtocolsEntry
+	(*Source)(nil),           // 13: weir.capture.v1.Source
+	(*RRPair)(nil),           // 14: weir.capture.v1.RRPair
 }
 var file_api_capture_v1_proxy_proto_depIdxs = []int32{
-	12, // 0: weir.capture.v1.RegisterRequest.source:type_name -> weir.capture.v1.Source
-	2,  // 1: weir.capture.v1.RegisterResponse.acked_batches:type_name -> weir.capture.v1.Range
-	4,  // 2: weir.capture.v1.PushRequest.batch:type_name -> weir.capture.v1.Batch
-	5,  // 3: weir.capture.v1.PushRequest.heartbeat:type_name -> weir.capture.v1.Heartbeat
-	12, // 4: weir.capture.v1.Batch.source:type_name -> weir.capture.v1.Source
-	13, // 5: weir.capture.v1.Batch.pairs:type_name -> weir.capture.v1.RRPair
-	6,  // 6: weir.capture.v1.Batch.counters:type_name -> weir.capture.v1.Counters
-	12, // 7: weir.capture.v1.Heartbeat.source:type_name -> weir.capture.v1.Source
-	6,  // 8: weir.capture.v1.Heartbeat.counters:type_name -> weir.capture.v1.Counters
-	7,  // 9: weir.capture.v1.Heartbeat.state:type_name -> weir.capture.v1.ProxyState
-	10, // 10: weir.capture.v1.Counters.dropped:type_name -> weir.capture.v1.Counters.DroppedEntry
-	11, // 11: weir.capture.v1.ProxyState.protocols:type_name -> weir.capture.v1.ProxyState.ProtocolsEntry
-	9,  // 12: weir.capture.v1.PushResponse.ack:type_name -> weir.capture.v1.Ack
-	0,  // 13: weir.capture.v1.ProxyService.Register:input_type -> weir.capture.v1.RegisterRequest
-	3,  // 14: weir.capture.v1.ProxyService.Push:input_type -> weir.capture.v1.PushRequest
-	1,  // 15: weir.capture.v1.ProxyService.Register:output_type -> weir.capture.v1.RegisterResponse
-	8,  // 16: weir.capture.v1.ProxyService.Push:output_type -> weir.capture.v1.PushResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 0: weir.capture.v1.RegisterRequest.source:type_name -> weir.capture.v1.Source
+	3,  // 1: weir.capture.v1.RegisterResponse.acked_batches:type_name -> weir.capture.v1.Range
+	2,  // 2: weir.capture.v1.RegisterResponse.settings:type_name -> weir.capture.v1.Settings
+	5,  // 3: weir.capture.v1.PushRequest.batch:type_name -> weir.capture.v1.Batch
+	6,  // 4: weir.capture.v1.PushRequest.heartbeat:type_name -> weir.capture.v1.Heartbeat
+	13, // 5: weir.capture.v1.Batch.source:type_name -> weir.capture.v1.Source
+	14, // 6: weir.capture.v1.Batch.pairs:type_name -> weir.capture.v1.RRPair
+	7,  // 7: weir.capture.v1.Batch.counters:type_name -> weir.capture.v1.Counters
+	13, // 8: weir.capture.v1.Heartbeat.source:type_name -> weir.capture.v1.Source
+	7,  // 9: weir.capture.v1.Heartbeat.counters:type_name -> weir.capture.v1.Counters
+	8,  // 10: weir.capture.v1.Heartbeat.state:type_name -> weir.capture.v1.ProxyState
+	11, // 11: weir.capture.v1.Counters.dropped:type_name -> weir.capture.v1.Counters.DroppedEntry
+	12, // 12: weir.capture.v1.ProxyState.protocols:type_name -> weir.capture.v1.ProxyState.ProtocolsEntry
+	10, // 13: weir.capture.v1.PushResponse.ack:type_name -> weir.capture.v1.Ack
+	2,  // 14: weir.capture.v1.PushResponse.settings:type_name -> weir.capture.v1.Settings
+	0,  // 15: weir.capture.v1.ProxyService.Register:input_type -> weir.capture.v1.RegisterRequest
+	4,  // 16: weir.capture.v1.ProxyService.Push:input_type -> weir.capture.v1.PushRequest
+	1,  // 17: weir.capture.v1.ProxyService.Register:output_type -> weir.capture.v1.RegisterResponse
+	9,  // 18: weir.capture.v1.ProxyService.Push:output_type -> weir.capture.v1.PushResponse
+	17, // [17:19] is the sub-list for method output_type
+	15, // [15:17] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_api_capture_v1_proxy_proto_init() }
@@ -979,12 +1132,13 @@ func file_api_capture_v1_proxy_proto_init() {
 		return
 	}
 	file_api_capture_v1_pair_proto_init()
-	file_api_capture_v1_proxy_proto_msgTypes[3].OneofWrappers = []any{
+	file_api_capture_v1_proxy_proto_msgTypes[4].OneofWrappers = []any{
 		(*PushRequest_Batch)(nil),
 		(*PushRequest_Heartbeat)(nil),
 	}
-	file_api_capture_v1_proxy_proto_msgTypes[8].OneofWrappers = []any{
+	file_api_capture_v1_proxy_proto_msgTypes[9].OneofWrappers = []any{
 		(*PushResponse_Ack)(nil),
+		(*PushResponse_Settings)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -992,7 +1146,7 @@ func file_api_capture_v1_proxy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_capture_v1_proxy_proto_rawDesc), len(file_api_capture_v1_proxy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -47,6 +47,7 @@ type Row struct {
 	Seq          uint64    `json:"seq" doc:"The pair's place on its connection, from 0."`
 	Flags        []string  `json:"flags" enum:"truncated,body_shed,incomplete,no_response,midstream,gap,framing_ambiguous,redacted,withheld" doc:"What is not whole, or not as it was on the wire."`
 	Error        string    `json:"error" doc:"Why there is no whole response; empty when all is well."`
+	SampleWeight uint32    `json:"sample_weight" doc:"How many pairs this one stands for: more than 1 where its proxy sampled."`
 }
 
 // Pairs is one page of a list, newest first.
@@ -123,12 +124,16 @@ type Histogram struct {
 	Buckets []Bucket  `json:"buckets"`
 	Total   uint64    `json:"total"`
 	Partial bool      `json:"partial" doc:"A limit was reached before everything was counted: counts are at least these."`
+	Sampled bool      `json:"sampled" doc:"Some pairs were kept by sampling: estimated is how many there were."`
+	// EstimatedTotal is Total scaled by what each pair stands for.
+	EstimatedTotal uint64 `json:"estimated_total" doc:"total, each pair counted for as many as it stands for."`
 }
 
 // Bucket is one step of a histogram.
 type Bucket struct {
-	Time   time.Time   `json:"time" doc:"Where the bucket begins."`
-	Counts ClassCounts `json:"counts"`
+	Time      time.Time   `json:"time" doc:"Where the bucket begins."`
+	Counts    ClassCounts `json:"counts" doc:"Pairs that are stored."`
+	Estimated ClassCounts `json:"estimated" doc:"The same, each pair counted for as many as it stands for; equal to counts where nothing was sampled."`
 }
 
 // ClassCounts counts pairs by status class.
@@ -161,6 +166,45 @@ type Forwarder struct {
 	Filtered       map[string]uint64 `json:"filtered" doc:"Pairs filtered since it started, by rule."`
 	Dropped        map[string]uint64 `json:"dropped" doc:"Pairs dropped since it started, by reason."`
 	ProxiesOmitted uint32            `json:"proxies_omitted" doc:"Proxies that it knows and did not list."`
+	FilterRules    []FilterRule      `json:"filter_rules" doc:"What filter_rule leaves out, in order."`
+	Sampling       map[string]uint32 `json:"sampling" doc:"One connection in so many is kept, by app; * is for the others."`
+	Destinations   []Destination     `json:"destinations"`
+	Telemetry      *Telemetry        `json:"telemetry" doc:"What it measured of itself; null unless TELEMETRY_INTERVAL and APP_POD_NAMESPACE are set there."`
+}
+
+// FilterRule is one rule of a forwarder's filter.
+type FilterRule struct {
+	Name       string `json:"name"`
+	Expression string `json:"expression" doc:"In the query language; what it matches is left out."`
+}
+
+// Destination is one place that a forwarder sends to.
+type Destination struct {
+	Name         string            `json:"name"`
+	Connected    bool              `json:"connected"`
+	BacklogBytes uint64            `json:"backlog_bytes" doc:"Bytes of the spool that it has not taken."`
+	BacklogETANS *int64            `json:"backlog_eta_ns" doc:"How long the backlog lasts at the present rate; null when it does not get less."`
+	Error        string            `json:"error" doc:"Why it takes nothing; empty when all is well."`
+	Dropped      map[string]uint64 `json:"dropped" doc:"Pairs dropped for it, by reason."`
+}
+
+// Telemetry is what a forwarder measured of itself.
+type Telemetry struct {
+	At               time.Time `json:"at" doc:"When it came here."`
+	IntervalNS       int64     `json:"interval_ns"`
+	PairsPerSecond   float64   `json:"pairs_per_second"`
+	BytesPerSecond   float64   `json:"bytes_per_second"`
+	MemoryResident   uint64    `json:"memory_resident"`
+	MemoryHeap       uint64    `json:"memory_heap"`
+	Goroutines       uint32    `json:"goroutines"`
+	OpenFiles        uint32    `json:"open_files"`
+	CPUTimeNS        uint64    `json:"cpu_time_ns"`
+	ProxiesConnected uint32    `json:"proxies_connected"`
+}
+
+// Forwarders lists the forwarders that are known.
+type Forwarders struct {
+	Forwarders []Forwarder `json:"forwarders"`
 }
 
 // Spool is a forwarder's spool.
@@ -198,6 +242,10 @@ type Proxy struct {
 	Protocols     map[string]uint64 `json:"protocols" doc:"Connections by detected protocol since the process started."`
 	UpstreamError string            `json:"upstream_error" doc:"Last failed dial; empty when the newest one worked."`
 	ForwarderID   string            `json:"forwarder_id"`
+	Ended         *time.Time        `json:"ended" doc:"When it was reaped or stopped; null before."`
+	KeepOneIn     uint32            `json:"keep_one_in" doc:"One connection in so many is kept; 1: all."`
+	RingUsed      uint64            `json:"ring_used" doc:"Bytes in its encrypted ring on disk."`
+	RingLimit     uint64            `json:"ring_limit" doc:"What the ring may take; 0 without one."`
 }
 
 // Counters are cumulative since the proxy process started.

@@ -400,7 +400,10 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         Bucket: {
+            /** @description Pairs that are stored. */
             counts: components["schemas"]["ClassCounts"];
+            /** @description The same, each pair counted for as many as it stands for; equal to counts where nothing was sampled. */
+            estimated: components["schemas"]["ClassCounts"];
             /**
              * Format: date-time
              * @description Where the bucket begins.
@@ -460,6 +463,26 @@ export interface components {
              */
             seen: number;
         };
+        Destination: {
+            /**
+             * Format: int64
+             * @description Bytes of the spool that it has not taken.
+             */
+            backlog_bytes: number;
+            /**
+             * Format: int64
+             * @description How long the backlog lasts at the present rate; null when it does not get less.
+             */
+            backlog_eta_ns: number | null;
+            connected: boolean;
+            /** @description Pairs dropped for it, by reason. */
+            dropped: {
+                [key: string]: number;
+            };
+            /** @description Why it takes nothing; empty when all is well. */
+            error: string;
+            name: string;
+        };
         Dropped: {
             /**
              * Format: int64
@@ -490,9 +513,15 @@ export interface components {
         Fields: {
             fields: components["schemas"]["Field"][];
         };
+        FilterRule: {
+            /** @description In the query language; what it matches is left out. */
+            expression: string;
+            name: string;
+        };
         Forwarder: {
             cluster: string;
             connected: boolean;
+            destinations: components["schemas"]["Destination"][];
             /** @description Name of the redaction rule set; empty when none is on. */
             dlp_config: string;
             /** @description Pairs dropped since it started, by reason. */
@@ -500,6 +529,8 @@ export interface components {
                 [key: string]: number;
             };
             filter_rule: string;
+            /** @description What filter_rule leaves out, in order. */
+            filter_rules: components["schemas"]["FilterRule"][];
             /** @description Pairs filtered since it started, by rule. */
             filtered: {
                 [key: string]: number;
@@ -515,9 +546,15 @@ export interface components {
              * @description Proxies that it knows and did not list.
              */
             proxies_omitted: number;
+            /** @description One connection in so many is kept, by app; * is for the others. */
+            sampling: {
+                [key: string]: number;
+            };
             spool: components["schemas"]["Spool"];
             /** Format: date-time */
             started: string | null;
+            /** @description What it measured of itself; null unless TELEMETRY_INTERVAL and APP_POD_NAMESPACE are set there. */
+            telemetry: components["schemas"]["Telemetry"];
             version: string;
         };
         Health: {
@@ -528,10 +565,17 @@ export interface components {
         };
         Histogram: {
             buckets: components["schemas"]["Bucket"][];
+            /**
+             * Format: int64
+             * @description total, each pair counted for as many as it stands for.
+             */
+            estimated_total: number;
             /** Format: date-time */
             from: string;
             /** @description A limit was reached before everything was counted: counts are at least these. */
             partial: boolean;
+            /** @description Some pairs were kept by sampling: estimated is how many there were. */
+            sampled: boolean;
             /**
              * Format: int64
              * @description Width of one bucket.
@@ -680,6 +724,11 @@ export interface components {
              */
             response_size: number;
             /**
+             * Format: int32
+             * @description How many pairs this one stands for: more than 1 where its proxy sampled.
+             */
+            sample_weight: number;
+            /**
              * Format: int64
              * @description The pair's place on its connection, from 0.
              */
@@ -766,6 +815,11 @@ export interface components {
             counters: components["schemas"]["Counters"];
             /** @description Another live proxy has the same id. */
             duplicate_id: boolean;
+            /**
+             * Format: date-time
+             * @description When it was reaped or stopped; null before.
+             */
+            ended: string | null;
             /** @description The process, as 32 hexadecimal digits. */
             epoch: string;
             /**
@@ -774,6 +828,11 @@ export interface components {
              */
             epoch_started: string | null;
             forwarder_id: string;
+            /**
+             * Format: int32
+             * @description One connection in so many is kept; 1: all.
+             */
+            keep_one_in: number;
             /**
              * Format: date-time
              * @description By the forwarder's clock.
@@ -798,6 +857,16 @@ export interface components {
             proxy_id: string;
             /** Format: date-time */
             registered: string | null;
+            /**
+             * Format: int64
+             * @description What the ring may take; 0 without one.
+             */
+            ring_limit: number;
+            /**
+             * Format: int64
+             * @description Bytes in its encrypted ring on disk.
+             */
+            ring_used: number;
             /** @description The clock is off by more than 2 s. */
             skewed: boolean;
             /**
@@ -886,6 +955,11 @@ export interface components {
              */
             response_size: number;
             /**
+             * Format: int32
+             * @description How many pairs this one stands for: more than 1 where its proxy sampled.
+             */
+            sample_weight: number;
+            /**
              * Format: int64
              * @description The pair's place on its connection, from 0.
              */
@@ -927,6 +1001,31 @@ export interface components {
             next_offset: number;
             /** Format: int64 */
             oldest_offset: number;
+        };
+        Telemetry: {
+            /**
+             * Format: date-time
+             * @description When it came here.
+             */
+            at: string;
+            /** Format: double */
+            bytes_per_second: number;
+            /** Format: int64 */
+            cpu_time_ns: number;
+            /** Format: int32 */
+            goroutines: number;
+            /** Format: int64 */
+            interval_ns: number;
+            /** Format: int64 */
+            memory_heap: number;
+            /** Format: int64 */
+            memory_resident: number;
+            /** Format: int32 */
+            open_files: number;
+            /** Format: double */
+            pairs_per_second: number;
+            /** Format: int32 */
+            proxies_connected: number;
         };
         Timing: {
             /**
