@@ -15,9 +15,10 @@ export type Redaction = Schemas['Redaction'];
 export type Histogram = Schemas['Histogram'];
 export type HistogramBucket = Schemas['Bucket'];
 export type Info = Schemas['Info'];
-export type ForwarderState = Schemas['Forwarder'];
+/** The generator does not know that a document within a document may be null. */
+export type ForwarderState = Omit<Schemas['Forwarder'], 'telemetry'> & { telemetry: Schemas['Telemetry'] | null };
 export type ProxyState = Schemas['Proxy'];
-export type ProxiesAnswer = Schemas['Proxies'];
+export type ProxiesAnswer = Omit<Schemas['Proxies'], 'forwarders'> & { forwarders: ForwarderState[] };
 export type Field = Schemas['Field'];
 export type FieldsAnswer = Schemas['Fields'];
 export type QueryCheck = Schemas['QueryCheck'];

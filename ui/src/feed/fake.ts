@@ -1,4 +1,4 @@
-import type { Histogram, PairPage, PairSummary } from '../api/types';
+import type { Histogram, HistogramBucket, PairPage, PairSummary } from '../api/types';
 import type { FeedDeps, View } from './feed';
 import type { TailHandlers } from './tail';
 
@@ -29,6 +29,7 @@ export function pair(n: number, change: Partial<PairSummary> = {}): PairSummary 
     conn: 0,
     seq: n,
     flags: [],
+    sample_weight: 1,
     error: '',
     ...change,
   };
@@ -137,19 +138,27 @@ export class FakeAnalyzer {
     const first = Date.parse(view.range.from) || Date.parse(all.at(-1)?.time ?? '') || start;
     const last = Date.parse(view.range.to ?? '') || Date.parse(all[0]?.time ?? '') + 1 || start + 1;
     const step = Math.max(1, Math.ceil((last - first) / buckets));
-    const answer: Histogram = { from: new Date(first).toISOString(), to: new Date(last).toISOString(), step_ns: step * 1e6, buckets: [], total: 0, partial: false };
+    const answer: Histogram = { from: new Date(first).toISOString(), to: new Date(last).toISOString(), step_ns: step * 1e6, buckets: [], total: 0, estimated_total: 0, sampled: false, partial: false };
     for (let i = 0; i < buckets; i++) {
-      answer.buckets.push({ time: new Date(first + i * step).toISOString(), counts: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 } });
+      answer.buckets.push({ time: new Date(first + i * step).toISOString(), counts: classes(), estimated: classes() });
     }
     answer.to = new Date(first + buckets * step).toISOString();
     for (const p of all) {
       const bucket = answer.buckets[Math.floor((Date.parse(p.time) - first) / step)];
       if (!bucket) continue;
       bucket.counts['2xx']++;
+      bucket.estimated['2xx'] += p.sample_weight;
       answer.total++;
+      answer.estimated_total += p.sample_weight;
+      answer.sampled ||= p.sample_weight > 1;
     }
     return answer;
   }
+}
+
+/** Counts of a bucket, all of them answered well. */
+export function classes(n = 0): HistogramBucket['counts'] {
+  return { '1xx': 0, '2xx': n, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 };
 }
 
 function matches(q: string, p: PairSummary): boolean {

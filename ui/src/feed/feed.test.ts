@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Problem, Unreachable } from '../api/client';
 import { FakeAnalyzer, pair } from './fake';
-import { bucketOf, Feed, type FeedLimits } from './feed';
+import { Feed, type FeedLimits } from './feed';
 
 async function opened(analyzer: FakeAnalyzer, limits: Partial<FeedLimits> = {}, q = '', range: { from: string; to?: string } = { from: 'all' }) {
   const feed = new Feed(analyzer.deps(), limits);
@@ -353,13 +353,4 @@ describe('the analyzer goes away', () => {
     await settled(feed);
     expect([feed.error, feed.total]).toEqual([null, 10]);
   });
-});
-
-test('the bucket of an index, counted from the newest', () => {
-  const counts = (n: number) => ({ '1xx': 0, '2xx': n, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 });
-  const h = { from: 'a', to: 'd', step_ns: 1, total: 9, partial: false, buckets: [{ time: 'a', counts: counts(4) }, { time: 'b', counts: counts(0) }, { time: 'c', counts: counts(5) }] };
-  expect(bucketOf(h, 0)).toEqual({ newer: 0, count: 5, start: 'c', end: 'd' });
-  expect(bucketOf(h, 4)?.start).toBe('c');
-  expect(bucketOf(h, 5)).toEqual({ newer: 5, count: 4, start: 'a', end: 'b' });
-  expect(bucketOf(h, 9)).toBeNull();
 });

@@ -1,9 +1,9 @@
 import { Unreachable, type Problem } from '../api/client';
-import type { Histogram, HistogramBucket, PairPage, PairSummary } from '../api/types';
+import type { Histogram, PairPage, PairSummary } from '../api/types';
 import { isLive, type Range } from '../lib/range';
 import { Ring } from '../lib/ring';
-import { statusClass } from '../lib/status';
-import { formatNs, justAfter, parseMs, parseNs } from '../lib/time';
+import { justAfter, parseMs } from '../lib/time';
+import { bucketOf, chartBuckets, countIn } from './chart';
 import type { TailHandlers, TailState } from './tail';
 
 export interface Row extends PairSummary {
@@ -53,10 +53,6 @@ export interface FeedLimits {
 
 const defaultLimits: FeedLimits = { rows: 40_000, pending: 2000, incoming: 5000 };
 
-/** Buckets of the histogram; a bar is then about 8 px wide on a small screen. */
-export const chartBuckets = 120;
-/** As far as a chart grows by live rows before it is asked for again. */
-const mostBuckets = 3 * chartBuckets;
 /** Rows that are fetched in sequence rather than sought by time. */
 const nearRows = 1500;
 const prefetchRows = 60;
@@ -353,8 +349,7 @@ export class Feed {
       const counted = await histogram;
       if (signal.aborted) return;
       this.#base = counted;
-      // A copy: live rows are added to the chart, and #base is for finding places.
-      this.chart = structuredClone(counted);
+      this.chart = counted;
       this.#count();
       this.#notify();
       this.#pump();
@@ -648,7 +643,8 @@ export class Feed {
   #take(candidates: readonly Row[]): void {
     const rows = candidates.filter((row) => !this.#ids.has(row.id) && !this.#pendingIds.has(row.id));
     if (rows.length === 0) return;
-    this.#addToChart(rows);
+    // Until the chart is asked for again.
+    if (this.chart) this.chart = countIn(this.chart, rows, this.since !== null);
     if (this.#held) {
       for (const row of rows) {
         this.#pending.push(row);
@@ -700,53 +696,10 @@ export class Feed {
     this.#count();
   }
 
-  /** Counts rows where they belong, until the chart is asked for again; it moves on with the newest. */
-  #addToChart(rows: readonly Row[]): void {
-    const chart = this.chart;
-    if (!chart || chart.buckets.length === 0 || chart.step_ns <= 0) return;
-    const buckets = [...chart.buckets];
-    const step = chart.step_ns / 1e6;
-    const start = parseMs(buckets[0]?.time);
-    for (const row of rows) {
-      const at = Math.floor((row.ms - start) / step);
-      // A clock that is far ahead does not stretch the chart: the last bar has what it stamped.
-      if (at < mostBuckets) {
-        while (buckets.length <= at) buckets.push(after(buckets.at(-1) as HistogramBucket, chart.step_ns));
-      }
-      const bucket = buckets[Math.min(at, buckets.length - 1)];
-      if (!bucket) continue;
-      const name = statusClass(row.status);
-      bucket.counts[name]++;
-      chart.total++;
-    }
-    const grown = buckets.length - chart.buckets.length;
-    if (grown > 0) {
-      chart.to = after(buckets.at(-1) as HistogramBucket, chart.step_ns).time;
-      if (this.since !== null) {
-        // The range goes along: what it has left behind is not of it any more.
-        for (const gone of buckets.splice(0, grown)) chart.total -= sum(gone);
-        chart.from = buckets[0]?.time ?? chart.from;
-      }
-    }
-    this.chart = { ...chart, buckets };
-  }
-
   #notify(): void {
     this.#version++;
     for (const listener of this.#listeners) listener();
   }
-}
-
-function sum(bucket: HistogramBucket): number {
-  return Object.values(bucket.counts).reduce((a, b) => a + b, 0);
-}
-
-/** The bucket that follows, empty. */
-function after(bucket: HistogramBucket, stepNs: number): HistogramBucket {
-  return {
-    time: formatNs((parseNs(bucket.time) ?? 0n) + BigInt(Math.round(stepNs))),
-    counts: { none: 0, '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 },
-  };
 }
 
 function toRow(pair: PairSummary): Row {
@@ -755,29 +708,4 @@ function toRow(pair: PairSummary): Row {
 
 function newestFirst(a: Row, b: Row): number {
   return b.ms - a.ms || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
-}
-
-interface Found {
-  /** Rows newer than the bucket. */
-  newer: number;
-  count: number;
-  /** The bucket's edges as the analyzer wrote them: rounded ones would miscount. */
-  start: string;
-  end: string;
-}
-
-/** The bucket that holds the row with this index, counted from the newest. */
-export function bucketOf(histogram: Histogram, index: number): Found | null {
-  const { buckets } = histogram;
-  let newer = 0;
-  for (let i = buckets.length - 1; i >= 0; i--) {
-    const bucket = buckets[i];
-    if (!bucket) continue;
-    const count = sum(bucket);
-    if (count > 0 && index < newer + count) {
-      return { newer, count, start: bucket.time, end: buckets[i + 1]?.time ?? histogram.to };
-    }
-    newer += count;
-  }
-  return null;
 }
