@@ -454,8 +454,11 @@ type FrameHead struct {
 	// are 0 then, and lost says which batches of the epoch the forwarder had
 	// taken and can't deliver, lost_reason why. Who has such a batch after all,
 	// or gets it later, goes by the batch and not by the declaration.
-	Lost          []*LostRun `protobuf:"bytes,14,rep,name=lost,proto3" json:"lost,omitempty"`
-	LostReason    string     `protobuf:"bytes,15,opt,name=lost_reason,json=lostReason,proto3" json:"lost_reason,omitempty"`
+	Lost       []*LostRun `protobuf:"bytes,14,rep,name=lost,proto3" json:"lost,omitempty"`
+	LostReason string     `protobuf:"bytes,15,opt,name=lost_reason,json=lostReason,proto3" json:"lost_reason,omitempty"`
+	// Fields of the batch that the forwarder does not know, encoded as they
+	// came: an analyzer of a later version finds them here.
+	BatchUnknown  []byte `protobuf:"bytes,16,opt,name=batch_unknown,json=batchUnknown,proto3" json:"batch_unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +596,13 @@ func (x *FrameHead) GetLostReason() string {
 		return x.LostReason
 	}
 	return ""
+}
+
+func (x *FrameHead) GetBatchUnknown() []byte {
+	if x != nil {
+		return x.BatchUnknown
+	}
+	return nil
 }
 
 // LostRun is a run of batches that follow one another, and whose pairs do.
@@ -1718,7 +1728,7 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"nextOffset\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\fR\x04head\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x12\x18\n" +
-	"\amissing\x18\x05 \x01(\tR\amissing\"\xd8\x05\n" +
+	"\amissing\x18\x05 \x01(\tR\amissing\"\xfd\x05\n" +
 	"\tFrameHead\x12/\n" +
 	"\x06source\x18\x01 \x01(\v2\x17.weir.capture.v1.SourceR\x06source\x12#\n" +
 	"\repoch_started\x18\x02 \x01(\x03R\fepochStarted\x12\x1b\n" +
@@ -1736,7 +1746,8 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\bcounters\x18\r \x01(\v2\x19.weir.capture.v1.CountersR\bcounters\x12,\n" +
 	"\x04lost\x18\x0e \x03(\v2\x18.weir.capture.v1.LostRunR\x04lost\x12\x1f\n" +
 	"\vlost_reason\x18\x0f \x01(\tR\n" +
-	"lostReason\x1a;\n" +
+	"lostReason\x12#\n" +
+	"\rbatch_unknown\x18\x10 \x01(\fR\fbatchUnknown\x1a;\n" +
 	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a:\n" +
