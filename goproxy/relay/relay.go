@@ -3,7 +3,7 @@
 // waits for any of them in order to find out.
 //
 // A direction is carried by one goroutine that reads, writes, and then lends
-// what it wrote to the tee. How a direction ends is kept:
+// what it wrote to the tee (pump.go). How a direction ends is kept:
 //
 //   - a FIN becomes a FIN, and the other direction goes on;
 //   - a reset becomes a reset, after what was received before it was delivered;
@@ -15,9 +15,7 @@ package relay
 
 import (
 	"errors"
-	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,10 +23,6 @@ import (
 
 	"github.com/weir-capture/weir/goproxy/tee"
 )
-
-// bufSize is what one read may bring. A direction holds a buffer only while it
-// has something to carry, so that idle connections hold none.
-const bufSize = 32 << 10
 
 // resetGrace is how long a reset waits, without progress, for a peer to take
 // what was received before it.
@@ -45,7 +39,7 @@ const restTime = 500 * time.Millisecond
 // Relay carries connections. Its buffers are shared by all of them.
 type Relay struct {
 	now     func() int64
-	buffers sync.Pool
+	buffers buffers
 	// Bytes carried, by direction.
 	bytes [2]*atomic.Uint64
 }
@@ -54,7 +48,7 @@ type Relay struct {
 // two counters as it goes.
 func New(now func() int64, clientToServer, serverToClient *atomic.Uint64) *Relay {
 	r := &Relay{now: now, bytes: [2]*atomic.Uint64{clientToServer, serverToClient}}
-	r.buffers.New = func() any { b := make([]byte, bufSize); return &b }
+	r.buffers.init()
 	return r
 }
 
@@ -121,7 +115,7 @@ func (c *Conn) Run() {
 // carry carries one direction to its end, and sees to it that the other one
 // ends too where it must.
 func (c *Conn) carry(d tee.Direction) {
-	cause := c.pump(d)
+	cause := newPump(c, d).run()
 	src, dst := c.ends[d], c.ends[d^1]
 	switch {
 	case cause.Clean():
@@ -173,101 +167,6 @@ func (c *Conn) watch(d tee.Direction) {
 			_ = dst.conn.SetReadDeadline(past)
 			return
 		}
-	}
-}
-
-// pump moves bytes until the direction ends, and says why it did.
-func (c *Conn) pump(d tee.Direction) tee.Cause {
-	src, dst := c.ends[d], c.ends[d^1]
-	closed, reset, dstReset := tee.ClientClosed, tee.ClientReset, tee.ServerReset
-	if d == tee.ServerToClient {
-		closed, reset, dstReset = tee.ServerClosed, tee.ServerReset, tee.ClientReset
-	}
-	read := c.relay.reader(src)
-	for {
-		buf, n, err := read()
-		switch {
-		case err == nil:
-		case c.cut.Load():
-			return tee.Cut
-		case err == io.EOF && src.gone():
-			return reset
-		case err == io.EOF:
-			return closed
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.finishing.Load():
-			return closed // or would have, had it looked
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// The other direction found out that dst, or src, is gone.
-			if dst.dead.Load() {
-				return dstReset
-			}
-			return reset
-		default:
-			src.dead.Store(true)
-			return reset
-		}
-		if c.finishing.Load() && d == tee.ClientToServer {
-			c.relay.buffers.Put(buf)
-			return tee.Cut // it came too late
-		}
-		at := c.relay.now()
-		c.last.Store(at)
-		c.tee.Begin(d, at, (*buf)[:n])
-		if dst.hurried.Load() {
-			_ = dst.conn.SetWriteDeadline(time.Now().Add(resetGrace))
-		}
-		written, err := dst.conn.Write((*buf)[:n])
-		c.bytes[d].Add(uint64(written))
-		c.relay.bytes[d].Add(uint64(written))
-		if err != nil {
-			c.tee.Failed(d, written)
-			c.relay.buffers.Put(buf)
-			if c.cut.Load() || c.finishing.Load() {
-				return tee.Cut
-			}
-			dst.dead.Store(true)
-			return dstReset
-		}
-		c.tee.Done(d)
-		c.relay.buffers.Put(buf)
-		if d == tee.ServerToClient && c.draining.Load() {
-			c.finishIfIdle()
-		}
-	}
-}
-
-// reader makes a function that reads from an end into a buffer of the pool.
-// It takes the buffer only when there is something to read. Without an error
-// at least one byte was read, and the caller returns the buffer.
-func (r *Relay) reader(e *end) func() (*[]byte, int, error) {
-	var buf *[]byte
-	var n int
-	var errno error
-	ready := func(fd uintptr) bool {
-		buf = r.buffers.Get().(*[]byte) // the pool holds nothing else
-		for {
-			if n, errno = syscall.Read(int(fd), *buf); errno != syscall.EINTR {
-				break
-			}
-		}
-		if errno == nil && n > 0 {
-			return true
-		}
-		r.buffers.Put(buf)
-		buf = nil
-		return errno != syscall.EAGAIN
-	}
-	return func() (*[]byte, int, error) {
-		if err := e.raw.Read(ready); err != nil {
-			return nil, 0, err
-		}
-		if errno != nil {
-			return nil, 0, os.NewSyscallError("read", errno)
-		}
-		if n == 0 {
-			return nil, 0, io.EOF
-		}
-		return buf, n, nil
 	}
 }
 

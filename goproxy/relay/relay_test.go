@@ -652,7 +652,7 @@ func TestAnAnswerBeforeTheRequestWasWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() {
-			b := make([]byte, bufSize-100*i)
+			b := make([]byte, smallBuf-100*i)
 			for {
 				if _, err := client.Write(b); err != nil {
 					return
