@@ -83,17 +83,22 @@ type OffsetRange struct{ From, To uint64 }
 // Commit is one frame that became durable, as those need it who count.
 type Commit struct {
 	Spool ID
-	// Head is the frame's, without the lost batches that were here already.
-	// It is nil for a frame that is missing or cannot be opened.
+	// Head is the frame's, without the lost batches that were here, or known
+	// to be lost, already. It is nil for a frame that is missing and for one
+	// whose head itself cannot be read; of one whose body cannot it tells what
+	// was in it. It is to be read only.
 	Head *capturev1.FrameHead
 	// Missing says why nobody knows what the frame held; empty otherwise.
 	Missing string
-	// Unreadable: the frame is kept, and nobody can read its pairs.
+	// Unreadable: the frame is kept, and nobody can read its pairs. Its batch
+	// may come again, and is reclaimed then.
 	Unreadable bool
-	// Duplicate: the batch was here already, and nothing of it counts.
+	// Duplicate: the batch was here already (or, where this declares it lost,
+	// known to be so), and nothing of it counts.
 	Duplicate bool
-	// Reclaimed: the batch had been declared lost, and now it is here. What
-	// its declaration counted no longer counts, but for this.
+	// Reclaimed: the batch had been declared lost, or had come unreadable, and
+	// now it is here. What was counted for it then no longer counts, but this
+	// does.
 	Reclaimed bool
 	// At is when it became durable, Unix nanoseconds.
 	At int64

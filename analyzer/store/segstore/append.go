@@ -47,6 +47,7 @@ func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.
 // incoming is a frame on its way into the log.
 type incoming struct {
 	wrapper wrapper
+	head    *capturev1.FrameHead // nil where the frame has none that can be read
 	batch   batch
 	body    []byte
 	block   *block
@@ -86,13 +87,13 @@ func (s *Store) appendGroup(ctx context.Context, spool store.ID, next uint64, fr
 // it is: it must not stand in the way of those behind it.
 func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 	in := &incoming{
-		wrapper: wrapper{spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at, frameHead: f.GetHead()},
+		wrapper: wrapper{spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at, sum: checksum(f), frameHead: f.GetHead()},
 		body:    f.GetBody(),
 		block:   &block{weight: overhead},
 	}
 	head, err := frame.Head(f.GetHead())
 	if err == nil {
-		in.batch = batchOfHead(head)
+		in.head, in.batch = head, batchOfHead(head)
 		var pairs []*capturev1.RRPair
 		if pairs, err = frame.Pairs(head, f.GetBody()); err == nil {
 			in.bytes = int64(head.GetBodyLen())
@@ -108,6 +109,7 @@ func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 		}
 	}
 	if err != nil {
+		in.wrapper.unreadable = true
 		s.counters.unreadable.Add(1)
 		s.log.Error("A frame cannot be opened; it is stored as it is",
 			slog.String("spool", formatID(spool)), slog.Uint64("offset", f.GetOffset()), slog.String("error", err.Error()))
@@ -175,6 +177,9 @@ func (s *Store) committed(in *incoming, off, next uint64) {
 	s.counters.pairs.Add(uint64(len(in.pairs)))
 	if in.wrapper.duplicate {
 		s.counters.duplicates.Add(1)
+	}
+	if s.opt.Committed != nil {
+		s.opt.Committed(in.wrapper.commit(in.head, next))
 	}
 }
 

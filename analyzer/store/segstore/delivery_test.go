@@ -100,15 +100,18 @@ func FuzzState(f *testing.F) {
 }
 
 func FuzzWrapper(f *testing.F) {
-	w := wrapper{spool: store.ID{1}, offset: 2, next: 3, at: 4, duplicate: true, frameHead: []byte("head")}
+	w := wrapper{spool: store.ID{1}, offset: 2, next: 3, at: 4, sum: 5, duplicate: true, frameHead: []byte("head")}
 	f.Add(w.encode())
+	f.Add((&wrapper{offset: 2, next: 3, missing: "damaged header"}).encode())
+	f.Add((&wrapper{offset: 2, next: 3, reclaimed: true, unreadable: true}).encode())
 	f.Add((&wrapper{mark: true}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w, err := decodeWrapper(b)
 		if err != nil {
 			return
 		}
-		if got := w.encode(); b[1]&^(flagDuplicate|flagMark) == 0 && !bytes.Equal(got, b) {
+		known := byte(flagDuplicate | flagMark | flagReclaimed | flagMissing | flagUnreadable)
+		if got := w.encode(); b[0] == wrapperVersion && b[1]&^known == 0 && !bytes.Equal(got, b) {
 			t.Errorf("%x became %x", b, got)
 		}
 		// Opening it must not panic, whatever the frame is.

@@ -34,7 +34,7 @@ func openRecord(off uint64, head, body []byte) (*decoded, error) {
 		return nil, err
 	}
 	d := &decoded{at: w.at}
-	if w.duplicate || w.mark {
+	if w.duplicate || w.mark || w.missing != "" {
 		return d, nil
 	}
 	h, err := frame.Head(w.frameHead)

@@ -82,6 +82,10 @@ type Options struct {
 	// ReadyWait is how long a reader waits for an index that is being made
 	// before it is told so: 1 s.
 	ReadyWait time.Duration
+	// Committed, when set, is told of each frame that became durable, in the
+	// order of the log and before its Append returns. Every append waits for
+	// it: it must be quick, and must not call the store.
+	Committed func(store.Commit)
 	// Now is the clock: time.Now.
 	Now func() time.Time
 }
@@ -151,8 +155,9 @@ type Store struct {
 const heavyQueries = 2
 
 var (
-	_ store.Writer = (*Store)(nil)
-	_ store.Reader = (*Store)(nil)
+	_ store.Writer    = (*Store)(nil)
+	_ store.Reader    = (*Store)(nil)
+	_ store.Committer = (*Store)(nil)
 )
 
 // Recovery says what Open found.
