@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"iter"
 	"maps"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -173,28 +174,8 @@ func proxies(known []Forwarder) httpv1.Proxies {
 	at := map[process]int{}
 	seen := map[process]int64{}
 	for _, f := range known {
-		st := f.Status
-		out.Forwarders = append(out.Forwarders, httpv1.Forwarder{
-			ForwarderID: text(st.GetForwarderId()),
-			Cluster:     text(st.GetCluster()),
-			Version:     text(st.GetVersion()),
-			LastSeen:    f.LastSeen.UTC(),
-			Started:     nanoOrNil(st.GetStarted()),
-			Connected:   f.Connected,
-			Spool: httpv1.Spool{
-				BytesUsed:      st.GetSpool().GetBytesUsed(),
-				BytesLimit:     st.GetSpool().GetBytesLimit(),
-				OldestOffset:   st.GetSpool().GetOldestOffset(),
-				NextOffset:     st.GetSpool().GetNextOffset(),
-				ExportedOffset: st.GetSpool().GetExportedOffset(),
-			},
-			DLPConfig:      text(st.GetDlpConfig()),
-			FilterRule:     text(st.GetFilterRule()),
-			Filtered:       counts(st.GetFiltered()),
-			Dropped:        counts(st.GetDropped()),
-			ProxiesOmitted: st.GetProxiesOmitted(),
-		})
-		for _, p := range st.GetProxies() {
+		out.Forwarders = append(out.Forwarders, forwarder(f))
+		for _, p := range f.Status.GetProxies() {
 			key := process{p.GetSource().GetProxyId(), string(p.GetSource().GetEpoch())}
 			i, known := at[key]
 			if known && seen[key] >= p.GetLastSeen() {
@@ -210,6 +191,66 @@ func proxies(known []Forwarder) httpv1.Proxies {
 		}
 	}
 	return out
+}
+
+func forwarder(f Forwarder) httpv1.Forwarder {
+	st := f.Status
+	out := httpv1.Forwarder{
+		ForwarderID: text(st.GetForwarderId()),
+		Cluster:     text(st.GetCluster()),
+		Version:     text(st.GetVersion()),
+		LastSeen:    f.LastSeen.UTC(),
+		Started:     nanoOrNil(st.GetStarted()),
+		Connected:   f.Connected,
+		Spool: httpv1.Spool{
+			BytesUsed:      st.GetSpool().GetBytesUsed(),
+			BytesLimit:     st.GetSpool().GetBytesLimit(),
+			OldestOffset:   st.GetSpool().GetOldestOffset(),
+			NextOffset:     st.GetSpool().GetNextOffset(),
+			ExportedOffset: st.GetSpool().GetExportedOffset(),
+		},
+		DLPConfig:      text(st.GetDlpConfig()),
+		FilterRule:     text(st.GetFilterRule()),
+		Filtered:       counts(st.GetFiltered()),
+		Dropped:        counts(st.GetDropped()),
+		ProxiesOmitted: st.GetProxiesOmitted(),
+		FilterRules:    make([]httpv1.FilterRule, 0, len(st.GetFilterRules())),
+		Sampling:       make(map[string]uint32, len(st.GetKeepOneIn())),
+		Destinations:   make([]httpv1.Destination, 0, len(st.GetDestinations())),
+	}
+	for _, r := range st.GetFilterRules() {
+		out.FilterRules = append(out.FilterRules, httpv1.FilterRule{Name: text(r.GetName()), Expression: text(r.GetExpression())})
+	}
+	for app, n := range st.GetKeepOneIn() {
+		out.Sampling[text(app)] = n
+	}
+	for _, d := range st.GetDestinations() {
+		to := httpv1.Destination{
+			Name: text(d.GetName()), Connected: d.GetConnected(), BacklogBytes: d.GetBacklogBytes(),
+			Error: text(d.GetError()), Dropped: counts(d.GetDropped()),
+		}
+		if eta := d.GetBacklogEta(); eta > 0 || d.GetBacklogBytes() == 0 {
+			to.BacklogETANS = &eta
+		}
+		out.Destinations = append(out.Destinations, to)
+	}
+	if t := f.Telemetry; t != nil {
+		out.Telemetry = &httpv1.Telemetry{
+			At: f.TelemetryAt.UTC(), IntervalNS: t.GetInterval(),
+			PairsPerSecond: finite(t.GetPairsPerSecond()), BytesPerSecond: finite(t.GetBytesPerSecond()),
+			MemoryResident: t.GetMemoryResident(), MemoryHeap: t.GetMemoryHeap(), Goroutines: t.GetGoroutines(),
+			OpenFiles: t.GetOpenFiles(), CPUTimeNS: t.GetCpuTime(), ProxiesConnected: t.GetProxiesConnected(),
+		}
+	}
+	return out
+}
+
+// finite is a number that JSON has a word for.
+func finite(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
 }
 
 func proxy(p *capturev1.ProxyStatus, f Forwarder) httpv1.Proxy {
@@ -261,6 +302,10 @@ func proxy(p *capturev1.ProxyStatus, f Forwarder) httpv1.Proxy {
 		Protocols:     counts(now.GetProtocols()),
 		UpstreamError: text(now.GetUpstreamError()),
 		ForwarderID:   text(f.Status.GetForwarderId()),
+		Ended:         nanoOrNil(p.GetEnded()),
+		KeepOneIn:     max(now.GetKeepOneIn(), 1),
+		RingUsed:      now.GetRingUsed(),
+		RingLimit:     now.GetRingLimit(),
 	}
 }
 
@@ -280,16 +325,19 @@ func histogram(b *store.Buckets) httpv1.Histogram {
 		Partial: b.Partial,
 	}
 	for i, c := range b.Counts {
-		out.Buckets = append(out.Buckets, httpv1.Bucket{
-			Time:   nano(b.From + int64(i)*b.Step),
-			Counts: httpv1.ClassCounts{None: c[0], C1xx: c[1], C2xx: c[2], C3xx: c[3], C4xx: c[4], C5xx: c[5]},
-		})
-		for _, n := range c {
-			out.Total += n
-		}
+		bucket := httpv1.Bucket{Time: nano(b.From + int64(i)*b.Step), Counts: classes(c), Estimated: classes(c)}
+		out.Buckets = append(out.Buckets, bucket)
+		out.Total += sum(c)
 	}
+	out.EstimatedTotal = out.Total
 	return out
 }
+
+func classes(c [6]uint64) httpv1.ClassCounts {
+	return httpv1.ClassCounts{None: c[0], C1xx: c[1], C2xx: c[2], C3xx: c[3], C4xx: c[4], C5xx: c[5]}
+}
+
+func sum(c [6]uint64) uint64 { return c[0] + c[1] + c[2] + c[3] + c[4] + c[5] }
 
 // fieldList is the query language's table.
 func fieldList() httpv1.Fields {

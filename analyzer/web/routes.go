@@ -60,6 +60,17 @@ type (
 		Side    string `path:"message"`
 		Decoded string `query:"decoded"`
 	}
+	ledgerInput struct {
+		From string `query:"from"`
+		To   string `query:"to"`
+		App  string `query:"app"`
+		Step string `query:"step"`
+	}
+	whyInput struct {
+		Q      string `query:"q"`
+		Around string `query:"around"`
+		Within string `query:"within"`
+	}
 	noInput struct{}
 
 	output[T any] struct{ Body T }
@@ -79,6 +90,7 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.pairs(api)
 	s.stats(api)
 	s.about(api)
+	s.account(api)
 	s.later(api)
 
 	spec, err := describe(api.OpenAPI())
@@ -485,8 +497,6 @@ func (s *Server) later(api huma.API) {
 		{"get-map", "/api/v1/stats/map", "Who calls whom"},
 		{"export-pairs", "/api/v1/export", "A streamed download"},
 		{"list-values", "/api/v1/fields/{name}/values", "Values of a field"},
-		{"list-forwarders", "/api/v1/forwarders", "Forwarders"},
-		{"get-ledger", "/api/v1/ledger", "What was seen, stored and dropped, and why"},
 	} {
 		var params []*huma.Param
 		if strings.Contains(c.path, "{name}") {
@@ -510,11 +520,13 @@ func describe(doc *huma.OpenAPI) ([]byte, error) {
 		tidy(schema)
 	}
 	// huma has no word for an object that may be null.
-	if check := all["QueryCheck"]; check != nil {
-		mistake := check.Properties["mistake"]
-		check.Properties["mistake"] = &huma.Schema{
-			Description: mistake.Description,
-			AnyOf:       []*huma.Schema{{Ref: mistake.Ref}, {Type: "null"}},
+	for _, may := range []struct{ in, member string }{{"QueryCheck", "mistake"}, {"Forwarder", "telemetry"}} {
+		if in := all[may.in]; in != nil {
+			member := in.Properties[may.member]
+			in.Properties[may.member] = &huma.Schema{
+				Description: member.Description,
+				AnyOf:       []*huma.Schema{{Ref: member.Ref}, {Type: "null"}},
+			}
 		}
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")

@@ -22,9 +22,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 
+	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
+	"github.com/weir-capture/weir/doctor"
 )
 
 // Config is what the developer of a program sets. Zero values mean the
@@ -77,12 +79,25 @@ type Deps struct {
 	Store store.Reader
 	// Forwarders are those seen since the analyzer started.
 	Forwarders func() []Forwarder
+	// Ledger knows what became of everything that was seen.
+	Ledger Ledger
+	// Health is what the analyzer's doctor looks at, besides what forwarders
+	// say.
+	Health func() doctor.Analyzer
 	// Viewer serves everything that is not the API.
 	Viewer http.Handler
 	// Checks decide readiness, besides the store's.
 	Checks []Check
 	// Collectors are the metrics of other rooms.
 	Collectors []prometheus.Collector
+}
+
+// Ledger answers for what was seen; *ledger.Ledger is one.
+type Ledger interface {
+	Report(ledger.Ask) ledger.Report
+	// Processes lists the proxy processes that were there in [from, to), Unix
+	// nanoseconds, newest first, at most limit.
+	Processes(from, to int64, limit int) []ledger.Process
 }
 
 // Forwarder is what a forwarder last said of itself. The status is only read.
@@ -92,6 +107,9 @@ type Forwarder struct {
 	LastSeen time.Time
 	// Connected: its stream is open.
 	Connected bool
+	// Telemetry is the newest that it sent, and when it came; nil without.
+	Telemetry   *capturev1.Telemetry
+	TelemetryAt time.Time
 }
 
 // Check is one condition of readiness. Its error says what is missing, and is

@@ -21,6 +21,9 @@ type Ledger struct {
 	Gaps    []LedgerGap   `json:"gaps" doc:"Stretches of [from, to) in which pairs were lost, oldest first."`
 	Deaths  []LedgerDeath `json:"deaths" doc:"Proxies that ended without a goodbye, newest first."`
 	Partial bool          `json:"partial" doc:"There are more gaps or deaths than are listed; the counts have them."`
+	// A process that is no longer told apart keeps its place in the sums.
+	Processes uint64 `json:"processes" doc:"Proxy processes that are counted."`
+	Folded    uint64 `json:"folded" doc:"Those of them that ended long ago and are kept only in the sums."`
 }
 
 // LedgerCounts is one sum.
@@ -70,11 +73,11 @@ type LedgerGap struct {
 	App       string    `json:"app"`
 	ProxyID   string    `json:"proxy_id"`
 	Epoch     string    `json:"epoch"`
-	Hop       string    `json:"hop" enum:"proxy,forwarder,analyzer"`
-	Reason    string    `json:"reason"`
+	Hop       string    `json:"hop" enum:"proxy,forwarder,analyzer,none" doc:"none: nobody knows where."`
+	Reason    string    `json:"reason" doc:"died: with the proxy. unaccounted: nobody knows why. Otherwise as in dropped."`
 	Text      string    `json:"text" doc:"What happened, for people."`
 	Pairs     uint64    `json:"pairs"`
-	Bound     string    `json:"bound" enum:"exact,at_most" doc:"at_most: so many at most up to to, and nobody knows what was seen after it."`
+	Bound     string    `json:"bound" enum:"exact,at_most" doc:"at_most: a proxy died; so many at most of what it had seen up to its last report, and nobody knows what it saw from there to its end."`
 }
 
 // LedgerDeath is a proxy that ended without a goodbye.
@@ -115,12 +118,18 @@ type WhyFinding struct {
 
 // WhyProxy is a proxy that was watching, or was not.
 type WhyProxy struct {
-	ProxyID string     `json:"proxy_id"`
-	App     string     `json:"app"`
-	State   string     `json:"state"`
-	Since   time.Time  `json:"since" doc:"When it began to watch."`
-	Until   *time.Time `json:"until" doc:"Its last report, where it is gone."`
-	Seen    uint64     `json:"seen" doc:"Pairs that it has seen."`
+	ProxyID   string     `json:"proxy_id"`
+	Epoch     string     `json:"epoch"`
+	Cluster   string     `json:"cluster"`
+	Namespace string     `json:"namespace"`
+	App       string     `json:"app"`
+	State     string     `json:"state" enum:"connected,away,reaped,stopped,unknown"`
+	Watching  bool       `json:"watching" doc:"It was there at the time that was asked about, and captured."`
+	Since     *time.Time `json:"since" doc:"When it began to watch; null where nobody knows."`
+	Until     *time.Time `json:"until" doc:"Its last report, where it is gone."`
+	Seen      uint64     `json:"seen" doc:"Pairs that it has seen."`
+	Listen    string     `json:"listen" doc:"Where it listens; requests that go elsewhere do not pass it."`
+	Upstream  string     `json:"upstream" doc:"What it carries traffic to."`
 }
 
 // Doctor is a list of checks, each with what to do.

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is wrong, why, and what to do
+         * @description Of the analyzer, the forwarders and the proxies, as they said last. weir doctor adds what it sees on its own machine.
+         */
+        get: operations["get-doctor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/export": {
         parameters: {
             query?: never;
@@ -71,10 +91,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Forwarders
-         * @description Not supported by this version.
-         */
+        /** Forwarders, as they last described themselves */
         get: operations["list-forwarders"];
         put?: never;
         post?: never;
@@ -110,7 +127,7 @@ export interface paths {
         };
         /**
          * What was seen, stored and dropped, and why
-         * @description Not supported by this version.
+         * @description total and apps count since counting began; steps and gaps are of [from, to), by default of the last hour. Steps of a minute are kept for 24 hours, of ten minutes for 7 days, of an hour for 90 days.
          */
         get: operations["get-ledger"];
         put?: never;
@@ -358,6 +375,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where a request went
+         * @description Stored, filtered, dropped and why, lost with its proxy, sampled out, on its way, or never seen, and by whom.
+         */
+        get: operations["get-why"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -483,6 +520,32 @@ export interface components {
             error: string;
             name: string;
         };
+        Doctor: {
+            checks: components["schemas"]["DoctorCheck"][];
+            /**
+             * @description The worst of the checks.
+             * @enum {string}
+             */
+            status: "ok" | "warning" | "failure";
+            /** Format: date-time */
+            time: string;
+        };
+        DoctorCheck: {
+            /** @description Why that is; empty when all is well. */
+            cause: string;
+            /** @description What to do; empty when all is well. */
+            fix: string;
+            /** @description What was found. */
+            found: string;
+            /** @example proxy.upstream */
+            id: string;
+            /** @enum {string} */
+            status: "ok" | "warning" | "failure" | "skipped";
+            /** @example Upstream reachable */
+            title: string;
+            /** @description What was looked at: a proxy, a forwarder, a directory, an address; empty for the whole. */
+            where: string;
+        };
         Dropped: {
             /**
              * Format: int64
@@ -554,8 +617,11 @@ export interface components {
             /** Format: date-time */
             started: string | null;
             /** @description What it measured of itself; null unless TELEMETRY_INTERVAL and APP_POD_NAMESPACE are set there. */
-            telemetry: components["schemas"]["Telemetry"];
+            telemetry: components["schemas"]["Telemetry"] | null;
             version: string;
+        };
+        Forwarders: {
+            forwarders: components["schemas"]["Forwarder"][];
         };
         Health: {
             /** @description Why it is not ready. */
@@ -618,6 +684,220 @@ export interface components {
             /** Format: date-time */
             started: string;
             version: string;
+        };
+        Ledger: {
+            apps: components["schemas"]["LedgerApp"][];
+            /** @description Proxies that ended without a goodbye, newest first. */
+            deaths: components["schemas"]["LedgerDeath"][];
+            /**
+             * Format: int64
+             * @description Those of them that ended long ago and are kept only in the sums.
+             */
+            folded: number;
+            /** Format: date-time */
+            from: string;
+            /** @description Stretches of [from, to) in which pairs were lost, oldest first. */
+            gaps: components["schemas"]["LedgerGap"][];
+            /** @description Nothing is unaccounted for. */
+            holds: boolean;
+            /** @description There are more gaps or deaths than are listed; the counts have them. */
+            partial: boolean;
+            /**
+             * Format: int64
+             * @description Proxy processes that are counted.
+             */
+            processes: number;
+            /** @description Why the sum does not hold, for people. */
+            reasons: string[];
+            /**
+             * Format: date-time
+             * @description When counting began.
+             */
+            since: string;
+            /**
+             * Format: int64
+             * @description Width of one step: a minute, or more where the range is long or old.
+             */
+            step_ns: number;
+            /** @description What changed in each step of [from, to) in which something did, oldest first; at most one entry for each app and step. */
+            steps: components["schemas"]["LedgerStep"][];
+            /** Format: date-time */
+            to: string;
+            /** @description Of all apps that were asked for, since counting began, whatever from and to. */
+            total: components["schemas"]["LedgerCounts"];
+        };
+        LedgerApp: {
+            app: string;
+            cluster: string;
+            /** @description By hop and reason. */
+            dropped: components["schemas"]["LedgerDrop"][];
+            /** @description By rule. */
+            filtered: {
+                [key: string]: number;
+            };
+            holds: boolean;
+            /**
+             * Format: int64
+             * @description On their way: still open, in a proxy's memory or ring, or in a forwarder's spool.
+             */
+            in_flight: number;
+            namespace: string;
+            /** Format: int64 */
+            sampled: number;
+            /**
+             * Format: int64
+             * @description Pairs begun, as the proxies last said.
+             */
+            seen: number;
+            /**
+             * Format: int64
+             * @description Durable in the analyzer.
+             */
+            stored: number;
+            /**
+             * Format: int64
+             * @description Missing without a reason: a mistake of ours.
+             */
+            unaccounted: number;
+            /**
+             * Format: int64
+             * @description At most so many were lost with proxies that died, up to their last report; what they saw after it nobody knows. See deaths.
+             */
+            unknown: number;
+        };
+        LedgerCounts: {
+            /** @description By hop and reason. */
+            dropped: components["schemas"]["LedgerDrop"][];
+            /** @description By rule. */
+            filtered: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description On their way: still open, in a proxy's memory or ring, or in a forwarder's spool.
+             */
+            in_flight: number;
+            /** Format: int64 */
+            sampled: number;
+            /**
+             * Format: int64
+             * @description Pairs begun, as the proxies last said.
+             */
+            seen: number;
+            /**
+             * Format: int64
+             * @description Durable in the analyzer.
+             */
+            stored: number;
+            /**
+             * Format: int64
+             * @description Missing without a reason: a mistake of ours.
+             */
+            unaccounted: number;
+            /**
+             * Format: int64
+             * @description At most so many were lost with proxies that died, up to their last report; what they saw after it nobody knows. See deaths.
+             */
+            unknown: number;
+        };
+        LedgerDeath: {
+            app: string;
+            /**
+             * Format: int64
+             * @description Pairs that it had seen up to its last report and that are not stored, nor counted otherwise.
+             */
+            at_most: number;
+            cluster: string;
+            /**
+             * Format: date-time
+             * @description When its lease ran out; between its last report and then nobody knows what it saw.
+             */
+            ended: string | null;
+            epoch: string;
+            /** Format: date-time */
+            last_report: string;
+            namespace: string;
+            proxy_id: string;
+            /** @description The same as a sentence. */
+            text: string;
+        };
+        LedgerDrop: {
+            /** @enum {string} */
+            hop: "proxy" | "forwarder" | "analyzer";
+            /** Format: int64 */
+            pairs: number;
+            /** @example memory */
+            reason: string;
+        };
+        LedgerGap: {
+            app: string;
+            /**
+             * @description at_most: a proxy died; so many at most of what it had seen up to its last report, and nobody knows what it saw from there to its end.
+             * @enum {string}
+             */
+            bound: "exact" | "at_most";
+            cluster: string;
+            epoch: string;
+            /** Format: date-time */
+            from: string;
+            /**
+             * @description none: nobody knows where.
+             * @enum {string}
+             */
+            hop: "proxy" | "forwarder" | "analyzer" | "none";
+            namespace: string;
+            /** Format: int64 */
+            pairs: number;
+            proxy_id: string;
+            /** @description died: with the proxy. unaccounted: nobody knows why. Otherwise as in dropped. */
+            reason: string;
+            /** @description What happened, for people. */
+            text: string;
+            /** Format: date-time */
+            to: string;
+        };
+        LedgerStep: {
+            app: string;
+            cluster: string;
+            /** @description By hop and reason. */
+            dropped: components["schemas"]["LedgerDrop"][];
+            /** @description By rule. */
+            filtered: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description On their way: still open, in a proxy's memory or ring, or in a forwarder's spool.
+             */
+            in_flight: number;
+            namespace: string;
+            /** Format: int64 */
+            sampled: number;
+            /**
+             * Format: int64
+             * @description Pairs begun, as the proxies last said.
+             */
+            seen: number;
+            /**
+             * Format: int64
+             * @description Durable in the analyzer.
+             */
+            stored: number;
+            /**
+             * Format: date-time
+             * @description Where the step begins.
+             */
+            time: string;
+            /**
+             * Format: int64
+             * @description Missing without a reason: a mistake of ours.
+             */
+            unaccounted: number;
+            /**
+             * Format: int64
+             * @description At most so many were lost with proxies that died, up to their last report; what they saw after it nobody knows. See deaths.
+             */
+            unknown: number;
         };
         Message: {
             /** @description What was kept of the body, after the transfer coding and before any content coding. See body_encoding. */
@@ -1047,6 +1327,74 @@ export interface components {
             /** Format: date-time */
             response_last: string | null;
         };
+        Why: {
+            /** @description Likeliest first; certain ones before possible ones. */
+            findings: components["schemas"]["WhyFinding"][];
+            /** Format: date-time */
+            from: string;
+            /** @description What was asked for, in canonical form. */
+            query: string;
+            /** Format: date-time */
+            to: string;
+            /**
+             * @description The likeliest of the findings, and the first of them.
+             * @enum {string}
+             */
+            verdict: "stored" | "filtered" | "dropped" | "lost_with_proxy" | "sampled" | "in_flight" | "never_seen";
+        };
+        WhyFinding: {
+            /** @description The request itself was found; otherwise it is one of those that may have gone there. */
+            certain: boolean;
+            /**
+             * Format: int64
+             * @description How many pairs went there in that time.
+             */
+            count: number;
+            /** @description What to do about it; empty where nothing is to be done. */
+            fix: string;
+            hop: string;
+            /** @enum {string} */
+            kind: "stored" | "filtered" | "dropped" | "lost_with_proxy" | "sampled" | "in_flight" | "never_seen";
+            /** @description The newest that match, where kind is stored. */
+            pairs: components["schemas"]["Row"][];
+            /** @description Who was, or was not, watching. */
+            proxies: components["schemas"]["WhyProxy"][];
+            reason: string;
+            /** @description Which rule, where kind is filtered. */
+            rule: string;
+            /** @description The finding as a sentence. */
+            text: string;
+        };
+        WhyProxy: {
+            app: string;
+            cluster: string;
+            epoch: string;
+            /** @description Where it listens; requests that go elsewhere do not pass it. */
+            listen: string;
+            namespace: string;
+            proxy_id: string;
+            /**
+             * Format: int64
+             * @description Pairs that it has seen.
+             */
+            seen: number;
+            /**
+             * Format: date-time
+             * @description When it began to watch; null where nobody knows.
+             */
+            since: string | null;
+            /** @enum {string} */
+            state: "connected" | "away" | "reaped" | "stopped" | "unknown";
+            /**
+             * Format: date-time
+             * @description Its last report, where it is gone.
+             */
+            until: string | null;
+            /** @description What it carries traffic to. */
+            upstream: string;
+            /** @description It was there at the time that was asked about, and captured. */
+            watching: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -1056,6 +1404,44 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "get-doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Doctor"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "export-pairs": {
         parameters: {
             query?: never;
@@ -1182,6 +1568,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Forwarders"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -1193,15 +1588,6 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Implemented */
-            501: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1260,13 +1646,40 @@ export interface operations {
     };
     "get-ledger": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where steps and gaps begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where they end, excluded; by default now. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Only this app. */
+                app?: string;
+                /** @description Least width of a step: 1m, 10m, 1h. */
+                step?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -1978,6 +2391,78 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-why": {
+        parameters: {
+            query?: {
+                /** @description What the request was like. Terms such as path:/pay, method:POST, host:, app: and header.<name>: are held against the filters' rules. */
+                q?: string;
+                /** @description When it was made; by default now. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                around?: string;
+                /** @description How far from that to look, on both sides: 1m by default. */
+                within?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Why"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };
