@@ -149,9 +149,9 @@ type List struct {
 	// Whole asks for pairs with everything in them. Otherwise they have what
 	// lists show: source (without proxy id and epoch), direction, protocol,
 	// addresses, conn and seq, method to error, the request's and the
-	// response's body_size, flags, tags, and of the timing the request's first
-	// byte with what follows from duration and time to first byte. That needs
-	// no frame to be opened.
+	// response's body_size, flags, tags, sample_weight, and of the timing the
+	// request's first byte with what follows from duration and time to first
+	// byte. That needs no frame to be opened.
 	Whole bool
 	// ScanBudget bounds the bytes that are read to look into what the index
 	// does not have (headers, bodies); 0 is the engine's default. When it is
@@ -207,6 +207,11 @@ type Buckets struct {
 	// Counts has, per bucket, the pairs by status class: index 0 for none,
 	// then 1xx to 5xx.
 	Counts [][6]uint64
+	// Estimated has the same, each pair counted for as many as it stands for
+	// (Weight). Sampled: some stand for more than themselves; otherwise
+	// Estimated is equal to Counts.
+	Estimated [][6]uint64
+	Sampled   bool
 	// Partial: the budget ended before everything was counted.
 	Partial bool
 }
@@ -257,15 +262,23 @@ func NewBuckets(h Histogram, e Extent) *Buckets {
 	n := min(max(int64(h.Buckets), 1), MaxBuckets, width)
 	b.Step = (width-1)/n + 1
 	b.Counts = make([][6]uint64, (width-1)/b.Step+1)
+	b.Estimated = make([][6]uint64, len(b.Counts))
 	return b
 }
 
-// Add counts one pair, if it is within the bounds.
-func (b *Buckets) Add(time int64, status int32) {
+// Add counts one pair of a weight, if it is within the bounds.
+func (b *Buckets) Add(time int64, status int32, weight uint32) {
 	if time >= b.From && time < b.To {
-		b.Counts[(time-b.From)/b.Step][StatusClass(status)]++
+		i, class := (time-b.From)/b.Step, StatusClass(status)
+		b.Counts[i][class]++
+		b.Estimated[i][class] += uint64(max(weight, 1))
+		b.Sampled = b.Sampled || weight > 1
 	}
 }
+
+// Weight is how many pairs this one stands for: itself, and those that
+// sampling left out for it.
+func Weight(p *capturev1.RRPair) uint32 { return max(p.GetSampleWeight(), 1) }
 
 // StatusClass is 1 to 5 for 1xx to 5xx, and 0 for everything else.
 func StatusClass(status int32) int {

@@ -39,7 +39,7 @@ import (
 
 // schemaVersion changes whenever a column does, in form or in meaning (as
 // that of endpoint does with the function that makes it).
-const schemaVersion = 1
+const schemaVersion = 2
 
 const (
 	fileExt  = ".duckdb"
@@ -79,6 +79,7 @@ var columns = []struct{ name, kind string }{
 	{"seq", "BIGINT"},
 	{"flags", "BIGINT"},
 	{"tags", "VARCHAR"},
+	{"weight", "UINTEGER"},
 }
 
 // pointerColumns is how many of the first columns a page of pointers has.
@@ -399,7 +400,7 @@ func fill(v []driver.Value, r *index.Row) {
 		r.Cluster, r.Namespace, r.App, r.Pod, r.Direction, r.Protocol,
 		r.Method, r.Host, r.Path, r.Query, r.Endpoint, r.Status, r.Error,
 		r.RequestSize, r.ResponseSize, r.Client, r.Server, r.Conn, r.Seq,
-		int64(r.Flags), r.Tags,
+		int64(r.Flags), r.Tags, r.Weight,
 	} {
 		v[i] = value
 	}
@@ -415,7 +416,7 @@ func scan(rows *sql.Rows, r *index.Row, n int) error {
 		&r.Cluster, &r.Namespace, &r.App, &r.Pod, &r.Direction, &r.Protocol,
 		&r.Method, &r.Host, &r.Path, &r.Query, &r.Endpoint, &r.Status, &r.Error,
 		&r.RequestSize, &r.ResponseSize, &r.Client, &r.Server, &r.Conn, &r.Seq,
-		&flags, &r.Tags,
+		&flags, &r.Tags, &r.Weight,
 	}
 	if err := rows.Scan(dest[:n]...); err != nil {
 		return fmt.Errorf("scan row: %w", err)
@@ -520,29 +521,30 @@ func (x *Index) Rows(ctx context.Context, p index.Page) ([]index.Row, error) {
 }
 
 // Count implements index.Index.
-func (x *Index) Count(ctx context.Context, c index.Count) (_ [][6]uint64, err error) {
+func (x *Index) Count(ctx context.Context, c index.Count) (_ index.Counts, err error) {
 	cond, args := where(c.Selection)
-	stmt := `SELECT ("time" - ?) // ? AS bucket, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class, count(*)
+	stmt := `SELECT ("time" - ?) // ? AS bucket, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class,
+		count(*), CAST(sum("weight") AS UBIGINT)
 		FROM pairs` + cond + " GROUP BY bucket, class"
 	rows, err := x.db.QueryContext(ctx, stmt, append([]any{c.From, c.Step}, args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("count rows: %w", wrap(ctx, err))
+		return index.Counts{}, fmt.Errorf("count rows: %w", wrap(ctx, err))
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	counts := make([][6]uint64, c.Buckets)
+	counts := index.Counts{Rows: make([][6]uint64, c.Buckets), Weighted: make([][6]uint64, c.Buckets)}
 	for rows.Next() {
 		var bucket, class int64
-		var n uint64
-		if err := rows.Scan(&bucket, &class, &n); err != nil {
-			return nil, fmt.Errorf("scan count: %w", err)
+		var n, weighted uint64
+		if err := rows.Scan(&bucket, &class, &n, &weighted); err != nil {
+			return index.Counts{}, fmt.Errorf("scan count: %w", err)
 		}
 		if bucket < 0 || bucket >= int64(c.Buckets) {
-			return nil, fmt.Errorf("count rows: bucket %d of %d", bucket, c.Buckets)
+			return index.Counts{}, fmt.Errorf("count rows: bucket %d of %d", bucket, c.Buckets)
 		}
-		counts[bucket][class] = n
+		counts.Rows[bucket][class], counts.Weighted[bucket][class] = n, weighted
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("count rows: %w", wrap(ctx, err))
+		return index.Counts{}, fmt.Errorf("count rows: %w", wrap(ctx, err))
 	}
 	return counts, nil
 }

@@ -44,7 +44,7 @@ func rows(t *testing.T, x *Index) []index.Row {
 
 func TestReopened(t *testing.T) {
 	opt := Options{Dir: filepath.Join(t.TempDir(), "index"), Store: "a", End: 1000}
-	row := index.Row{ID: store.ID{6: 0x70, 15: 1}, Off: 10, Idx: 3, At: 5, Time: 7, Duration: -1, TTFB: -1, Path: "/x", Conn: math.MaxInt64, Flags: 1 << 9}
+	row := index.Row{ID: store.ID{6: 0x70, 15: 1}, Off: 10, Idx: 3, At: 5, Time: 7, Duration: -1, TTFB: -1, Path: "/x", Conn: math.MaxInt64, Flags: 1 << 9, Weight: math.MaxUint32}
 	fill := func() {
 		x, _ := open1(t, opt)
 		if err := x.Insert(t.Context(), []index.Row{row}, 900); err != nil {

@@ -34,7 +34,7 @@ type Index interface {
 	// query is not exact.
 	Rows(ctx context.Context, p Page) ([]Row, error)
 	// Count is a histogram of an exact query: rows by bucket and status class.
-	Count(ctx context.Context, c Count) ([][6]uint64, error)
+	Count(ctx context.Context, c Count) (Counts, error)
 	Close() error
 }
 
@@ -79,6 +79,12 @@ type Count struct {
 	Selection
 	Step    int64
 	Buckets int
+}
+
+// Counts answers a Count. Both have an entry for each bucket.
+type Counts struct {
+	// Rows counts each once, Weighted as often as its pair's weight.
+	Rows, Weighted [][6]uint64
 }
 
 // Covered reports whether a row has everything that a query asks about, so

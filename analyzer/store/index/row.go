@@ -39,6 +39,8 @@ type Row struct {
 	RequestSize, ResponseSize           int64
 	Client, Server                      string
 	Conn, Seq                           int64
+	// Weight is how many pairs this one stands for, 1 at least.
+	Weight uint32
 	// Flags has the bit FlagBit(f) for each flag.
 	Flags uint32
 	// Tags is a JSON object of texts, with its keys in order, or empty.
@@ -71,6 +73,7 @@ func RowOf(p *capturev1.RRPair, at int64, off uint64, idx uint32) Row {
 		RequestSize: clamp(p.GetRequest().GetBodySize()), ResponseSize: clamp(p.GetResponse().GetBodySize()),
 		Client: p.GetClient(), Server: p.GetServer(),
 		Conn: clamp(p.GetConn()), Seq: clamp(p.GetSeq()),
+		Weight: store.Weight(p),
 	}
 	copy(r.ID[:], p.GetId())
 	if d, ok := query.Duration(p); ok {
@@ -105,6 +108,9 @@ func (r *Row) Stored() (*store.Stored, error) {
 		Timing:   &capturev1.Timing{RequestFirst: r.Time},
 		Request:  &capturev1.Message{BodySize: uint64(r.RequestSize)},
 		Response: &capturev1.Message{BodySize: uint64(r.ResponseSize)},
+	}
+	if r.Weight > 1 {
+		p.SampleWeight = r.Weight
 	}
 	if r.Duration != Absent {
 		p.Timing.ResponseLast = r.Time + r.Duration

@@ -173,7 +173,7 @@ func (s *Store) Histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 	all, _ := s.from(0)
 	for _, st := range all {
 		if match(st.Pair) {
-			b.Add(store.Time(st.Pair), st.Pair.GetStatus())
+			b.Add(store.Time(st.Pair), st.Pair.GetStatus(), store.Weight(st.Pair))
 		}
 	}
 	return b, nil

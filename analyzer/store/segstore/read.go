@@ -394,7 +394,7 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 				return nil, err
 			}
 			if st != nil {
-				b.Add(r.Time, st.Pair.GetStatus())
+				b.Add(r.Time, st.Pair.GetStatus(), store.Weight(st.Pair))
 			}
 		}
 	}
@@ -405,7 +405,8 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 			Step:      b.Step, Buckets: len(b.Counts),
 		})
 		if err == nil {
-			b.Counts = counts
+			b.Counts, b.Estimated = counts.Rows, counts.Weighted
+			b.Sampled = !slices.Equal(counts.Rows, counts.Weighted)
 		}
 		return err
 	})
@@ -418,7 +419,7 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 			return nil, err
 		}
 		if st != nil {
-			b.Add(r.Time, r.Status)
+			b.Add(r.Time, r.Status, r.Weight)
 		}
 	}
 	return b, nil

@@ -135,6 +135,9 @@ func Pair(n uint64) *capturev1.RRPair {
 	if r.IntN(4) == 0 {
 		p.Tags["tls.sni"] = pick(r, "a.example.com", "B.example.com", "")
 	}
+	if n%7 == 5 {
+		p.SampleWeight = pick(r, uint32(1), 10, 100)
+	}
 	if n%97 == 96 { // capture joined late: no first byte
 		p.Timing.RequestFirst = 0
 		p.Timing.RequestLast = t

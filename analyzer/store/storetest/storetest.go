@@ -56,6 +56,7 @@ func (s Suite) Run(t *testing.T) {
 		{"PairsWithoutAnID", withoutID},
 		{"OddTexts", oddTexts},
 		{"OddTimes", oddTimes},
+		{"Sampled", sampled},
 		{"Cancelled", cancelled},
 		{"Tail", tail},
 		{"Concurrent", concurrent},
@@ -559,6 +560,34 @@ func onceWhileItArrives(t *testing.T, e Engine) {
 	}
 }
 
+// A pair that was kept for others counts as one, and stands for all of them.
+func sampled(t *testing.T, e Engine) {
+	f := NewForwarder(1, NewProxy(1))
+	var pairs []*capturev1.RRPair
+	for n, weight := range []uint32{0, 1, 10, 10, math.MaxUint32} {
+		p := Pair(uint64(n))
+		p.Status, p.SampleWeight = 200, weight
+		pairs = append(pairs, p)
+	}
+	add(t, e, f, f.Frame(pairs[:2]...))
+	b, err := e.Histogram(t.Context(), store.Histogram{Buckets: 1})
+	if err != nil || b.Sampled || b.Counts[0][2] != 2 || b.Estimated[0][2] != 2 {
+		t.Errorf("none stands for others: %+v, %v", b, err)
+	}
+	add(t, e, f, f.Frame(pairs[2:]...))
+	for _, src := range []string{"", "body:*"} {
+		b, err := e.Histogram(t.Context(), store.Histogram{Query: parse(t, src), Buckets: 1})
+		if err != nil || !b.Sampled || b.Counts[0][2] != 5 || b.Estimated[0][2] != 22+math.MaxUint32 {
+			t.Errorf("%q: %+v, %v", src, b, err)
+		}
+	}
+	for _, st := range All(t, e, store.List{}) {
+		if want := store.Weight(pairs[Number(store.ID(st.Pair.GetId()))]); store.Weight(st.Pair) != want {
+			t.Errorf("a list has weight %d, want %d", store.Weight(st.Pair), want)
+		}
+	}
+}
+
 func parse(t testing.TB, src string) *query.Query {
 	t.Helper()
 	q, err := query.Parse(src)
@@ -654,7 +683,8 @@ func (s Suite) compareAnswers(t *testing.T, e, oracle Engine) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Partial || got.Step != ref.Step || got.From != ref.From || got.To != ref.To || !slices.Equal(got.Counts, ref.Counts) {
+			if got.Partial || got.Step != ref.Step || got.From != ref.From || got.To != ref.To || !slices.Equal(got.Counts, ref.Counts) ||
+				got.Sampled != ref.Sampled || !slices.Equal(got.Estimated, ref.Estimated) {
 				t.Errorf("%q: histogram %+v, want %+v", src, got, ref)
 			}
 		}
@@ -732,6 +762,7 @@ func samePair(got, want *store.Stored, whole bool) error {
 		status                                            int32
 		requestSize, responseSize, conn, seq              uint64
 		flags, tags                                       string
+		weight                                            uint32
 	}
 	of := func(p *capturev1.RRPair) shown {
 		d, ok := query.Duration(p)
@@ -751,7 +782,7 @@ func samePair(got, want *store.Stored, whole bool) error {
 			p.GetMethod(), p.GetHost(), p.GetPath(), p.GetQuery(), p.GetError(), p.GetClient(), p.GetServer(),
 			p.GetStatus(),
 			p.GetRequest().GetBodySize(), p.GetResponse().GetBodySize(), p.GetConn(), p.GetSeq(),
-			fmt.Sprint(flags), fmt.Sprint(p.GetTags()),
+			fmt.Sprint(flags), fmt.Sprint(p.GetTags()), store.Weight(p),
 		}
 	}
 	if of(g) != of(w) {
