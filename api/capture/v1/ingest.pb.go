@@ -344,7 +344,9 @@ func (x *OffsetRange) GetTo() uint64 {
 // are room frame's encoding and are stored as they are.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the record stands in the spool, and where the next one will stand.
+	// What the frame takes of the spool's offsets: from where the record before
+	// it ends, to where it ends itself. Frames leave no hole between them: what
+	// the log wrote for itself before a record belongs to the record's frame.
 	// Offsets only grow with the age of records; frames may come in any order,
 	// so that new ones need not wait for a backlog.
 	Offset     uint64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -1184,7 +1186,9 @@ type DestinationState struct {
 	// Why it takes nothing; empty when all is well.
 	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	// Pairs that were dropped for it, by reason.
-	Dropped       map[string]uint64 `protobuf:"bytes,7,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Dropped map[string]uint64 `protobuf:"bytes,7,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Pairs that its own filter left out, by rule.
+	Filtered      map[string]uint64 `protobuf:"bytes,8,rep,name=filtered,proto3" json:"filtered,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1264,6 +1268,13 @@ func (x *DestinationState) GetError() string {
 func (x *DestinationState) GetDropped() map[string]uint64 {
 	if x != nil {
 		return x.Dropped
+	}
+	return nil
+}
+
+func (x *DestinationState) GetFiltered() map[string]uint64 {
+	if x != nil {
+		return x.Filtered
 	}
 	return nil
 }
@@ -1842,7 +1853,7 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\n" +
 	"open_files\x18\a \x01(\rR\topenFiles\x12\x19\n" +
 	"\bcpu_time\x18\b \x01(\x04R\acpuTime\x12+\n" +
-	"\x11proxies_connected\x18\t \x01(\rR\x10proxiesConnected\"\xbe\x02\n" +
+	"\x11proxies_connected\x18\t \x01(\rR\x10proxiesConnected\"\xc8\x03\n" +
 	"\x10DestinationState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x12\x16\n" +
@@ -1851,8 +1862,12 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\vbacklog_eta\x18\x05 \x01(\x03R\n" +
 	"backlogEta\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12H\n" +
-	"\adropped\x18\a \x03(\v2..weir.capture.v1.DestinationState.DroppedEntryR\adropped\x1a:\n" +
+	"\adropped\x18\a \x03(\v2..weir.capture.v1.DestinationState.DroppedEntryR\adropped\x12K\n" +
+	"\bfiltered\x18\b \x03(\v2/.weir.capture.v1.DestinationState.FilteredEntryR\bfiltered\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
+	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbb\x01\n" +
 	"\n" +
@@ -1908,7 +1923,7 @@ func file_api_capture_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_api_capture_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_api_capture_v1_ingest_proto_goTypes = []any{
 	(ProxyStatus_State)(0),           // 0: weir.capture.v1.ProxyStatus.State
 	(*ExportRequest)(nil),            // 1: weir.capture.v1.ExportRequest
@@ -1936,23 +1951,24 @@ var file_api_capture_v1_ingest_proto_goTypes = []any{
 	nil,                              // 23: weir.capture.v1.ForwarderStatus.DroppedEntry
 	nil,                              // 24: weir.capture.v1.ForwarderStatus.KeepOneInEntry
 	nil,                              // 25: weir.capture.v1.DestinationState.DroppedEntry
-	(*Source)(nil),                   // 26: weir.capture.v1.Source
-	(*Counters)(nil),                 // 27: weir.capture.v1.Counters
-	(*RRPair)(nil),                   // 28: weir.capture.v1.RRPair
-	(*ProxyState)(nil),               // 29: weir.capture.v1.ProxyState
+	nil,                              // 26: weir.capture.v1.DestinationState.FilteredEntry
+	(*Source)(nil),                   // 27: weir.capture.v1.Source
+	(*Counters)(nil),                 // 28: weir.capture.v1.Counters
+	(*RRPair)(nil),                   // 29: weir.capture.v1.RRPair
+	(*ProxyState)(nil),               // 30: weir.capture.v1.ProxyState
 }
 var file_api_capture_v1_ingest_proto_depIdxs = []int32{
 	2,  // 0: weir.capture.v1.ExportRequest.hello:type_name -> weir.capture.v1.Hello
 	4,  // 1: weir.capture.v1.ExportRequest.frame:type_name -> weir.capture.v1.Frame
 	9,  // 2: weir.capture.v1.ExportRequest.status:type_name -> weir.capture.v1.ForwarderStatus
-	26, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
+	27, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
 	15, // 4: weir.capture.v1.FrameHead.filtered:type_name -> weir.capture.v1.FrameHead.FilteredEntry
 	16, // 5: weir.capture.v1.FrameHead.dropped:type_name -> weir.capture.v1.FrameHead.DroppedEntry
-	27, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
+	28, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
 	6,  // 7: weir.capture.v1.FrameHead.lost:type_name -> weir.capture.v1.LostRun
 	17, // 8: weir.capture.v1.LostRun.filtered:type_name -> weir.capture.v1.LostRun.FilteredEntry
 	18, // 9: weir.capture.v1.LostRun.dropped:type_name -> weir.capture.v1.LostRun.DroppedEntry
-	28, // 10: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
+	29, // 10: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
 	19, // 11: weir.capture.v1.ExportResponse.have:type_name -> weir.capture.v1.ExportResponse.Have
 	21, // 12: weir.capture.v1.ExportResponse.stored:type_name -> weir.capture.v1.ExportResponse.Ack
 	13, // 13: weir.capture.v1.ForwarderStatus.spool:type_name -> weir.capture.v1.SpoolState
@@ -1964,20 +1980,21 @@ var file_api_capture_v1_ingest_proto_depIdxs = []int32{
 	24, // 19: weir.capture.v1.ForwarderStatus.keep_one_in:type_name -> weir.capture.v1.ForwarderStatus.KeepOneInEntry
 	12, // 20: weir.capture.v1.ForwarderStatus.destinations:type_name -> weir.capture.v1.DestinationState
 	25, // 21: weir.capture.v1.DestinationState.dropped:type_name -> weir.capture.v1.DestinationState.DroppedEntry
-	26, // 22: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
-	0,  // 23: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
-	27, // 24: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
-	29, // 25: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
-	3,  // 26: weir.capture.v1.ExportResponse.Have.ranges:type_name -> weir.capture.v1.OffsetRange
-	20, // 27: weir.capture.v1.ExportResponse.Have.last:type_name -> weir.capture.v1.ExportResponse.LastFrame
-	3,  // 28: weir.capture.v1.ExportResponse.Ack.ranges:type_name -> weir.capture.v1.OffsetRange
-	1,  // 29: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
-	8,  // 30: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	26, // 22: weir.capture.v1.DestinationState.filtered:type_name -> weir.capture.v1.DestinationState.FilteredEntry
+	27, // 23: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
+	0,  // 24: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
+	28, // 25: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
+	30, // 26: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
+	3,  // 27: weir.capture.v1.ExportResponse.Have.ranges:type_name -> weir.capture.v1.OffsetRange
+	20, // 28: weir.capture.v1.ExportResponse.Have.last:type_name -> weir.capture.v1.ExportResponse.LastFrame
+	3,  // 29: weir.capture.v1.ExportResponse.Ack.ranges:type_name -> weir.capture.v1.OffsetRange
+	1,  // 30: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
+	8,  // 31: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
+	31, // [31:32] is the sub-list for method output_type
+	30, // [30:31] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_api_capture_v1_ingest_proto_init() }
@@ -2002,7 +2019,7 @@ func file_api_capture_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_capture_v1_ingest_proto_rawDesc), len(file_api_capture_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
