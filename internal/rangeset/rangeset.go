@@ -43,6 +43,58 @@ func (s *Set) Add(n uint64) {
 	}
 }
 
+// AddRange puts all numbers of r into the set. One that ends before it begins
+// has none.
+func (s *Set) AddRange(r Range) {
+	if r.Last < r.First {
+		return
+	}
+	// from is the first range that r joins, to the first one behind those.
+	from, _ := slices.BinarySearchFunc(s.ranges, r.First, func(have Range, first uint64) int {
+		if have.Last < first && first-have.Last > 1 {
+			return -1
+		}
+		return 1
+	})
+	to := from
+	for to < len(s.ranges) && (s.ranges[to].First <= r.Last || s.ranges[to].First-r.Last == 1) {
+		r.First, r.Last = min(r.First, s.ranges[to].First), max(r.Last, s.ranges[to].Last)
+		to++
+	}
+	s.ranges = slices.Replace(s.ranges, from, to, r)
+}
+
+// Remove takes n out of the set.
+func (s *Set) Remove(n uint64) {
+	i, found := s.find(n)
+	if !found {
+		return
+	}
+	switch r := s.ranges[i]; {
+	case r.First == r.Last:
+		s.ranges = slices.Delete(s.ranges, i, i+1)
+	case r.First == n:
+		s.ranges[i].First++
+	case r.Last == n:
+		s.ranges[i].Last--
+	default:
+		s.ranges[i].Last = n - 1
+		s.ranges = slices.Insert(s.ranges, i+1, Range{n + 1, r.Last})
+	}
+}
+
+// HasRange reports whether all numbers of r are in the set.
+func (s *Set) HasRange(r Range) bool {
+	i, found := s.find(r.First)
+	return found && r.Last <= s.ranges[i].Last
+}
+
+// HasAny reports whether some number of r is in the set.
+func (s *Set) HasAny(r Range) bool {
+	i, _ := s.find(r.First)
+	return i < len(s.ranges) && s.ranges[i].First <= r.Last
+}
+
 // Has reports whether n is in the set.
 func (s *Set) Has(n uint64) bool {
 	_, found := s.find(n)

@@ -21,8 +21,33 @@ func TestIsTheSetOfWhatWasAdded(t *testing.T) {
 		want := map[uint64]bool{}
 		for range rng.IntN(300) {
 			n := base + rng.Uint64N(top+1)
-			s.Add(n)
-			want[n] = true
+			r := rangeset.Range{First: n, Last: n + rng.Uint64N(min(base+top-n, 20)+1)}
+			all, some := true, false
+			for i := r.First; ; i++ {
+				all, some = all && want[i], some || want[i]
+				if i == r.Last {
+					break
+				}
+			}
+			if s.HasRange(r) != all || s.HasAny(r) != some {
+				t.Fatalf("of %v, %v has all: %v, any: %v", r, s.Ranges(), s.HasRange(r), s.HasAny(r))
+			}
+			switch rng.IntN(4) {
+			case 0:
+				s.AddRange(r)
+				for i := r.First; ; i++ {
+					want[i] = true
+					if i == r.Last {
+						break
+					}
+				}
+			case 1:
+				s.Remove(n)
+				delete(want, n)
+			default:
+				s.Add(n)
+				want[n] = true
+			}
 		}
 		ranges := s.Ranges()
 		count := 0
@@ -49,6 +74,13 @@ func TestIsTheSetOfWhatWasAdded(t *testing.T) {
 		if !slices.Equal(again.Ranges(), ranges) {
 			t.Fatalf("read back as %v", again.Ranges())
 		}
+	}
+}
+
+func TestRangeThatEndsBeforeItBegins(t *testing.T) {
+	var s rangeset.Set
+	if s.AddRange(rangeset.Range{First: 3, Last: 2}); s.Len() != 0 {
+		t.Errorf("%v", s.Ranges())
 	}
 }
 
