@@ -12,7 +12,7 @@ import (
 // packages says where a program that the tests need comes from, on Debian.
 var packages = map[string]string{
 	"nginx": "nginx-light", "redis-server": "redis-server", "redis-cli": "redis-tools", "python3": "python3",
-	"curl": "curl", "openssl": "openssl", "chromium": "chromium", "node": "nodejs",
+	"curl": "curl", "openssl": "openssl", "chromium": "chromium", "node": "nodejs", "strace": "strace",
 }
 
 // find is exec.LookPath, also where Debian keeps servers, which is not on

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -24,6 +25,28 @@ type Stack struct {
 	ProxyEnv, ForwarderEnv, AnalyzerEnv map[string]string
 
 	Proxy, Forwarder, Analyzer *Proc
+
+	// wraps are commands that start a program in its place, by program.
+	wraps map[string][]string
+}
+
+// start starts one of the programs, wrapped if so asked.
+func (s *Stack) start(name, program string, env map[string]string) *Proc {
+	s.t.Helper()
+	path, args := s.bins.Path(program), []string(nil)
+	if wrap := s.wraps[program]; len(wrap) > 0 {
+		args = append(slices.Clone(wrap[1:]), path)
+		path = wrap[0]
+	}
+	return Start(s.t, s.Dir, name, path, env, args...)
+}
+
+// StartWrapped is StartAll with commands in front of some programs, such as a
+// tracer.
+func (s *Stack) StartWrapped(wraps map[string][]string) {
+	s.t.Helper()
+	s.wraps = wraps
+	s.StartAll()
 }
 
 // NewStack chooses ports and folders. upstream is where the proxy carries its
@@ -62,7 +85,7 @@ func NewStack(t testing.TB, bins *Bins, upstream int) *Stack {
 // not try: a connection would be carried and counted.
 func (s *Stack) StartProxy() {
 	s.t.Helper()
-	s.Proxy = Start(s.t, s.Dir, "goproxy", s.bins.Path("goproxy"), s.ProxyEnv)
+	s.Proxy = s.start("goproxy", "goproxy", s.ProxyEnv)
 	s.Proxy.WaitMessage(20*time.Second, "Starting proxy listener")
 }
 
@@ -81,14 +104,26 @@ func (s *Stack) SecondProxy(upstream int, app, pod string) (*Proc, int) {
 // StartForwarder starts the forwarder and waits until it says that it listens.
 func (s *Stack) StartForwarder() {
 	s.t.Helper()
-	s.Forwarder = Start(s.t, s.Dir, "forwarder", s.bins.Path("forwarder"), s.ForwarderEnv)
+	s.Forwarder = s.start("forwarder", "forwarder", s.ForwarderEnv)
 	s.Forwarder.WaitMessage(20*time.Second, "Starting gRPC listener on port")
 }
 
 // StartAnalyzer starts the analyzer and waits until it says that it is ready.
 func (s *Stack) StartAnalyzer() {
 	s.t.Helper()
-	s.Analyzer = Start(s.t, s.Dir, "analyzer", s.bins.Path("analyzer"), s.AnalyzerEnv)
+	s.LaunchAnalyzer()
+	s.WaitAnalyzer()
+}
+
+// LaunchAnalyzer starts the analyzer and does not wait.
+func (s *Stack) LaunchAnalyzer() {
+	s.t.Helper()
+	s.Analyzer = s.start("analyzer", "analyzer", s.AnalyzerEnv)
+}
+
+// WaitAnalyzer waits until the analyzer says that it is ready.
+func (s *Stack) WaitAnalyzer() {
+	s.t.Helper()
 	client := &http.Client{Timeout: 2 * time.Second}
 	Poll(s.t, 30*time.Second, "analyzer's /readyz", func() error {
 		if !s.Analyzer.Running() {

@@ -133,6 +133,7 @@ type StoredBody struct {
 	// Kept and SHA are of the bytes that were stored.
 	Kept      int64
 	SHA       [32]byte
+	KeptXXH3  [16]byte
 	Truncated bool
 }
 

@@ -300,6 +300,6 @@ func (a *Analyzer) readBody(ctx context.Context, id, side string, m *Message) (S
 		return b, fmt.Errorf("read %s body: %w", side, err)
 	}
 	d := DigestBytes(body)
-	b.Kept, b.SHA = d.Size, d.SHA
+	b.Kept, b.SHA, b.KeptXXH3 = d.Size, d.SHA, d.XXH3
 	return b, nil
 }

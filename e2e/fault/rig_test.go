@@ -1,0 +1,159 @@
+package fault
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	httpv1 "github.com/weir-capture/weir/api/http/v1"
+	"github.com/weir-capture/weir/e2e/harness"
+	"github.com/weir-capture/weir/e2e/ledger"
+	"github.com/weir-capture/weir/e2e/load"
+	"github.com/weir-capture/weir/internal/faultreport"
+)
+
+// rig is one stack between a load and a server whose every request the book
+// has.
+type rig struct {
+	*harness.Stack
+	t    *testing.T
+	book *ledger.Book
+	api  *ledger.Analyzer
+	rng  *rand.Rand
+	// upstream is the server's port.
+	upstream int
+}
+
+// newRig makes one whose test fails, because all its processes end, when it
+// takes longer than limit.
+func newRig(t *testing.T, limit time.Duration) *rig {
+	t.Helper()
+	r := &rig{t: t, book: ledger.NewBook()}
+	r.upstream = load.Backend(t, r.book)
+	r.Stack = harness.NewStack(t, bins, r.upstream)
+	r.api = ledger.NewAnalyzer(r.Viewer())
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed of the moments: %d", seed)
+	r.rng = rand.New(rand.NewPCG(seed, 1))
+	timer := time.AfterFunc(limit, func() {
+		t.Errorf("the scenario did not end within %v", limit)
+		for _, p := range []*harness.Proc{r.Proxy, r.Forwarder, r.Analyzer} {
+			if p != nil {
+				p.Kill()
+			}
+		}
+	})
+	t.Cleanup(func() { timer.Stop() })
+	return r
+}
+
+// load is the usual mixture at this rate.
+func (r *rig) load(rate int) load.Steady {
+	return load.Steady{
+		Addr: harness.Addr(r.ProxyPort), Rate: rate, Response: 8 << 10, Request: 8 << 10,
+		PostEvery: 4, FailEvery: 50, SlowEvery: 200, Slow: 300 * time.Millisecond,
+	}
+}
+
+// pause lets the load go on for a while.
+func (r *rig) pause(d time.Duration) {
+	r.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-r.t.Context().Done():
+		r.t.Fatal(r.t.Context().Err())
+	}
+}
+
+// within is a random part of d. The moment must not matter, so it differs in
+// every run.
+func (r *rig) within(d time.Duration) time.Duration { return time.Duration(r.rng.Int64N(int64(d))) }
+
+// settle waits until nothing moves any more: nothing is in flight, and the
+// ledger says the same for a second and a half, in which each proxy reports
+// at least once.
+func (r *rig) settle(within time.Duration) {
+	r.t.Helper()
+	const still = 1500 * time.Millisecond
+	var last httpv1.LedgerCounts
+	var since time.Time
+	harness.Poll(r.t, within, "nothing in flight", func() error {
+		l, err := r.api.Ledger(r.t.Context(), nil)
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(l.Total, last) {
+			last, since = l.Total, time.Now()
+		}
+		if l.Total.InFlight > 0 || time.Since(since) < still {
+			return fmt.Errorf("the ledger says %+v, for %v", l.Total, time.Since(since).Round(time.Millisecond))
+		}
+		return nil
+	})
+}
+
+// account compares once everything has settled, and fails the test for any
+// difference.
+func (r *rig) account(rules ledger.Rules) *ledger.Account {
+	r.t.Helper()
+	a, err := r.book.Account(r.t.Context(), r.api, rules)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Log(a)
+	if a.Failed > 0 {
+		r.t.Logf("clients' errors: %s", r.book.Errors())
+	}
+	if !a.OK() {
+		r.t.Error("the account does not hold")
+	}
+	return a
+}
+
+// noErrors fails the test when a client noticed anything.
+func (r *rig) noErrors() {
+	r.t.Helper()
+	if n := r.book.Count(ledger.Failed) + r.book.Count(ledger.Refused); n > 0 {
+		r.t.Errorf("%d requests failed: %s", n, r.book.Errors())
+	}
+}
+
+// enough fails the test when so few requests were completed that it says
+// nothing.
+func (r *rig) enough(n int) {
+	r.t.Helper()
+	if got := r.book.Count(ledger.Completed); got < n {
+		r.t.Errorf("only %d requests were completed, of at least %d: the load was not under way", got, n)
+	}
+}
+
+// report leaves the line for the table.
+func (r *rig) report(fault string, a *ledger.Account, note string, args ...any) {
+	r.t.Helper()
+	line(fault, a, note, args...).Print(r.t)
+}
+
+func line(fault string, a *ledger.Account, note string, args ...any) faultreport.Line {
+	return faultreport.Line{
+		Fault: fault, Generated: a.Generated, Stored: a.Stored, Filtered: a.Filtered(), Sampled: a.Ledger.Total.Sampled,
+		Dropped: a.Dropped(), AtMost: a.Ledger.Total.Unknown, Lost: a.Lost, Twice: a.Twice, Phantom: a.Phantom,
+		Note: fmt.Sprintf(note, args...),
+	}
+}
+
+// ready is how long a program took from its start to being ready, by its own
+// log or its answer.
+func timed(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+// spoolDir is the forwarder's.
+func (r *rig) spoolDir() string { return r.ForwarderEnv["SPOOL_DIR"] }
+
+// state makes a folder for a program's state beside the others.
+func (r *rig) state(name string) string { return filepath.Join(r.Dir, name) }
