@@ -74,7 +74,8 @@ func (o *Opaque) Close(cause string, set ...capturev1.Flag) {
 	message := func(d protocol.Direction) *capturev1.Message {
 		return &capturev1.Message{BodySize: o.sizes[d], WireSize: o.sizes[d]}
 	}
-	o.p.set.Emit(&capturev1.RRPair{
+	// Such connections last; only a failure is remarkable.
+	o.p.emit(o.link, &capturev1.RRPair{
 		Id: id[:], Direction: o.link.Direction, Protocol: o.protocol,
 		Client: o.link.Client, Server: o.link.Server, Conn: o.link.ID, Seq: o.seq,
 		Timing: &capturev1.Timing{
@@ -84,5 +85,5 @@ func (o *Opaque) Close(cause string, set ...capturev1.Flag) {
 		},
 		Request: message(protocol.ClientToServer), Response: message(protocol.ServerToClient),
 		Error: why, Flags: o.flags.list(), Tags: tags(o.tags),
-	}, pairOverhead)
+	}, pairOverhead, why == "")
 }

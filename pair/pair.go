@@ -72,6 +72,11 @@ type Link struct {
 	// Accepted and Connected are when the client and the upstream were.
 	Accepted, Connected protocol.Time
 	Direction           capturev1.Direction
+	// KeepOneIn says how the connection was sampled: one in so many is kept
+	// (0 and 1: all of them). Sampled: it is not one of those, and only what
+	// went wrong on it or took long is kept.
+	KeepOneIn uint32
+	Sampled   bool
 }
 
 // Conn makes the pairs of one connection. It is a protocol.Sink; like a
@@ -390,7 +395,7 @@ func (c *Conn) finish(e *exchange) {
 	e.pair.Flags = e.flags.list()
 	p, held := e.pair, e.held
 	e.pair, e.held = nil, 0
-	c.p.set.Emit(p, held)
+	c.p.emit(c.link, p, held, c.link.KeepOneIn > 1 && !remarkable(p))
 }
 
 // Close ends the pairs that are still open, because the connection ended or

@@ -510,6 +510,9 @@ func TestRandomReports(t *testing.T) {
 		memory := rapid.Int64Range(0, 40<<10).Draw(t, "memory")
 		b := newBook(memory, rapid.IntRange(0, 3000).Draw(t, "limit"))
 		c := b.conn()
+		if rapid.Bool().Draw(t, "sampling") {
+			c.link.KeepOneIn, c.link.Sampled = 3, rapid.Bool().Draw(t, "sampled")
+		}
 		for i := range rapid.IntRange(0, 80).Draw(t, "steps") {
 			d := protocol.Direction(rapid.IntRange(0, 1).Draw(t, "direction"))
 			switch rapid.IntRange(0, 6).Draw(t, "step") {
@@ -547,7 +550,7 @@ func TestRandomReports(t *testing.T) {
 		c.SetCause("closed")
 		c.Close()
 		counts := b.ledger.Pairs()
-		if counts.Seen != uint64(len(b.pairs))+counts.Dropped["memory"] {
+		if counts.Seen != uint64(len(b.pairs))+counts.Sampled+counts.Dropped["memory"] {
 			t.Fatalf("%+v, emitted %d", counts, len(b.pairs))
 		}
 		if b.budget.Used() != b.held {

@@ -42,6 +42,8 @@ type Settings struct {
 	Repeated *lograte.Logger
 	// Capture is the state of the kill switch to begin with.
 	Capture bool
+	// Sampler decides which connections are kept; nil keeps all.
+	Sampler *Sampler
 }
 
 // Observer makes the observers of connections.
@@ -96,6 +98,11 @@ func (o *Observer) Conn(id uint64, client string, accepted int64) *Conn {
 	c := &Conn{o: o, link: pair.Link{
 		ID: id, Client: client, Accepted: accepted, Direction: capturev1.Direction_DIRECTION_INBOUND,
 	}}
+	if o.set.Sampler != nil {
+		var kept bool
+		c.link.KeepOneIn, kept = o.set.Sampler.Conn(id)
+		c.link.Sampled = !kept
+	}
 	c.state.Store(uint32(detecting))
 	return c
 }

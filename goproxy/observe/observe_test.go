@@ -120,7 +120,7 @@ func (l *lab) want(lines ...string) {
 func (l *lab) books() {
 	l.t.Helper()
 	c := l.ledger.Pairs()
-	if c.Seen != uint64(len(l.pairs))+c.Dropped["memory"]+c.Dropped["fault"] {
+	if c.Seen != uint64(len(l.pairs))+c.Sampled+c.Dropped["memory"]+c.Dropped["fault"] {
 		l.t.Errorf("%+v, and %d pairs came out", c, len(l.pairs))
 	}
 	if l.budget.Used() != l.held {

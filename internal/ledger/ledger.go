@@ -2,6 +2,9 @@
 // that was begun is in exactly one of its counts, or still open:
 //
 //	seen = batched + sampled + sum(dropped) + open
+//
+// A pair that is lost after it entered a batch goes from batched to dropped,
+// so that batched is what a forwarder has or will get.
 package ledger
 
 import "sync/atomic"
@@ -15,20 +18,28 @@ const (
 	Memory Reason = iota
 	// Fault: capture itself failed on the connection.
 	Fault
+	// Stopped: the proxy stopped before the forwarder took it.
+	Stopped
+	// Ring: the ring on disk did not give it back.
+	Ring
 	reasons
 )
 
 // String is the word that counters carry.
 func (r Reason) String() string {
-	return [...]string{Memory: "memory", Fault: "fault"}[r]
+	return [...]string{Memory: "memory", Fault: "fault", Stopped: "stopped", Ring: "ring"}[r]
 }
 
 // Ledger holds cumulative counts since the process began. It is safe for
 // concurrent use.
 type Ledger struct {
-	seen       atomic.Uint64
-	batched    atomic.Uint64
-	dropped    [reasons]atomic.Uint64
+	seen    atomic.Uint64
+	batched atomic.Uint64
+	sampled atomic.Uint64
+	dropped [reasons]atomic.Uint64
+	// lost were counted as batched before.
+	lost [reasons]atomic.Uint64
+
 	Acked      atomic.Uint64
 	BodiesShed atomic.Uint64
 	Faults     atomic.Uint64
@@ -40,19 +51,26 @@ type Ledger struct {
 	ConnsFailed   atomic.Uint64
 }
 
-// Seen counts a pair that begins. Exactly one of Batched and Dropped must
-// follow for it.
+// Seen counts a pair that begins. Exactly one of Batched, Sampled and Dropped
+// must follow for it.
 func (l *Ledger) Seen() { l.seen.Add(1) }
 
 // Batched counts n pairs that entered a batch.
 func (l *Ledger) Batched(n uint64) { l.batched.Add(n) }
 
-// Dropped counts a pair that was lost.
+// Sampled counts a pair that sampling left out.
+func (l *Ledger) Sampled() { l.sampled.Add(1) }
+
+// Dropped counts a pair that was lost before it entered a batch.
 func (l *Ledger) Dropped(r Reason) { l.dropped[r].Add(1) }
+
+// Lost counts n pairs that were lost after they had entered a batch.
+func (l *Ledger) Lost(r Reason, n uint64) { l.lost[r].Add(n) }
 
 // Pairs is what became of the pairs that were seen.
 type Pairs struct {
-	Seen    uint64 `json:"seen"`
+	Seen uint64 `json:"seen"`
+	// Batched entered a batch and were not lost since.
 	Batched uint64 `json:"batched"`
 	Sampled uint64 `json:"sampled"`
 	// Dropped by reason; only reasons that occurred.
@@ -61,18 +79,23 @@ type Pairs struct {
 	Open uint64 `json:"open"`
 }
 
-// Pairs reads the counts, in an order in which Open cannot come out negative.
+// Pairs reads the counts, in an order in which neither Batched nor Open can
+// come out negative: what is part of another count is read before it.
 func (l *Ledger) Pairs() Pairs {
-	p := Pairs{Batched: l.batched.Load(), Dropped: make(map[string]uint64)}
-	done := p.Batched
+	p := Pairs{Sampled: l.sampled.Load(), Dropped: make(map[string]uint64)}
+	var lost, dropped uint64
 	for r := range l.dropped {
-		if n := l.dropped[r].Load(); n > 0 {
+		before, after := l.dropped[r].Load(), l.lost[r].Load()
+		if n := before + after; n > 0 {
 			p.Dropped[Reason(r).String()] = n
-			done += n
 		}
+		dropped += before
+		lost += after
 	}
+	batched := l.batched.Load()
+	p.Batched = batched - lost
 	p.Seen = l.seen.Load()
-	p.Open = p.Seen - done
+	p.Open = p.Seen - batched - p.Sampled - dropped
 	return p
 }
 

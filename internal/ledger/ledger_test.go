@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"strings"
 	"sync"
 	"testing"
 )
@@ -12,8 +13,13 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 	reader.Go(func() {
 		for {
 			p := l.Pairs()
-			if p.Open > 20000 { // it wraps when it is negative
-				t.Errorf("more open than ever seen: %+v", p)
+			// Either wraps when it is negative.
+			if p.Open > 20000 || p.Batched > 20000 {
+				t.Errorf("more than ever seen: %+v", p)
+				return
+			}
+			if sum := p.Batched + p.Sampled + p.Dropped["memory"] + p.Dropped["fault"] + p.Dropped["ring"] + p.Open; sum != p.Seen {
+				t.Errorf("%+v adds up to %d", p, sum)
 				return
 			}
 			select {
@@ -27,11 +33,16 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 		writers.Go(func() {
 			for i := range 5000 {
 				l.Seen()
-				switch (i + w) % 3 {
+				switch (i + w) % 5 {
 				case 0:
 					l.Dropped(Memory)
 				case 1:
 					l.Dropped(Fault)
+				case 2:
+					l.Sampled()
+				case 3:
+					l.Batched(1)
+					l.Lost(Ring, 1)
 				default:
 					l.Batched(1)
 				}
@@ -42,10 +53,10 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 	close(stop)
 	reader.Wait()
 	p := l.Pairs()
-	if p.Seen != 20000 || p.Open != 0 || p.Batched+p.Dropped["memory"]+p.Dropped["fault"] != p.Seen {
+	if p.Seen != 20000 || p.Open != 0 || p.Batched != 4000 || p.Sampled != 4000 || p.Dropped["ring"] != 4000 {
 		t.Errorf("%+v", p)
 	}
-	if len(Reasons()) != 2 {
-		t.Error(Reasons())
+	if got := strings.Join(Reasons(), " "); got != "memory fault stopped ring" {
+		t.Error(got)
 	}
 }
