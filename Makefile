@@ -22,8 +22,10 @@ FUZZTIME   ?= 30s
 # library, which is linked in statically; the linker's remarks that glibc would
 # want its own shared libraries for name look-ups are left out: Go's resolver
 # is compiled in, and DuckDB is not let out of its directory.
-PURE   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
-STATIC := CGO_ENABLED=1 go build -trimpath -tags 'osusergo netgo' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"'
+# TAGS adds build tags to all of them.
+TAGS   :=
+PURE    = CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
+STATIC  = CGO_ENABLED=1 go build -trimpath -tags 'osusergo netgo $(TAGS)' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"'
 QUIET  := 2>&1 | sed -E '/^\/.*ld: .* in function|statically linked applications requires|^\# $(subst /,\/,$(MODULE))/d'
 
 .PHONY: help
@@ -85,6 +87,16 @@ ui-dev: ui/node_modules/.stamp ## the viewer with hot reload, against WEIR_API (
 e2e: build ## the end-to-end tests against the real binaries
 	@scripts/system-packages
 	WEIR_BIN=$(CURDIR)/bin go test -v -count=1 -timeout 20m ./e2e/... $(ARGS) 2>&1 | grep -v '^=== '
+
+.PHONY: fault
+fault: TAGS := failpoints
+fault: ui ## every fault of the promises, with programs that fail on purpose; prints what became of each pair
+	@mkdir -p bin/fault
+	$(PURE) -o bin/fault/goproxy ./cmd/goproxy
+	$(PURE) -o bin/fault/forwarder ./cmd/forwarder
+	$(STATIC) -o bin/fault/analyzer ./cmd/analyzer $(QUIET)
+	$(STATIC) -o bin/fault/weir ./cmd/weir $(QUIET)
+	@scripts/fault
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)

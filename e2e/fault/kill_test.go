@@ -260,6 +260,7 @@ func TestR15(t *testing.T) {
 	long(t)
 	t.Parallel()
 	r := newRig(t, 5*time.Minute)
+	r.killed = true
 	r.StartAll()
 	stop := r.load(300).Background(t, r.book)
 	const kills = 20

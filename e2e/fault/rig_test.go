@@ -25,6 +25,8 @@ type rig struct {
 	rng  *rand.Rand
 	// upstream is the server's port.
 	upstream int
+	// killed: a proxy was, with what it had not reported.
+	killed bool
 }
 
 // newRig makes one whose test fails, because all its processes end, when it
@@ -87,6 +89,10 @@ func (r *rig) settle(within time.Duration) {
 		}
 		if !reflect.DeepEqual(l.Total, last) {
 			last, since = l.Total, time.Now()
+		}
+		// What has no connection to the analyzer is not in flight for it.
+		if done := uint64(r.book.Count(ledger.Completed)); !r.killed && l.Total.Seen < done {
+			return fmt.Errorf("the ledger says %+v, and %d requests were completed", l.Total, done)
 		}
 		if l.Total.InFlight > 0 || time.Since(since) < still {
 			return fmt.Errorf("the ledger says %+v, for %v", l.Total, time.Since(since).Round(time.Millisecond))
