@@ -90,6 +90,16 @@ func SignalContext(parent context.Context) (context.Context, context.CancelFunc)
 	}
 }
 
+// Hangups gives each SIGHUP until ctx ends: somebody wants files to be read
+// again. Where nobody asks for them, a hangup ends the process as it always
+// has.
+func Hangups(ctx context.Context) <-chan os.Signal {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { signal.Stop(ch) })
+	return ch
+}
+
 // Hinted is an error that knows what its reader should do about it.
 type Hinted struct {
 	Err  error

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/forwarder/sampling"
 	"github.com/weir-capture/weir/internal/statedir"
 	"github.com/weir-capture/weir/spool"
 )
@@ -17,6 +18,8 @@ const (
 	defaultSpoolBytes = 10 << 30
 	// minSpoolBytes leaves room for the largest batch and what is around it.
 	minSpoolBytes = 32 << 20
+	// minTelemetry is how often the analyzer hears of this program at all.
+	minTelemetry = time.Second
 )
 
 // Config is what a user sets.
@@ -32,6 +35,9 @@ type Config struct {
 	Telemetry time.Duration
 	// FilterRule is what filter.Load takes; empty means none.
 	FilterRule string
+	// SampleFile says what proxies shall sample (room sampling); empty leaves
+	// it to them.
+	SampleFile string
 	// Analyzer is the analyzer's "host:port".
 	Analyzer string
 	// SpoolDir is made when it is missing; SpoolBytes bounds it.
@@ -49,9 +55,18 @@ func LoadConfig(env *daemon.Env) Config {
 	c.Namespace = env.String("APP_POD_NAMESPACE", "")
 	c.LogLevel = env.LogLevel()
 	c.Telemetry = env.Duration("TELEMETRY_INTERVAL", 0)
+	if c.Telemetry > 0 && c.Telemetry < minTelemetry {
+		env.Fail("TELEMETRY_INTERVAL", "too short", "0 for never, or at least 1s")
+	}
 	c.FilterRule = env.String("FILTER_RULE", filter.Standard)
 	if _, err := filter.Load(c.FilterRule); err != nil {
 		env.Fail("FILTER_RULE", err.Error(), "standard, none, an expression, or a file with one \"name: expression\" a line")
+	}
+	c.SampleFile = env.String("SAMPLE_FILE", "")
+	if c.SampleFile != "" {
+		if _, err := sampling.Load(c.SampleFile); err != nil {
+			env.Fail("SAMPLE_FILE", err.Error(), `a file with lines such as "checkout 1/10" or "* 1/4"`)
+		}
 	}
 	c.Analyzer = env.Addr("ANALYZER_ADDR", "")
 	c.SpoolDir = env.String("SPOOL_DIR", "")

@@ -25,6 +25,8 @@ import (
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/receive"
 	"github.com/weir-capture/weir/forwarder/registry"
+	"github.com/weir-capture/weir/forwarder/sampling"
+	"github.com/weir-capture/weir/forwarder/telemetry"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/lograte"
@@ -50,6 +52,8 @@ type Forwarder struct {
 	redactor  receive.Redactor
 	registry  *registry.Registry
 	receiver  *receive.Receiver
+	sampling  *sampling.Watcher // nil without a SAMPLE_FILE
+	telemetry *telemetry.Meter
 	analyzer  *analyzer.Exporter
 	exporters []export.Exporter
 }
@@ -61,6 +65,13 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	var err error
 	if f.filter, err = filter.Load(cfg.FilterRule); err != nil {
 		return nil, fmt.Errorf("load FILTER_RULE: %w", err)
+	}
+	var keepOneIn func(app string) uint32
+	if cfg.SampleFile != "" {
+		if f.sampling, err = sampling.Watch(cfg.SampleFile, func() { f.receiver.Retune() }, log); err != nil {
+			return nil, fmt.Errorf("read SAMPLE_FILE %s: %w", cfg.SampleFile, err)
+		}
+		keepOneIn = func(app string) uint32 { return f.sampling.Rules().KeepOneIn(app) }
 	}
 	accepted := receive.NewAccepted(time.Now)
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
@@ -87,8 +98,9 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	f.receiver = receive.New(receive.Settings{
 		ForwarderID: f.id, Version: daemon.Version, Cluster: cfg.Cluster,
 		Spool: f.spool, Accepted: accepted, Registry: f.registry, Filter: f.filter, Redactor: f.redactor,
-		Log: log, Repeated: f.repeated,
+		KeepOneIn: keepOneIn, Log: log, Repeated: f.repeated,
 	})
+	f.telemetry = telemetry.New(f.telemetryInterval(), time.Now)
 	f.analyzer = analyzer.New(analyzer.Settings{
 		Addr: cfg.Analyzer, ForwarderID: f.id, Cluster: cfg.Cluster, Version: daemon.Version,
 		Spool: f.spool, Status: f.status, Rand: rand.Float64, Log: log, Repeated: f.repeated,
@@ -145,12 +157,19 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
 	drain := make(chan struct{})
-	var reaper, exporting sync.WaitGroup
-	reaper.Go(func() {
+	var watching, exporting sync.WaitGroup
+	watching.Go(func() {
 		if err := f.registry.Run(background); err != nil {
 			fail(fmt.Errorf("run registry: %w", err))
 		}
 	})
+	if f.sampling != nil {
+		watching.Go(func() {
+			if err := f.sampling.Run(background, daemon.Hangups(background)); err != nil {
+				fail(fmt.Errorf("watch SAMPLE_FILE: %w", err))
+			}
+		})
+	}
 	for _, x := range f.exporters {
 		exporting.Go(func() {
 			if err := x.Run(background, drain); err != nil {
@@ -165,9 +184,17 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	exporting.Wait()
 	deadline.Stop()
 	stop()
-	reaper.Wait()
+	watching.Wait()
 	f.repeated.Close()
 	return errors.Join(err, broken, f.spool.Close())
+}
+
+// telemetryInterval is how often this program reports on itself; 0 is never.
+func (f *Forwarder) telemetryInterval() time.Duration {
+	if f.cfg.Namespace == "" {
+		return 0
+	}
+	return f.cfg.Telemetry
 }
 
 // announce logs the lines of the guide, in its order.
@@ -179,7 +206,7 @@ func (f *Forwarder) announce() {
 	} else {
 		f.log.Info("DLP rule set is on", slog.String("rules", name))
 	}
-	if f.cfg.Telemetry == 0 || f.cfg.Namespace == "" {
+	if f.telemetryInterval() == 0 {
 		f.log.Info("Telemetry reporting turned off because interval is zero or app pod namespace is empty")
 	} else {
 		f.log.Info(fmt.Sprintf("Telemetry reporting to the analyzer every %v", f.cfg.Telemetry))
@@ -205,7 +232,7 @@ func (f *Forwarder) status() *capturev1.ForwarderStatus {
 	add(dropped, receive.ReasonSpoolFull, cursor.Lost().Things)
 	add(dropped, "spool_damaged", f.analyzer.Damaged())
 	proxies, omitted := f.registry.Snapshot()
-	return &capturev1.ForwarderStatus{
+	st := &capturev1.ForwarderStatus{
 		ForwarderId: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
 		Now: f.clock.Now(), Started: f.clock.Start(),
 		Spool: &capturev1.SpoolState{
@@ -213,9 +240,19 @@ func (f *Forwarder) status() *capturev1.ForwarderStatus {
 			OldestOffset: log.Oldest(), NextOffset: log.Next(), ExportedOffset: cursor.Offset(),
 		},
 		Proxies: proxies, ProxiesOmitted: uint32(omitted),
-		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(),
+		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(), FilterRules: f.filter.Rules(),
 		Filtered: totals.Filtered, Dropped: dropped,
+		Telemetry: f.telemetry.Measure(f.traffic),
 	}
+	if f.sampling != nil {
+		st.KeepOneIn = f.sampling.Rules().All()
+	}
+	return st
+}
+
+func (f *Forwarder) traffic() telemetry.Traffic {
+	t := f.receiver.Totals()
+	return telemetry.Traffic{Pairs: t.Pairs, Bytes: t.Bytes, Proxies: f.registry.Connected()}
 }
 
 func add(m map[string]uint64, key string, n uint64) {

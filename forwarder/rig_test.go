@@ -76,6 +76,8 @@ type fakeAnalyzer struct {
 	batches map[string]int    // how often each was stored, by "epoch/seq"
 	spools  map[string]string // the spool that each came by
 	pairs   map[string]int    // by id
+	// declared is the pairs that frames say were dropped, by batch.
+	declared map[string]uint64
 	status  *capturev1.ForwarderStatus
 	hellos  int
 	skipped int
@@ -84,7 +86,7 @@ type fakeAnalyzer struct {
 
 func newAnalyzer(t *testing.T) *fakeAnalyzer {
 	t.Helper()
-	a := &fakeAnalyzer{t: t, next: map[string]uint64{}, batches: map[string]int{}, spools: map[string]string{}, pairs: map[string]int{}}
+	a := &fakeAnalyzer{t: t, next: map[string]uint64{}, batches: map[string]int{}, spools: map[string]string{}, pairs: map[string]int{}, declared: map[string]uint64{}}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -185,12 +187,26 @@ func (a *fakeAnalyzer) store(id string, f *capturev1.Frame) (uint64, bool, error
 		return 0, false, err
 	}
 	a.next[id] = f.GetNextOffset()
+	for _, run := range h.GetLost() {
+		for i, n := range run.GetPairs() {
+			if b := fmt.Sprintf("%x/%d", h.GetSource().GetEpoch(), run.GetFirstBatch()+uint64(i)); a.batches[b] == 0 {
+				a.declared[b] = uint64(n)
+			}
+		}
+	}
+	if len(h.GetLost()) > 0 {
+		return f.GetNextOffset(), a.mute, nil
+	}
 	batch := fmt.Sprintf("%x/%d", h.GetSource().GetEpoch(), h.GetBatchSeq())
 	if spool, known := a.spools[batch]; known && spool != id { // another spool brought it
 		return f.GetNextOffset(), a.mute, nil
 	}
 	a.spools[batch] = id
 	a.batches[batch]++
+	delete(a.declared, batch)
+	for _, n := range h.GetDropped() {
+		a.declared[batch] += uint64(n)
+	}
 	for _, p := range pairs {
 		a.pairs[string(p.GetId())]++
 	}
@@ -215,6 +231,16 @@ func (a *fakeAnalyzer) stored(want map[string]bool) error {
 		return fmt.Errorf("%d batches of %d are stored", len(a.batches), len(want))
 	}
 	return nil
+}
+
+// sums counts pairs: those that are stored and those that frames declare.
+func (a *fakeAnalyzer) sums() (stored, declared uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range a.declared {
+		declared += n
+	}
+	return uint64(len(a.pairs)), declared
 }
 
 func (a *fakeAnalyzer) lastStatus() *capturev1.ForwarderStatus {

@@ -37,8 +37,8 @@ type Filter struct {
 }
 
 type rule struct {
-	name string
-	m    *query.Matcher
+	name, expr string
+	m          *query.Matcher
 }
 
 // Load reads what FILTER_RULE holds: "standard", "none", the path of a file
@@ -129,7 +129,7 @@ func (f *Filter) add(name, expr string) error {
 	if len(f.rules) == maxRules {
 		return fmt.Errorf("more than %d rules", maxRules)
 	}
-	f.rules = append(f.rules, rule{name, q.Matcher()})
+	f.rules = append(f.rules, rule{name, expr, q.Matcher()})
 	return nil
 }
 
@@ -144,6 +144,15 @@ func (f *Filter) addStandard() error {
 
 // Name says which filter is on, for people to read.
 func (f *Filter) Name() string { return f.name }
+
+// Rules lists the rules in their order, as they were written.
+func (f *Filter) Rules() []*capturev1.FilterRule {
+	list := make([]*capturev1.FilterRule, len(f.rules))
+	for i, r := range f.rules {
+		list[i] = &capturev1.FilterRule{Name: r.name, Expression: r.expr}
+	}
+	return list
+}
 
 // Match tells the first rule that leaves p out; ok is false when none does. It
 // borrows p until it returns.

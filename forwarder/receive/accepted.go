@@ -52,9 +52,10 @@ func NewAccepted(now func() time.Time) *Accepted {
 	return &Accepted{now: now, epochs: map[registry.Epoch]*batches{}}
 }
 
-// Recover reads what log knows. Records whose body is damaged do not count: if
-// one was never acknowledged its proxy still has it, and if it was, its proxy
-// will not ask.
+// Recover reads what log knows: batches, also those that are only declared as
+// dropped, and those that were taken once and are declared lost since. Records
+// whose body is damaged do not count: if one was never acknowledged its proxy
+// still has it, and if it was, its proxy will not ask.
 func (a *Accepted) Recover(log *seglog.Log) error {
 	state, from, err := log.LastState()
 	if err != nil {
@@ -76,7 +77,15 @@ func (a *Accepted) Recover(log *seglog.Log) error {
 		if err != nil {
 			continue // not one of ours; who reads the spool will say so
 		}
-		a.Add(registry.Epoch(h.GetSource().GetEpoch()), h.GetBatchSeq())
+		epoch := registry.Epoch(h.GetSource().GetEpoch())
+		if len(h.GetLost()) == 0 {
+			a.Add(epoch, h.GetBatchSeq())
+		}
+		for _, run := range h.GetLost() {
+			for i := range uint64(len(run.GetPairs())) {
+				a.Add(epoch, run.GetFirstBatch()+i)
+			}
+		}
 	}
 	return nil
 }

@@ -50,17 +50,29 @@ type prepared struct {
 	epoch registry.Epoch
 	head  *capturev1.FrameHead
 	rec   seglog.Record
+	size  int64 // of the batch, as it came
 }
 
 // prepare filters, redacts and encodes a batch. A batch that makes one of them
 // panic is dropped and counted: its proxy would send it again for ever.
 func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *capturev1.Batch) (p prepared, err error) {
 	head := func() *capturev1.FrameHead {
-		return &capturev1.FrameHead{
+		h := &capturev1.FrameHead{
 			Source: source, EpochStarted: b.GetEpochStarted(),
 			BatchSeq: b.GetSeq(), FirstPairSeq: b.GetFirstPairSeq(), Received: uint32(len(b.GetPairs())),
 			MaybeDuplicate: b.GetMaybeDuplicate(), Counters: b.GetCounters(),
+			BatchUnknown: b.ProtoReflect().GetUnknown(),
 		}
+		// Where no pair is left, when they were is all that tells which
+		// minute they are missing from.
+		for i, p := range b.GetPairs() {
+			t := p.GetTiming().GetRequestFirst()
+			if i == 0 {
+				h.TimeMin, h.TimeMax = t, t
+			}
+			h.TimeMin, h.TimeMax = min(h.TimeMin, t), max(h.TimeMax, t)
+		}
+		return h
 	}
 	defer func() {
 		v := recover()
@@ -115,7 +127,7 @@ func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, sourc
 
 func (r *Receiver) record(epoch registry.Epoch, head *capturev1.FrameHead, headBytes, body []byte) prepared {
 	seq := head.GetBatchSeq()
-	return prepared{epoch, head, seglog.Record{
+	return prepared{epoch: epoch, head: head, rec: seglog.Record{
 		Head: headBytes, Body: body,
 		// In the order of the log, so that the state of the next segment has
 		// exactly what stands before it.
@@ -135,8 +147,9 @@ func withhold(p *capturev1.RRPair) {
 	p.Flags = append(p.Flags, capturev1.Flag_FLAG_WITHHELD)
 }
 
-// commit makes batches durable, or counts durably that they were dropped. nil
-// means that all of them may be acknowledged.
+// commit makes batches durable, or declares durably that they were dropped.
+// nil means that all of them may be acknowledged. After an error some of them
+// may be durable; they are known as accepted then, and not taken again.
 func (r *Receiver) commit(group []prepared) error {
 	if len(group) == 0 {
 		return nil
@@ -158,57 +171,52 @@ func (r *Receiver) commit(group []prepared) error {
 		return err
 	}
 	for _, p := range group {
-		r.count(p.head)
+		r.count(p.head, p.size)
 	}
 	return nil
 }
 
-// commitFull takes one batch while the spool is full: what fits is kept, of
-// what does not a note is, and if even that has no room the spool's own count
-// is.
+// commitFull takes one batch while the spool is full: what fits is kept, and
+// what does not is declared. A batch that can't even be declared is not taken
+// at all: its proxy still has it, and keeps it as long as it can.
 func (r *Receiver) commitFull(p prepared) error {
 	_, err := r.set.Spool.Append(p.rec)
 	if err == nil {
-		r.count(p.head)
+		r.count(p.head, p.size)
 		return nil
 	}
 	if !errors.Is(err, spool.ErrFull) {
+		return err
+	}
+	note := proto.CloneOf(p.head)
+	if note.GetPairs() > 0 {
+		dropped := maps.Clone(note.GetDropped())
+		if dropped == nil {
+			dropped = map[string]uint32{}
+		}
+		dropped[ReasonSpoolFull] += note.GetPairs()
+		note.Dropped = dropped
+	}
+	headBytes, _, err := frame.Make(note, nil)
+	if err != nil {
+		return fmt.Errorf("encode declaration of batch %d: %w", note.GetBatchSeq(), err)
+	}
+	n := r.record(p.epoch, note, headBytes, nil)
+	if _, err = r.set.Spool.AppendNote(n.rec); err != nil {
 		return err
 	}
 	r.set.Repeated.Log(slog.LevelWarn, "The spool is full; new pairs are dropped and counted", slog.String("reason", ReasonSpoolFull))
-	note := proto.CloneOf(p.head)
-	dropped := maps.Clone(note.GetDropped())
-	if dropped == nil {
-		dropped = map[string]uint32{}
-	}
-	dropped[ReasonSpoolFull] += note.GetPairs()
-	note.Dropped = dropped
-	headBytes, _, err := frame.Make(note, nil)
-	if err != nil {
-		return fmt.Errorf("encode note of batch %d: %w", note.GetBatchSeq(), err)
-	}
-	n := r.record(p.epoch, note, headBytes, nil)
-	_, err = r.set.Spool.AppendNote(n.rec)
-	if err == nil {
-		r.count(note)
-		return nil
-	}
-	if !errors.Is(err, spool.ErrFull) {
-		return err
-	}
-	// Nothing of the batch is kept, not even what was filtered.
-	if err := r.set.Spool.CountDropped(ReasonSpoolFull, spool.Loss{Records: 1, Things: uint64(note.GetReceived())}); err != nil {
-		return err
-	}
-	r.set.Accepted.Add(p.epoch, note.GetBatchSeq())
+	r.count(note, p.size)
 	return nil
 }
 
-// count adds what a durable head says to the totals.
-func (r *Receiver) count(h *capturev1.FrameHead) {
+// count adds what a durable head says to the totals. size is the batch's, in
+// bytes.
+func (r *Receiver) count(h *capturev1.FrameHead, size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.totals.Pairs += uint64(h.GetPairs())
+	r.totals.Bytes += uint64(size)
 	for rule, n := range h.GetFiltered() {
 		r.totals.Filtered[rule] += uint64(n)
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/filter"
@@ -44,10 +47,11 @@ type rig struct {
 }
 
 type options struct {
-	fs       *faultfs.FS
-	max      int64
-	when     spool.WhenFull
-	redactor receive.Redactor
+	fs        *faultfs.FS
+	max       int64
+	when      spool.WhenFull
+	redactor  receive.Redactor
+	keepOneIn func(app string) uint32
 }
 
 func start(t *testing.T, o options) *rig {
@@ -90,7 +94,7 @@ func start(t *testing.T, o options) *rig {
 	r.registry = registry.New(log, nil)
 	r.receiver = receive.New(receive.Settings{
 		ForwarderID: "f", Version: "v", Cluster: "prod", Spool: sp, Accepted: accepted, Registry: r.registry,
-		Filter: fl, Redactor: o.redactor, Log: log, Repeated: lograte.New(log, time.Hour),
+		Filter: fl, Redactor: o.redactor, KeepOneIn: o.keepOneIn, Log: log, Repeated: lograte.New(log, time.Hour),
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -461,46 +465,83 @@ func TestDiskTrouble(t *testing.T) {
 	}
 }
 
-// TestSpoolFullDropNewest: what does not fit is acknowledged and counted, in
-// a note while there is room for notes, then by the spool itself. received =
-// kept + filtered + dropped, and a batch that comes again is not counted again.
-func TestSpoolFullDropNewest(t *testing.T) {
-	r := start(t, options{max: 12 << 10, when: spool.DropNewest})
+// TestR19SpoolFullDropNewest: what does not fit is declared and acknowledged,
+// and counted once however often it comes; what can't even be declared stays
+// with its proxy until there is room. received = kept + filtered + dropped.
+func TestR19SpoolFullDropNewest(t *testing.T) {
+	const limit, n = 12 << 10, 300
+	r := start(t, options{max: limit, when: spool.DropNewest})
 	r.register(1)
-	const n = 120
-	s := r.push()
-	for i := range uint64(n) {
-		s.send(batch(1, 1+i))
-	}
-	s.acked(n)
-	check := func(r *rig) {
+	// refused sends all batches that are not acknowledged, and gives what the
+	// stream ended with.
+	acked := uint64(0)
+	refused := func() *status.Status {
 		t.Helper()
-		var sum, notes uint64
-		for e, err := range r.spool.Log().Records(0) {
+		s := r.push()
+		go func() {
+			for seq := acked + 1; seq <= n; seq++ {
+				_ = s.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: batch(1, seq)}})
+			}
+		}()
+		for {
+			resp, err := s.Recv()
 			if err != nil {
-				t.Fatal(err)
+				return status.Convert(err)
 			}
-			h, err := frame.Head(e.Head)
-			if err != nil {
-				t.Fatal(err)
+			if acked = max(acked, resp.GetAck().GetThrough()); acked == n {
+				return nil
 			}
-			sum += uint64(h.GetReceived())
-			if h.GetDropped()[receive.ReasonSpoolFull] > 0 {
-				notes++
-			}
-		}
-		loss := r.spool.Dropped()[receive.ReasonSpoolFull]
-		if notes == 0 || loss.Things == 0 || sum+loss.Things != n*perBatch {
-			t.Errorf("%d pairs in records, %d notes, %+v counted by the spool", sum, notes, loss)
 		}
 	}
-	check(r)
-	s = r.push()
-	s.send(batch(1, n))
-	s.acked(n)
-	check(r)
+	for range 3 {
+		if got := refused(); got == nil || got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "the forwarder's spool is full and") {
+			t.Fatalf("acknowledged %d, ended with %v", acked, got)
+		}
+	}
+	var sum, declared uint64
+	for e, err := range r.spool.Log().Records(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := frame.Head(e.Head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += uint64(h.GetReceived())
+		declared += uint64(h.GetDropped()[receive.ReasonSpoolFull])
+		if h.GetTimeMin() == 0 || h.GetTimeMax() < h.GetTimeMin() {
+			t.Errorf("batch %d says nothing of when its pairs were", h.GetBatchSeq())
+		}
+	}
+	here := r.spooled()[1]
+	took := uint64(len(here))
+	if !slices.Equal(here, seqs(1, took)) || took < acked || took >= n || sum != took*perBatch || declared == 0 {
+		t.Errorf("acknowledged %d, %d in the spool with %d pairs, %d of them declared: %v", acked, took, sum, declared, here)
+	}
+	totals := r.receiver.Totals()
+	if totals.Pairs+totals.Filtered["health_check"]+totals.Dropped[receive.ReasonSpoolFull] != took*perBatch || totals.Dropped[receive.ReasonSpoolFull] != declared {
+		t.Errorf("%d batches, %+v", took, totals)
+	}
+	// A kill in between the declaration and its acknowledgement: it is known.
 	r.stop()
-	check(start(t, options{fs: r.fs.Kill(), max: 12 << 10, when: spool.DropNewest}))
+	r = start(t, options{fs: r.fs.Kill(), max: limit, when: spool.DropNewest})
+	if a := r.register(1).GetAckedBatches(); len(a) != 1 || a[0].GetFirst() != 1 || a[0].GetLast() != took {
+		t.Errorf("%v, want 1 to %d", a, took)
+	}
+	// There is room again: the same forwarder goes on.
+	for acked < n {
+		if err := r.spool.Cursor("x").Advance(r.spool.Log().Next()); err != nil {
+			t.Fatal(err)
+		}
+		refused()
+	}
+	if a := r.register(1).GetAckedBatches(); len(a) != 1 || a[0].GetFirst() != 1 || a[0].GetLast() != n {
+		t.Errorf("%v, want 1 to %d", a, n)
+	}
+	totals = r.receiver.Totals()
+	if got := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[receive.ReasonSpoolFull]; got != (n-took)*perBatch {
+		t.Errorf("%d pairs counted after the restart, %d came: %+v", got, (n-took)*perBatch, totals)
+	}
 }
 
 type redactor func(*capturev1.RRPair) error
@@ -663,6 +704,274 @@ func TestStopTakesNothingMore(t *testing.T) {
 		t.Errorf("stopping took %v", d)
 	}
 	if got := s.ended(); got.Code() != codes.Unavailable {
+		t.Error(got)
+	}
+}
+
+// later puts fields into messages that this version does not know, as a peer
+// of a later one does.
+func later(ms ...proto.Message) {
+	for _, m := range ms {
+		var b []byte
+		b = protowire.AppendTag(b, 20_000, protowire.BytesType)
+		b = protowire.AppendString(b, "from a later version")
+		m.ProtoReflect().SetUnknown(b)
+	}
+}
+
+func fromLater(t *testing.T, what string, unknown []byte) {
+	t.Helper()
+	if !bytes.Contains(unknown, []byte("from a later version")) {
+		t.Errorf("%s: the field that this version does not know is gone", what)
+	}
+}
+
+// TestR33UnknownFieldsSurvive: a forwarder of this version between a proxy and
+// an analyzer of a later one loses none of what they say to each other.
+func TestR33UnknownFieldsSurvive(t *testing.T) {
+	r := start(t, options{})
+	r.register(1)
+	b := batch(1, 1)
+	p := b.GetPairs()[0]
+	p.Response = new(capturev1.Message)
+	later(b, b.GetSource(), b.GetCounters(), p, p.GetTiming(), p.GetRequest(), p.GetResponse())
+	s := r.push()
+	s.send(b)
+	s.acked(1)
+	for e, err := range r.spool.Log().Records(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := frame.Head(e.Head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs, err := frame.Pairs(h, e.Body)
+		if err != nil || len(pairs) != perBatch-1 {
+			t.Fatal(len(pairs), err)
+		}
+		fromLater(t, "batch", h.GetBatchUnknown())
+		got := pairs[0]
+		for what, m := range map[string]proto.Message{
+			"source": h.GetSource(), "counters": h.GetCounters(), "pair": got, "pair's source": got.GetSource(),
+			"timing": got.GetTiming(), "request": got.GetRequest(), "response": got.GetResponse(),
+		} {
+			fromLater(t, what, m.ProtoReflect().GetUnknown())
+		}
+		if len(pairs[1].ProtoReflect().GetUnknown()) > 0 {
+			t.Error("another pair has it too")
+		}
+	}
+	// What nobody bounded is refused, not kept.
+	huge := batch(1, 2)
+	huge.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 20_000, protowire.BytesType), make([]byte, 100<<10)))
+	s.send(huge)
+	if got := s.ended(); got.Code() != codes.InvalidArgument {
+		t.Error(got)
+	}
+}
+
+// TestR33Versions: a proxy of the release before is served, and one that this
+// version cannot understand is told so, and which of the two to replace.
+func TestR33Versions(t *testing.T) {
+	r := start(t, options{keepOneIn: func(string) uint32 { return 7 }})
+	// Before there were versions: it said none, and knows no settings.
+	r.register(1)
+	s := r.push()
+	for i := range uint64(3) {
+		s.send(batch(1, 1+i))
+		resp, err := s.Recv()
+		if err != nil || resp.GetAck().GetThrough() != 1+i {
+			t.Fatalf("%v %v", resp, err)
+		}
+	}
+	// This version.
+	now := func(epoch byte, version, oldest uint32) (*capturev1.RegisterResponse, error) {
+		return r.client.Register(t.Context(), &capturev1.RegisterRequest{Source: source(epoch), ApiVersion: version, ApiOldest: oldest})
+	}
+	resp, err := now(2, capturev1.APIVersion, capturev1.APIOldest)
+	if err != nil || resp.GetApiVersion() != capturev1.APIVersion || resp.GetApiOldest() != capturev1.APIOldest || resp.GetSettings().GetKeepOneIn() != 7 {
+		t.Errorf("%v %v", resp, err)
+	}
+	// The next one, which still understands this.
+	if _, err := now(3, capturev1.APIVersion+1, capturev1.APIVersion); err != nil {
+		t.Error(err)
+	}
+	// One that does not.
+	_, err = now(4, capturev1.APIVersion+2, capturev1.APIVersion+1)
+	want := fmt.Sprintf("the proxy needs version %d at least, this program speaks %d", capturev1.APIVersion+1, capturev1.APIVersion)
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v", err)
+	}
+	if list, _ := r.registry.Snapshot(); len(list) != 3 {
+		t.Errorf("%d proxies are known", len(list))
+	}
+}
+
+// settings waits for the next word on sampling.
+func (s stream) settings() uint32 {
+	s.t.Helper()
+	for {
+		resp, err := s.Recv()
+		if err != nil {
+			s.t.Fatalf("waiting for settings: %v", err)
+		}
+		if resp.GetSettings() != nil {
+			return resp.GetSettings().GetKeepOneIn()
+		}
+	}
+}
+
+// TestSettingsReachConnectedProxies: what changes between registering and the
+// stream, and while that is open, is told; what does not is not.
+func TestSettingsReachConnectedProxies(t *testing.T) {
+	var keep atomic.Uint32
+	keep.Store(10)
+	r := start(t, options{keepOneIn: func(app string) uint32 {
+		if app != "shop" {
+			t.Errorf("asked about %q", app)
+		}
+		return keep.Load()
+	}})
+	req := &capturev1.RegisterRequest{Source: source(1), ApiVersion: capturev1.APIVersion}
+	if resp, err := r.client.Register(t.Context(), req); err != nil || resp.GetSettings().GetKeepOneIn() != 10 {
+		t.Fatal(resp, err)
+	}
+	keep.Store(20)
+	s := r.push()
+	s.send(batch(1, 1))
+	if got := s.settings(); got != 20 {
+		t.Errorf("told 1/%d", got)
+	}
+	for _, next := range []uint32{5, 1, 0} {
+		keep.Store(next)
+		r.receiver.Retune()
+		r.receiver.Retune()
+		if got := s.settings(); got != next {
+			t.Errorf("told 1/%d, want 1/%d", got, next)
+		}
+	}
+	r.receiver.Retune()
+	s.send(batch(1, 2))
+	s.acked(2)
+}
+
+// TestPeerThatReadsNothing does not hold up the stream that its proxy opens
+// next, though the first has more to tell it than fits on the way.
+func TestPeerThatReadsNothing(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{})
+	r.register(1)
+	cc, err := grpc.NewClient("passthrough:///"+r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	deaf, err := capturev1.NewProxyServiceClient(cc).Push(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Large numbers, so that acknowledgements are long: 17 bytes each,
+	// in a window of 64 KiB and as much before it. Some 7,800 of them fill it.
+	const first, n = 1 << 62, 9_000
+	at := r.spool.Log().Next()
+	for i := range uint64(n) {
+		b := &capturev1.Batch{Source: source(1), Seq: first + i, FirstPairSeq: 1 + i, Pairs: []*capturev1.RRPair{{Id: make([]byte, 16), ProxySeq: 1 + i}}}
+		if err := deaf.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: b}}); err != nil {
+			t.Fatal(err)
+		}
+		// One by one, so that each is acknowledged on its own.
+		for began := time.Now(); r.spool.Log().Next() == at; time.Sleep(20 * time.Microsecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatalf("batch %d of a peer that reads nothing is not taken", i)
+			}
+		}
+		at = r.spool.Log().Next()
+	}
+	s := r.push()
+	began := time.Now()
+	s.send(&capturev1.Batch{Source: source(1), Seq: first + n, FirstPairSeq: 1 + n, Pairs: []*capturev1.RRPair{{Id: make([]byte, 16), ProxySeq: 1 + n}}})
+	s.acked(first + n)
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("the next stream waited for %v", d)
+	}
+}
+
+// TestR12HalfOpenProxyIsNoticed: a proxy whose machine is gone, without a word
+// on the wire, counts as away within 20 s.
+func TestR12HalfOpenProxyIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var silent atomic.Bool
+	carry := func(to, from net.Conn) {
+		buf := make([]byte, 16<<10)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			if silent.Load() {
+				continue
+			}
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		client, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		server, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer server.Close()
+		go carry(server, client)
+		carry(client, server)
+	}()
+	cc, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	client := capturev1.NewProxyServiceClient(cc)
+	if _, err := client.Register(t.Context(), &capturev1.RegisterRequest{Source: source(1)}); err != nil {
+		t.Fatal(err)
+	}
+	push, err := client.Push(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stream{t, push}
+	s.send(batch(1, 1))
+	s.acked(1)
+	state := func() capturev1.ProxyStatus_State {
+		list, _ := r.registry.Snapshot()
+		return list[0].GetState()
+	}
+	if got := state(); got != capturev1.ProxyStatus_STATE_CONNECTED {
+		t.Fatal(got)
+	}
+	silent.Store(true)
+	began := time.Now()
+	for state() == capturev1.ProxyStatus_STATE_CONNECTED {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("still connected after 20 s")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Logf("noticed after %v", time.Since(began).Round(100*time.Millisecond))
+	if got := state(); got != capturev1.ProxyStatus_STATE_AWAY {
 		t.Error(got)
 	}
 }

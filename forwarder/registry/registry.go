@@ -3,7 +3,8 @@
 //
 // A proxy is one process, told apart by its epoch; several may have the same
 // proxy id. It holds a lease that every heartbeat renews; a reaper takes away
-// the leases that ran out.
+// the leases that ran out. Leases go by the monotonic clock, and time in which
+// the forwarder itself stood still is nobody's silence.
 package registry
 
 import (
@@ -30,6 +31,9 @@ const (
 	MaxListed = 10_000
 	// reapEvery is how often leases are looked at.
 	reapEvery = 500 * time.Millisecond
+	// stalled is how much later than that means that this process stood still:
+	// what proxies said meanwhile waits to be read.
+	stalled = 5 * time.Second
 )
 
 // Epoch identifies one proxy process.
@@ -55,12 +59,20 @@ type proxy struct {
 	epoch  Epoch
 	status *capturev1.ProxyStatus // replaced parts only; never edited in place after it was given out
 	state  capturev1.ProxyStatus_State
-	// seen is by the monotonic clock; leases go by it.
-	seen time.Time
+	// apiVersion is what the proxy said it speaks.
+	apiVersion uint32
+	// seen is when it was last heard, until when its lease runs out, and ended
+	// when it was reaped or stopped.
+	seen, until, ended time.Time
 	// streams counts the Push streams that are open: one, or two for the
 	// moment in which a new one takes over.
 	streams int
+	// held counts those who are at work on what it sent.
+	held int
 }
+
+// heard renews the lease.
+func (p *proxy) heard(now time.Time) { p.seen, p.until = now, now.Add(Lease) }
 
 // New makes an empty registry. expire is called by Run, without the
 // registry's lock; it may be nil.
@@ -69,8 +81,9 @@ func New(log *slog.Logger, expire func(Epoch)) *Registry {
 }
 
 // Register opens the lease of a proxy, or renews it. status has everything
-// that the proxy said; times and state are set here.
-func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus) error {
+// that the proxy said; times and state are set here. apiVersion is what it
+// speaks.
+func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus, apiVersion uint32) error {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,9 +92,15 @@ func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus) error {
 		if len(r.live) >= MaxLive {
 			return fmt.Errorf("%w (%d)", ErrTooMany, MaxLive)
 		}
-		// It may come back after it was reaped.
-		r.past = slices.DeleteFunc(r.past, func(p *proxy) bool { return p.epoch == epoch })
-		p = &proxy{epoch: epoch, state: capturev1.ProxyStatus_STATE_AWAY}
+		// It may come back after it was reaped, with what it had said.
+		if i := slices.IndexFunc(r.past, func(p *proxy) bool { return p.epoch == epoch }); i >= 0 {
+			p = r.past[i]
+			r.past = slices.Delete(r.past, i, i+1)
+			p.streams, p.ended = 0, time.Time{}
+		} else {
+			p = &proxy{epoch: epoch}
+		}
+		p.state = capturev1.ProxyStatus_STATE_AWAY
 		r.live[epoch] = p
 		r.log.Info(fmt.Sprintf("REGISTER proxy ID %s at timestamp <nil>", status.GetSource().GetProxyId()))
 	} else {
@@ -91,22 +110,24 @@ func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus) error {
 		status.Counters, status.ProxyState = p.status.GetCounters(), p.status.GetProxyState()
 	}
 	status.Registered = now.UnixNano()
-	p.status, p.seen = status, now
+	p.status, p.apiVersion = status, apiVersion
+	p.heard(now)
 	return nil
 }
 
-// Connect says that a proxy's stream began. ok is false when it holds no
-// lease: it has to register first.
-func (r *Registry) Connect(epoch Epoch) (ok bool) {
+// Connect says that a proxy's stream began, and tells what it speaks. ok is
+// false when it holds no lease: it has to register first.
+func (r *Registry) Connect(epoch Epoch) (apiVersion uint32, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.live[epoch]
 	if p == nil {
-		return false
+		return 0, false
 	}
 	p.streams++
-	p.state, p.seen = capturev1.ProxyStatus_STATE_CONNECTED, time.Now()
-	return true
+	p.state = capturev1.ProxyStatus_STATE_CONNECTED
+	p.heard(time.Now())
+	return p.apiVersion, true
 }
 
 // Disconnect says that a stream ended; the lease still runs.
@@ -131,7 +152,7 @@ func (r *Registry) Heartbeat(epoch Epoch, h *capturev1.Heartbeat) {
 	if p == nil {
 		return
 	}
-	p.seen = now
+	p.heard(now)
 	if h.GetCounters() != nil {
 		p.status.Counters = h.GetCounters()
 	}
@@ -142,23 +163,33 @@ func (r *Registry) Heartbeat(epoch Epoch, h *capturev1.Heartbeat) {
 		p.status.ClockSkew = h.GetNow() - now.UnixNano()
 	}
 	if h.GetGoodbye() {
-		r.retire(p, capturev1.ProxyStatus_STATE_STOPPED)
+		r.retire(p, capturev1.ProxyStatus_STATE_STOPPED, now)
 		r.log.Info(fmt.Sprintf("STOP proxy ID %s", p.status.GetSource().GetProxyId()))
 	}
 }
 
-// Seen renews a lease without news: a batch is a sign of life too.
-func (r *Registry) Seen(epoch Epoch) {
+// Hold keeps a lease for as long as somebody works on what the proxy sent:
+// what it says meanwhile waits to be read. release ends that, and is a sign of
+// life.
+func (r *Registry) Hold(epoch Epoch) (release func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p := r.live[epoch]; p != nil {
-		p.seen = time.Now()
+	p := r.live[epoch]
+	if p == nil {
+		return func() {}
+	}
+	p.held++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		p.held--
+		p.heard(time.Now())
 	}
 }
 
 // retire moves a proxy to the past. r.mu is held.
-func (r *Registry) retire(p *proxy, state capturev1.ProxyStatus_State) {
-	p.state = state
+func (r *Registry) retire(p *proxy, state capturev1.ProxyStatus_State, now time.Time) {
+	p.state, p.ended = state, now
 	delete(r.live, p.epoch)
 	r.past = append(r.past, p)
 	if n := len(r.past) - MaxPast; n > 0 {
@@ -170,10 +201,16 @@ func (r *Registry) retire(p *proxy, state capturev1.ProxyStatus_State) {
 func (r *Registry) Run(ctx context.Context) error {
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
+	looked := time.Now()
 	for {
 		select {
 		case <-tick.C:
-			for _, e := range r.reap(time.Now()) {
+			now := time.Now()
+			if late := now.Sub(looked) - reapEvery; late >= stalled {
+				r.extend(late)
+			}
+			looked = now
+			for _, e := range r.reap(now) {
 				if r.expire != nil {
 					r.expire(e)
 				}
@@ -184,15 +221,25 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
+// extend gives back to all leases the time in which nobody could be heard.
+func (r *Registry) extend(by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.live {
+		p.until = p.until.Add(by)
+	}
+	r.log.Warn("This process stood still; leases last that much longer", slog.Duration("for", by))
+}
+
 func (r *Registry) reap(now time.Time) (expired []Epoch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	connected := map[string]int{}
 	for _, p := range r.live {
 		id := p.status.GetSource().GetProxyId()
-		if silent := now.Sub(p.seen); silent >= Lease {
-			r.retire(p, capturev1.ProxyStatus_STATE_REAPED)
-			r.log.Info(fmt.Sprintf("REAP proxy ID %s last seen %v ago", id, silent.Round(100*time.Millisecond)))
+		if p.held == 0 && !now.Before(p.until) {
+			r.retire(p, capturev1.ProxyStatus_STATE_REAPED, now)
+			r.log.Info(fmt.Sprintf("REAP proxy ID %s last seen %v ago", id, now.Sub(p.seen).Round(100*time.Millisecond)))
 			expired = append(expired, p.epoch)
 			continue
 		}
@@ -245,8 +292,29 @@ func (r *Registry) Snapshot() (list []*capturev1.ProxyStatus, omitted int) {
 			ListenAddr: s.GetListenAddr(), UpstreamAddr: s.GetUpstreamAddr(),
 			Registered: s.GetRegistered(), LastSeen: p.seen.UnixNano(), EpochStarted: s.GetEpochStarted(),
 			ClockSkew: s.GetClockSkew(), Counters: s.GetCounters(), ProxyState: s.GetProxyState(),
+			Ended:       unixNano(p.ended),
 			DuplicateId: p.state == capturev1.ProxyStatus_STATE_CONNECTED && connected[s.GetSource().GetProxyId()] > 1,
 		}
 	}
 	return list, omitted
+}
+
+// Connected is how many proxies have a stream open.
+func (r *Registry) Connected() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.live {
+		if p.state == capturev1.ProxyStatus_STATE_CONNECTED {
+			n++
+		}
+	}
+	return n
+}
+
+// unixNano is 0 for what did not happen.
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }

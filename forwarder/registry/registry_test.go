@@ -83,14 +83,14 @@ func sleep(d time.Duration) {
 	synctest.Wait()
 }
 
-func TestReapedAfter45Seconds(t *testing.T) {
+func TestR30ReapedAfter45Seconds(t *testing.T) {
 	run(t, func(r *registry.Registry, log *buffer, expired func() []registry.Epoch) {
 		a, b := registry.Epoch{1}, registry.Epoch{2}
 		for e, id := range map[registry.Epoch]string{a: "a", b: "b"} {
-			if err := r.Register(e, status(id)); err != nil {
+			if err := r.Register(e, status(id), 1); err != nil {
 				t.Fatal(err)
 			}
-			if !r.Connect(e) {
+			if v, ok := r.Connect(e); !ok || v != 1 {
 				t.Fatal("registered and unknown")
 			}
 		}
@@ -107,12 +107,15 @@ func TestReapedAfter45Seconds(t *testing.T) {
 		if !strings.Contains(log.String(), `"msg":"REAP proxy ID a last seen 45`) {
 			t.Error(log.String())
 		}
-		if r.Connect(a) {
+		if _, ok := r.Connect(a); ok {
 			t.Error("a reaped proxy connects without registering")
 		}
 		// It comes back, with what it had.
-		if err := r.Register(a, status("a")); err != nil || !r.Connect(a) {
+		if err := r.Register(a, status("a"), 1); err != nil {
 			t.Error(err)
+		}
+		if _, ok := r.Connect(a); !ok {
+			t.Error("registered again and unknown")
 		}
 		if got := states(r); got != "a:CONNECTED b:CONNECTED" {
 			t.Error(got)
@@ -127,7 +130,7 @@ func TestReapedAfter45Seconds(t *testing.T) {
 func TestStates(t *testing.T) {
 	run(t, func(r *registry.Registry, log *buffer, _ func() []registry.Epoch) {
 		e := registry.Epoch{1}
-		if r.Connect(e) {
+		if _, ok := r.Connect(e); ok {
 			t.Error("unknown proxy connects")
 		}
 		want := func(s string) {
@@ -136,7 +139,7 @@ func TestStates(t *testing.T) {
 				t.Errorf("got %s, want %s", got, s)
 			}
 		}
-		if err := r.Register(e, status("a")); err != nil {
+		if err := r.Register(e, status("a"), 1); err != nil {
 			t.Fatal(err)
 		}
 		want("a:AWAY")
@@ -147,7 +150,7 @@ func TestStates(t *testing.T) {
 		want("a:CONNECTED")
 		r.Disconnect(e)
 		want("a:AWAY")
-		if err := r.Register(e, status("a")); err != nil { // within its lease
+		if err := r.Register(e, status("a"), 1); err != nil { // within its lease
 			t.Fatal(err)
 		}
 		r.Connect(e)
@@ -164,10 +167,10 @@ func TestStates(t *testing.T) {
 	})
 }
 
-func TestSameIDIsKeptApartAndWarnedAbout(t *testing.T) {
+func TestR30SameIDIsKeptApartAndWarnedAbout(t *testing.T) {
 	run(t, func(r *registry.Registry, log *buffer, _ func() []registry.Epoch) {
 		for i := range 3 {
-			if err := r.Register(registry.Epoch{byte(i)}, status("a")); err != nil {
+			if err := r.Register(registry.Epoch{byte(i)}, status("a"), 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -198,14 +201,14 @@ func TestBounded(t *testing.T) {
 	run(t, func(r *registry.Registry, _ *buffer, _ func() []registry.Epoch) {
 		epoch := func(i int) registry.Epoch { return registry.Epoch{byte(i), byte(i >> 8), byte(i >> 16)} }
 		for i := range registry.MaxLive {
-			if err := r.Register(epoch(i), status(fmt.Sprint(i))); err != nil {
+			if err := r.Register(epoch(i), status(fmt.Sprint(i)), 1); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := r.Register(epoch(registry.MaxLive), status("one more")); !errors.Is(err, registry.ErrTooMany) {
+		if err := r.Register(epoch(registry.MaxLive), status("one more"), 1); !errors.Is(err, registry.ErrTooMany) {
 			t.Error(err)
 		}
-		if err := r.Register(epoch(5), status("5")); err != nil {
+		if err := r.Register(epoch(5), status("5"), 1); err != nil {
 			t.Errorf("one that is there already: %v", err)
 		}
 		sleep(50 * time.Second)
@@ -214,12 +217,93 @@ func TestBounded(t *testing.T) {
 			t.Errorf("%d remembered, %d omitted", len(list), omitted)
 		}
 		for i := range registry.MaxLive {
-			if err := r.Register(epoch(20_000+i), status(fmt.Sprint(i))); err != nil {
+			if err := r.Register(epoch(20_000+i), status(fmt.Sprint(i)), 1); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if list, omitted = r.Snapshot(); len(list) != registry.MaxListed || omitted != registry.MaxPast {
 			t.Errorf("%d listed, %d omitted", len(list), omitted)
 		}
+	})
+}
+
+// TestR30WhatAReapedProxySaidStays: its last counters and the time of its end
+// are there for as long as it is remembered, and go on when it comes back.
+func TestR30WhatAReapedProxySaidStays(t *testing.T) {
+	run(t, func(r *registry.Registry, _ *buffer, _ func() []registry.Epoch) {
+		e := registry.Epoch{1}
+		if err := r.Register(e, status("a"), 1); err != nil {
+			t.Fatal(err)
+		}
+		r.Connect(e)
+		began := time.Now()
+		r.Heartbeat(e, &capturev1.Heartbeat{Counters: &capturev1.Counters{Seen: 9, Batched: 8}})
+		sleep(47 * time.Second)
+		list, _ := r.Snapshot()
+		p := list[0]
+		if p.GetState() != capturev1.ProxyStatus_STATE_REAPED || p.GetCounters().GetSeen() != 9 || p.GetLastSeen() != began.UnixNano() {
+			t.Errorf("%v", p)
+		}
+		if after := time.Duration(p.GetEnded() - began.UnixNano()); after < 44*time.Second || after > 46*time.Second {
+			t.Errorf("reaped after %v of silence, want 45 s, give or take one", after)
+		}
+		if err := r.Register(e, status("a"), 1); err != nil {
+			t.Fatal(err)
+		}
+		if list, _ = r.Snapshot(); len(list) != 1 || list[0].GetCounters().GetSeen() != 9 || list[0].GetEnded() != 0 {
+			t.Errorf("after it came back: %v", list)
+		}
+	})
+}
+
+// TestR30OwnStandstillIsNobodysSilence: when this process did not run for a
+// minute, the proxies that spoke meanwhile are not given up before they can be
+// heard. A slow disk is not their silence either.
+func TestR30OwnStandstillIsNobodysSilence(t *testing.T) {
+	run(t, func(r *registry.Registry, _ *buffer, _ func() []registry.Epoch) {
+		for i, id := range []string{"gone", "alive", "waiting"} {
+			if err := r.Register(registry.Epoch{byte(i)}, status(id), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		release := r.Hold(registry.Epoch{2})
+		sleep(20 * time.Second)
+		r.Heartbeat(registry.Epoch{1}, &capturev1.Heartbeat{})
+		sleep(30 * time.Second)
+		if got := states(r); strings.Count(got, "AWAY") != 2 || !strings.Contains(got, "gone:REAPED") {
+			t.Error(got)
+		}
+		release()
+		sleep(44 * time.Second)
+		if got := states(r); !strings.Contains(got, "waiting:AWAY") || !strings.Contains(got, "alive:REAPED") {
+			t.Error(got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var log buffer
+		var r *registry.Registry
+		// The one who looks at leases is kept from it for a minute.
+		r = registry.New(slog.New(daemon.NewHandler(&log, daemon.Sorted, slog.LevelInfo)), func(registry.Epoch) { time.Sleep(time.Minute) })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		if err := r.Register(registry.Epoch{1}, status("gone"), 1); err != nil {
+			t.Fatal(err)
+		}
+		sleep(40 * time.Second)
+		if err := r.Register(registry.Epoch{2}, status("alive"), 1); err != nil {
+			t.Fatal(err)
+		}
+		sleep(5*time.Second + time.Minute + time.Second)
+		if got := states(r); got != "alive:AWAY gone:REAPED" || !strings.Contains(log.String(), "stood still") {
+			t.Errorf("%s\n%s", got, log.String())
+		}
+		sleep(45 * time.Second)
+		if got := states(r); got != "alive:REAPED gone:REAPED" {
+			t.Error(got)
+		}
+		cancel()
+		time.Sleep(2 * time.Minute)
+		<-done
 	})
 }
