@@ -1,7 +1,9 @@
 import { createRootRoute, createRoute, createRouter, Link, Navigate } from '@tanstack/react-router';
 import { Shell } from './components/Shell';
 import { root } from './lib/root';
-import { parseQueryString, readSearch, writeQueryString } from './lib/search';
+import { parseQueryString, readLedgerSearch, readSearch, writeQueryString } from './lib/search';
+import { Doctor } from './pages/Doctor';
+import { Ledger } from './pages/Ledger';
 import { Proxies } from './pages/Proxies';
 import { Traffic } from './pages/Traffic';
 
@@ -20,6 +22,19 @@ const proxiesRoute = createRoute({
   component: Proxies,
 });
 
+const ledgerRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/ledger',
+  validateSearch: readLedgerSearch,
+  component: Ledger,
+});
+
+const doctorRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/doctor',
+  component: Doctor,
+});
+
 /** A link to one pair: Traffic with its detail open. */
 const pairRoute = createRoute({
   getParentRoute: () => rootRoute,
@@ -35,7 +50,7 @@ function NotFound() {
     <main className="page-note">
       <h1>There is no page at this address</h1>
       <p>
-        The viewer has <Link to="/">Traffic</Link> and <Link to="/proxies">Proxies</Link>.
+        The viewer has <Link to="/">Traffic</Link>, the <Link to="/ledger">Ledger</Link>, <Link to="/proxies">Proxies</Link> and the <Link to="/doctor">Doctor</Link>.
       </p>
     </main>
   );
@@ -43,7 +58,7 @@ function NotFound() {
 
 export function makeRouter() {
   return createRouter({
-    routeTree: rootRoute.addChildren([trafficRoute, proxiesRoute, pairRoute]),
+    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute]),
     basepath: root,
     parseSearch: (text) => parseQueryString(text),
     stringifySearch: writeQueryString,

@@ -1,8 +1,10 @@
 import { MantineProvider } from '@mantine/core';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { createMemoryHistory, createRootRoute, createRoute, createRouter, RouterProvider } from '@tanstack/react-router';
 import { render } from '@testing-library/react';
 import type { ReactElement, ReactNode } from 'react';
 import { vi } from 'vitest';
+import { parseQueryString, writeQueryString } from './lib/search';
 
 /** Renders with what every component may rely on. */
 export function show(element: ReactElement) {
@@ -13,6 +15,23 @@ export function show(element: ReactElement) {
     </MantineProvider>
   );
   return render(element, { wrapper });
+}
+
+/** Renders a page with a router around it, at an address; other addresses are empty pages. Returns the router. */
+export function showAt(address: string, page: () => ReactElement, read: (raw: Record<string, unknown>) => object = (raw) => raw) {
+  const root = createRootRoute();
+  const path = address.replace(/\?.*$/, '');
+  const routes = ['/', '/ledger', '/proxies', '/doctor'].map((p) =>
+    createRoute({ getParentRoute: () => root, path: p, validateSearch: read, component: p === path ? page : () => <p>another page: {p}</p> }),
+  );
+  const router = createRouter({
+    routeTree: root.addChildren(routes),
+    history: createMemoryHistory({ initialEntries: [address] }),
+    parseSearch: (text) => parseQueryString(text),
+    stringifySearch: writeQueryString,
+  });
+  show(<RouterProvider router={router as never} />);
+  return router;
 }
 
 /** Answers fetch by the path below /api/v1/; what has no answer is a 404 problem. */

@@ -3,7 +3,7 @@ import { formatCount } from '../lib/format';
 import { fieldOf } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
 import { call, getJson, Problem } from './client';
-import type { FieldsAnswer, Histogram, Info, Pair, PairPage, ProxiesAnswer, QueryCheck } from './types';
+import type { Doctor, FieldsAnswer, Histogram, Info, Ledger, Pair, PairPage, ProxiesAnswer, QueryCheck, Why } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
@@ -86,6 +86,43 @@ export const proxiesQuery = queryOptions({
   queryKey: ['proxies'],
   queryFn: ({ signal }) => getJson<ProxiesAnswer>('proxies', undefined, signal),
   refetchInterval: 2000,
+});
+
+/** What became of what was seen: all apps, or one; `every` is how often it is asked for again, in milliseconds. */
+export const ledgerQuery = (range: Range, app: string | undefined, every: number | false) =>
+  queryOptions({
+    queryKey: ['ledger', range.from, range.to, app],
+    queryFn: ({ signal }) => getJson<Ledger>('ledger', { ...rangeParams(range), app }, signal),
+    refetchInterval: every,
+    placeholderData: keepPreviousData,
+  });
+
+/** Sums only: those do not depend on the range, and the shortest has the fewest steps. */
+export const sumsQuery = ledgerQuery({ from: '1m' }, undefined, 2000);
+
+/** What somebody asks after: a request that they miss. */
+export interface WhyQuestion {
+  path: string;
+  method?: string;
+  app?: string;
+  /** An RFC 3339 time; absent: now. */
+  around?: string;
+}
+
+export const whyQuery = (question: WhyQuestion | null) =>
+  queryOptions({
+    queryKey: ['why', question],
+    queryFn: ({ signal }) => getJson<Why>('why', { ...question }, signal),
+    enabled: question !== null,
+    staleTime: Infinity,
+    gcTime: 0,
+  });
+
+export const doctorQuery = queryOptions({
+  queryKey: ['doctor'],
+  queryFn: ({ signal }) => getJson<Doctor>('doctor', undefined, signal),
+  // It dials and looks at disks, so not as often as what is counted anyway.
+  refetchInterval: 15_000,
 });
 
 export const pairQuery = (id: string) =>

@@ -1,4 +1,5 @@
 import { flagInfo, sortFlags } from '../lib/flags';
+import { formatCount } from '../lib/format';
 import s from './FlagChip.module.css';
 import { Icon } from './Icon';
 
@@ -15,9 +16,26 @@ export function FlagChip({ flag }: { flag: string }) {
   );
 }
 
-/** The marks of a row: the worst in words, the others as shapes. */
-export function RowFlags({ flags }: { flags: readonly string[] }) {
-  if (flags.length === 0) return null;
+/** A pair that was kept by sampling stands for others like it: says for how many. */
+export function WeightChip({ weight }: { weight: number }) {
+  if (!(weight > 1)) return null;
+  return (
+    <span className={s.chip} title={weightMeans(weight)} data-weight={weight}>
+      <span className={`${s.icon} tone-redirect`}>
+        <Icon name="tilde" size={12} />
+      </span>
+      stands for {formatCount(weight)}
+    </span>
+  );
+}
+
+export function weightMeans(weight: number): string {
+  return `Kept by sampling: its proxy keeps one connection in ${formatCount(weight)}, so this pair stands for about ${formatCount(weight)} like it.`;
+}
+
+/** The marks of a row: the worst in words, the others as shapes; and for how many pairs it stands. */
+export function RowFlags({ flags, weight }: { flags: readonly string[]; weight: number }) {
+  if (flags.length === 0 && weight <= 1) return null;
   const sorted = sortFlags(flags);
   const [worst, ...others] = sorted;
   return (
@@ -30,7 +48,8 @@ export function RowFlags({ flags }: { flags: readonly string[] }) {
           </span>
         );
       })}
-      <FlagChip flag={worst as string} />
+      {worst !== undefined && <FlagChip flag={worst} />}
+      <WeightChip weight={weight} />
     </span>
   );
 }

@@ -2,12 +2,16 @@ import 'uplot/dist/uPlot.min.css';
 import { useComputedColorScheme } from '@mantine/core';
 import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import type { Histogram as Counts, HistogramBucket } from '../api/types';
+import type { Histogram as Counts, HistogramBucket, LedgerGap } from '../api/types';
 import { formatCount, formatShort, plural, type Zone } from '../lib/format';
+import { edgesOf, sampledStretches } from '../lib/gaps';
 import { statusClasses } from '../lib/status';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
+import { Explain } from './Explain';
+import { GapMarks } from './GapMarks';
 import s from './Histogram.module.css';
+import { Icon } from './Icon';
 
 const names: Readonly<Record<string, string>> = { none: 'no status' };
 const height = 88;
@@ -16,30 +20,33 @@ const captionHeight = 17;
 
 interface Props {
   counts: Counts;
+  /** Where pairs were lost. */
+  gaps: readonly LedgerGap[];
   zone: Zone;
   onZoom: (from: number, to: number) => void;
   onZoomOut: () => void;
 }
 
-/** Times in seconds, then for each class the height of its bar's top. */
+/** Times in seconds, then for each class the height of its bar's top: what was sampled counts for what it stands for. */
 export function stack(counts: Counts): { data: number[][]; times: number[]; max: number } {
   const { buckets } = counts;
   const times = buckets.map((b) => parseMs(b.time) / 1000);
   let sums = buckets.map(() => 0);
   let max = 0;
   const data = statusClasses.map((name) => {
-    sums = sums.map((sum, i) => sum + (buckets[i]?.counts[name] ?? 0));
+    sums = sums.map((sum, i) => sum + (buckets[i]?.estimated[name] ?? 0));
     max = sums.reduce((a, b) => Math.max(a, b), max);
     return sums;
   });
   return { data, times, max };
 }
 
-export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
+export default function Histogram({ counts, gaps, zone, onZoom, onZoomOut }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const scheme = useComputedColorScheme('light');
   const [hover, setHover] = useState<number | null>(null);
+  const [width, setWidth] = useState(1000);
   const latest = useRef({ onZoom, onZoomOut, counts });
   useEffect(() => {
     latest.current = { onZoom, onZoomOut, counts };
@@ -132,7 +139,12 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
     made.setData([times, ...data.toReversed()] as uPlot.AlignedData);
     const zoomOut = () => latest.current.onZoomOut();
     made.over.addEventListener('dblclick', zoomOut);
-    const observer = new ResizeObserver(() => made.setSize({ width: Math.max(element.clientWidth, 50), height }));
+    const fit = () => {
+      const wide = Math.max(element.clientWidth, 50);
+      made.setSize({ width: wide, height });
+      setWidth(wide);
+    };
+    const observer = new ResizeObserver(fit);
     observer.observe(element);
     return () => {
       observer.disconnect();
@@ -148,16 +160,64 @@ export default function Histogram({ counts, zone, onZoom, onZoomOut }: Props) {
 
   const bucket = hover === null ? undefined : counts.buckets[hover];
   const { max } = stack(counts);
+  const lost = gaps.reduce((n, gap) => n + gap.pairs, 0);
+  const about = counts.sampled ? '~' : '';
   return (
     <figure
       className={s.figure}
-      aria-label={`Pairs over time: ${counts.partial ? 'at least ' : ''}${plural(counts.total, 'pair')}, at most ${formatCount(max)} in one bar`}
+      aria-label={[
+        `Pairs over time: ${counts.partial ? 'at least ' : ''}${plural(counts.total, 'pair')}`,
+        ...(counts.sampled ? [`which stand for about ${formatCount(counts.estimated_total)}`] : []),
+        `at most ${about}${formatCount(max)} in one bar`,
+        ...(lost > 0 ? [`${formatCount(lost)} lost in hatched stretches`] : []),
+      ].join(', ')}
     >
       <div ref={holder} className={s.plot} title="Drag to zoom in, double-click to zoom out" />
-      <figcaption className={s.caption} aria-hidden="true">
-        {bucket ? <BucketText bucket={bucket} step={counts.step_ns / 1e6} partial={counts.partial} zone={zone} /> : max > 0 && <span className="muted">max {counts.partial && 'at least '}{formatCount(max)}</span>}
+      {counts.sampled && <SampledStretches counts={counts} />}
+      <GapMarks gaps={gaps} chart={counts} width={width} zone={zone} />
+      <figcaption className={s.caption}>
+        <span className={s.words} aria-hidden="true">
+          {bucket ? (
+            <BucketText bucket={bucket} step={counts.step_ns / 1e6} partial={counts.partial} zone={zone} />
+          ) : (
+            max > 0 && (
+              <span className="muted">
+                max {counts.partial && 'at least '}
+                {about}
+                {formatCount(max)}
+              </span>
+            )
+          )}
+        </span>
+        {counts.sampled && <SampledNote counts={counts} />}
       </figcaption>
     </figure>
+  );
+}
+
+/** Underlines the bars whose heights are estimates. */
+function SampledStretches({ counts }: { counts: Counts }) {
+  return sampledStretches(counts).map((stretch) => {
+    const { left, right } = edgesOf(counts, stretch);
+    return <div key={stretch.first} className={s.sampled} aria-hidden="true" style={{ left: `${left}%`, width: `${right - left}%` }} />;
+  });
+}
+
+function SampledNote({ counts }: { counts: Counts }) {
+  return (
+    <Explain
+      label={`Sampled: about ${formatCount(counts.estimated_total)} pairs, estimated from ${formatCount(counts.total)} that were kept. What does that mean?`}
+      title="Counts with ~ are estimates: part of these pairs was sampled"
+      className={s.note}
+      text={
+        <p>
+          <b>Part of this was sampled.</b> A proxy kept one connection in so many, so each pair of it stands for several. Bars count what pairs stand for: <b>~{formatCount(counts.estimated_total)}</b> pairs, estimated from{' '}
+          {formatCount(counts.total)} that are here. Bars underlined with dots are estimates. Errors and slow pairs are always kept, and count once.
+        </p>
+      }
+    >
+      <Icon name="tilde" size={12} />~{formatCount(counts.estimated_total)} sampled
+    </Explain>
   );
 }
 
@@ -175,7 +235,8 @@ function BucketText({ bucket, step, partial, zone }: { bucket: HistogramBucket; 
       {parts.map((name) => (
         <span key={name}>
           <i className={s.swatch} data-class={name} />
-          {names[name] ?? name} {formatCount(bucket.counts[name])}
+          {names[name] ?? name} {bucket.estimated[name] === bucket.counts[name] ? '' : '~'}
+          {formatCount(bucket.estimated[name])}
         </span>
       ))}
     </>

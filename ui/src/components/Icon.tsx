@@ -34,6 +34,7 @@ const paths = {
   columns: <path d="M2.500 3h11v10h-11ZM8 3v10" />,
   rows: <path d="M2.500 3h11v10h-11Zm0 5h11" />,
   plug: <path d="M6 2v3m4-3v3M4.500 5h7v2.500a3.500 3.500 0 0 1-7 0ZM8 11v3" />,
+  tilde: <path d="M2.500 9.500c1.500-3.500 3.500-3.500 5.500-1.500s4 2 5.500-1.500" />,
   filter: <path d="M2.500 3.500h11L9.500 8.500v4l-3 1v-5Z" strokeLinejoin="round" />,
 };
 

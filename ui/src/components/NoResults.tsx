@@ -1,12 +1,14 @@
 import { useQueries, useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
 import { countQuery, infoQuery, newestQuery } from '../api/queries';
 import { formatAgo, formatShort, plural } from '../lib/format';
 import { usePrefs } from '../lib/prefs';
-import { clauses } from '../lib/query';
+import { appOf, clauses, wordOf } from '../lib/query';
 import { rangeLabel, wider, type Range } from '../lib/range';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import s from './EmptyState.module.css';
+import { Icon } from './Icon';
 
 interface Props {
   q: string;
@@ -88,6 +90,18 @@ export function NoResults({ q, range, onChange }: Props) {
             Go to the newest that matches
           </button>
         )}
+        <Link
+          to="/ledger"
+          className="btn"
+          search={{
+            path: wordOf(q, 'path'),
+            method: wordOf(q, 'method'),
+            app: appOf(q),
+            ...(range.to ? { around: new Date((Number.isNaN(parseMs(range.from)) ? to : (parseMs(range.from) + to) / 2)).toISOString() } : {}),
+          }}
+        >
+          <Icon name="search" size={12} /> Where did my request go?
+        </Link>
       </div>
     </div>
   );

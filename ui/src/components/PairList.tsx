@@ -180,7 +180,7 @@ const PairRow = memo(function PairRow({ row, index, zone, today, cursor, open }:
             {visibleText(row.host) || row.server} · carried unread
           </span>
         )}
-        <RowFlags flags={flags} />
+        <RowFlags flags={flags} weight={row.sample_weight} />
       </span>
       <span role="gridcell">
         <Status status={row.status} flags={flags} error={row.error} />
@@ -225,10 +225,12 @@ function Count({ feed }: { feed: Feed }) {
   const now = useNow(60_000);
   const { pendingCount: waiting, since } = feed;
   const exact = feed.totalExact && feed.pendingExact;
+  const { chart } = feed;
   return (
     <>
       {exact ? '' : 'At least '}
       {plural(feed.total + waiting, 'pair')} {since === null ? 'in this range' : `since ${formatShort(Math.floor(since / 1000) * 1000, zone, now)}`}
+      {chart?.sampled && `, which stand for ~${formatCount(chart.estimated_total)}`}
       {waiting > 0 && `, ${formatCount(waiting)} of them not in the list yet`}.
     </>
   );

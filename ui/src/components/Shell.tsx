@@ -26,8 +26,14 @@ export function Shell() {
           <Link to="/" activeOptions={{ exact: true, includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
             Traffic
           </Link>
+          <Link to="/ledger" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
+            Ledger
+          </Link>
           <Link to="/proxies" className={s.tab} activeProps={{ className: s.active }}>
             Proxies
+          </Link>
+          <Link to="/doctor" className={s.tab} activeProps={{ className: s.active }}>
+            Doctor
           </Link>
         </nav>
         <StatusStrip />

@@ -1,20 +1,22 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { proxiesQuery } from '../api/queries';
+import { proxiesQuery, sumsQuery } from '../api/queries';
 import { useFeed } from '../feed/context';
 import { formatCount, plural } from '../lib/format';
-import { losses, reasonText } from '../lib/losses';
+import { losses } from '../lib/losses';
+import { dropLabel } from '../lib/reasons';
 import { Icon, type IconName } from './Icon';
 import s from './StatusStrip.module.css';
 
 /** State of the pipeline, top right on every page: the first thing to turn red when something is lost. */
 export function StatusStrip() {
   const { data, isError } = useQuery(proxiesQuery);
+  const { data: ledger } = useQuery(sumsQuery);
   const proxies = data?.proxies ?? [];
   const connected = proxies.filter((p) => p.state === 'connected').length;
   const away = proxies.filter((p) => p.state === 'away').length;
-  const lost = losses(data);
-  const why = lost.reasons.map(([reason, n]) => `${formatCount(n)} ${reasonText(reason)}`).join(', ');
+  const lost = losses(data, ledger);
+  const why = lost.drops.map((d) => `${formatCount(d.pairs)} ${dropLabel(d)}`).join(', ');
   return (
     <Link to="/proxies" className={s.strip}>
       <span className="sr">State of the pipeline: </span>

@@ -1,23 +1,38 @@
-import type { ProxiesAnswer } from '../api/types';
+import type { Ledger, LedgerDrop, ProxiesAnswer } from '../api/types';
+import { pairsAt } from './ledger';
 
-export function sum(counts: Record<string, number>): number {
-  return Object.values(counts).reduce((a, b) => a + b, 0);
+/** What was lost since counting began. */
+export interface Losses {
+  /** All of it, with what nobody can account for. */
+  total: number;
+  /** Most first. */
+  drops: { hop: string; reason: string; pairs: number }[];
+  /** Pairs on their way; null while the ledger is not known. */
+  inFlight: number | null;
 }
 
-/** Pairs lost between application and store, by reason. What a rule filtered or sampled is not lost. */
-export function losses(answer: ProxiesAnswer | undefined): { total: number; reasons: [string, number][] } {
-  const by = new Map<string, number>();
-  const add = (dropped: Record<string, number>) => {
-    for (const [reason, n] of Object.entries(dropped)) {
-      if (n > 0) by.set(reason, (by.get(reason) ?? 0) + n);
-    }
+/**
+ * Pairs lost between application and store, by hop and reason. What a rule
+ * filtered or sampled is not lost. The ledger knows best: it remembers also
+ * those proxies that are gone. Without it, what proxies and forwarders say.
+ */
+export function losses(proxies: ProxiesAnswer | undefined, ledger: Ledger | undefined): Losses {
+  const by = new Map<string, Losses['drops'][number]>();
+  const add = (hop: string, reason: string, pairs: number) => {
+    if (!(pairs > 0)) return;
+    const key = `${hop} ${reason}`;
+    by.set(key, { hop, reason, pairs: (by.get(key)?.pairs ?? 0) + pairs });
   };
-  for (const proxy of answer?.proxies ?? []) add(proxy.counters.dropped);
-  for (const forwarder of answer?.forwarders ?? []) add(forwarder.dropped);
-  const reasons = [...by].toSorted((a, b) => b[1] - a[1]);
-  return { total: reasons.reduce((n, [, count]) => n + count, 0), reasons };
-}
-
-export function reasonText(reason: string): string {
-  return reason.replaceAll('_', ' ');
+  if (ledger) {
+    for (const d of ledger.total.dropped) add(d.hop, d.reason, d.pairs);
+    add('none', 'unaccounted', ledger.total.unaccounted);
+  } else {
+    const addAll = (hop: LedgerDrop['hop'], dropped: Record<string, number>) => {
+      for (const [reason, n] of Object.entries(dropped)) add(hop, reason, n);
+    };
+    for (const proxy of proxies?.proxies ?? []) addAll('proxy', proxy.counters.dropped);
+    for (const forwarder of proxies?.forwarders ?? []) addAll('forwarder', forwarder.dropped);
+  }
+  const drops = [...by.values()].toSorted((a, b) => b.pairs - a.pairs);
+  return { total: drops.reduce((n, d) => n + d.pairs, 0), drops, inFlight: ledger ? pairsAt(ledger.total, 'in_flight') : null };
 }

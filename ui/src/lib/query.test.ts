@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addClause, builtinFields, clauses, complete, fieldOf, quoteKey, quoteValue } from './query';
+import { addClause, builtinFields, clauses, complete, fieldOf, quoteKey, quoteValue, appOf, wordOf } from './query';
 
 const offer = (text: string, caret = text.length) => complete(text, caret, builtinFields, { app: ['checkout', 'two words'] });
 
@@ -69,4 +69,23 @@ test.each([
 test('keys', () => {
   expect(quoteKey('x-tenant')).toBe('x-tenant');
   expect(quoteKey('odd key')).toBe('"odd key"');
+});
+
+test.each<[string, string | undefined]>([
+  ['app:checkout', 'checkout'],
+  ['status:5xx app:"my shop"', 'my shop'],
+  ['-app:checkout', undefined],
+  ['app:check*', undefined],
+  ['app:(a b)', undefined],
+  ['app:a app:b', undefined],
+  ['app:a OR status:500', undefined],
+  ['path:/api/orders/42', undefined],
+])('the app that %s asks for', (q, app) => {
+  expect(appOf(q)).toBe(app);
+});
+
+test('a path, but no pattern', () => {
+  expect(wordOf('method:GET path:/api/orders/42', 'path')).toBe('/api/orders/42');
+  expect(wordOf('path:/api/*', 'path')).toBeUndefined();
+  expect(wordOf('path:/users/', 'path')).toBeUndefined();
 });

@@ -163,3 +163,25 @@ export function addClause(query: string, clause: string): string {
   if (parts?.includes(clause)) return q;
   return parts ? `${q} ${clause}` : `(${q}) ${clause}`;
 }
+
+/**
+ * The one value that a query asks for in a field, where it plainly does so:
+ * "app:checkout" or app:"my shop" among its clauses. Patterns, comparisons and
+ * alternatives are no values.
+ */
+export function wordOf(query: string, field: string): string | undefined {
+  const found = (clauses(query) ?? []).flatMap((clause) => {
+    if (!clause.startsWith(`${field}:`)) return [];
+    const value = clause.slice(field.length + 1);
+    const quoted = /^"([^"\\]+)"$/.exec(value)?.[1];
+    // Between slashes stands a regular expression.
+    if (/^\/.*\/$/.test(value)) return [];
+    return quoted ?? /^\/?[\p{L}\p{N}_][\p{L}\p{N}_@%+=~./-]*$/u.exec(value)?.[0] ?? [];
+  });
+  return found.length === 1 ? found[0] : undefined;
+}
+
+/** The one application that a query asks for. */
+export function appOf(query: string): string | undefined {
+  return wordOf(query, 'app');
+}

@@ -32,7 +32,28 @@ export function readSearch(raw: Record<string, unknown>): TrafficSearch {
   return out;
 }
 
-export function searchRange(search: TrafficSearch): Range {
+/** The whole view of the ledger, as it stands in the URL. */
+export interface LedgerSearch {
+  from?: string;
+  to?: string;
+  app?: string;
+  /** The request that somebody asks after. */
+  path?: string;
+  method?: string;
+  around?: string;
+}
+
+/** Takes what a URL says and keeps what makes sense; never throws. */
+export function readLedgerSearch(raw: Record<string, unknown>): LedgerSearch {
+  const out: LedgerSearch = {};
+  for (const name of ['from', 'to', 'app', 'path', 'method', 'around'] as const) {
+    const value = raw[name];
+    if (typeof value === 'string' && value.trim() !== '' && !(name === 'from' && value === defaultFrom)) out[name] = value.trim();
+  }
+  return out;
+}
+
+export function searchRange(search: Pick<TrafficSearch, 'from' | 'to'>): Range {
   const from = search.from ?? defaultFrom;
   return search.to ? { from, to: search.to } : { from };
 }

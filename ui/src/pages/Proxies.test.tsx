@@ -2,8 +2,7 @@ import { screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { expect, test } from 'vitest';
 import type { ForwarderState, ProxiesAnswer, ProxyState } from '../api/types';
-import { losses } from '../lib/losses';
-import { serve, show } from '../test-kit';
+import { serve, showAt } from '../test-kit';
 import { Proxies } from './Proxies';
 
 const proxy = (change: Partial<ProxyState>): ProxyState => ({
@@ -59,7 +58,7 @@ const forwarder: ForwarderState = {
 
 function setUp(answer: ProxiesAnswer) {
   serve((path) => (path === 'proxies' ? answer : undefined));
-  show(<Proxies />);
+  showAt('/proxies', Proxies);
 }
 
 const rowOf = (id: string) => document.querySelector(`[data-proxy="${id}"]`) as HTMLElement;
@@ -82,7 +81,7 @@ test('trouble is named, with the next step', async () => {
     forwarders: [],
     proxies: [
       proxy({ upstream_error: 'dial: connection refused', skewed: true, clock_skew_ns: -4_200_000_000, duplicate_id: true, capture_on: false }),
-      proxy({ proxy_id: 'b', counters: { ...proxy({}).counters, dropped: { memory_limit: 88, queue_full: 3 } } }),
+      proxy({ proxy_id: 'b', counters: { ...proxy({}).counters, dropped: { memory: 88, ring: 3 } } }),
     ],
   });
   await screen.findByRole('table', { name: 'Proxies' });
@@ -91,7 +90,7 @@ test('trouble is named, with the next step', async () => {
   expect(text).toContain('Clock behind by 4.20 s');
   expect(text).toContain('Two processes use this id');
   expect(text).toContain('Capture is off');
-  expect(text).toContain('88 memory limit, 3 queue full');
+  expect(text).toContain('88 proxy · memory, 3 proxy · ring');
   expect(text).toContain('No forwarder has connected');
 });
 
@@ -102,11 +101,41 @@ test('all of a proxy is one click away', async () => {
   expect(screen.getByText('3 accepted, 0 failed')).toBeTruthy();
 });
 
-test('what was filtered or sampled was not lost', () => {
-  const counters = { ...proxy({}).counters, sampled: 50, dropped: { memory: 2 } };
-  expect(losses({ forwarders: [{ ...forwarder, dropped: { spool_full: 5 } }], proxies: [proxy({ counters })] })).toEqual({
-    total: 7,
-    reasons: [['spool_full', 5], ['memory', 2]],
+test('a sampled proxy, its ring and its end are told', async () => {
+  const ended = new Date(Date.now() - 120_000).toISOString();
+  setUp({
+    forwarders: [forwarder],
+    proxies: [
+      proxy({ keep_one_in: 10, ring_used: 5e6, ring_limit: 1e9, counters: { ...proxy({}).counters, sampled: 900 } }),
+      proxy({ proxy_id: 'gone', state: 'reaped', ended }),
+    ],
   });
-  expect(losses(undefined).total).toBe(0);
+  await screen.findByRole('table', { name: 'Proxies' });
+  expect(document.body.textContent).toContain('one connection in 10 is kept');
+  expect(document.body.textContent).toContain('900 pairs were left out so far');
+  expect(within(rowOf('checkout-1')).getByText('5.0 MB')).toBeTruthy();
+  expect(rowOf('gone').textContent).toContain('reaped 2 m ago');
+});
+
+test('a forwarder tells its destinations, rules, sampling and what it measured', async () => {
+  setUp({
+    forwarders: [
+      {
+        ...forwarder,
+        destinations: [
+          { name: 'analyzer', connected: true, backlog_bytes: 12e6, backlog_eta_ns: 40e9, dropped: {}, error: '' },
+          { name: 'archive', connected: false, backlog_bytes: 3e9, backlog_eta_ns: null, dropped: {}, error: 'dial: connection refused' },
+        ],
+        filter_rules: [{ name: 'health_check', expression: 'path:/healthz' }],
+        sampling: { checkout: 10, '*': 2 },
+        telemetry: { at: new Date().toISOString(), interval_ns: 60e9, pairs_per_second: 12.34, bytes_per_second: 5e5, memory_resident: 5e7, memory_heap: 2e7, cpu_time_ns: 9e9, goroutines: 40, open_files: 12, proxies_connected: 3 },
+      },
+    ],
+    proxies: [],
+  });
+  await userEvent.click(await screen.findByRole('button', { name: 'Show all of forwarder prod' }));
+  const text = document.body.textContent ?? '';
+  for (const want of ['connected, 12 MB wait, done in 40.0 s', '3.0 GB wait and do not get less', 'dial: connection refused', 'path:/healthz (12 pairs left out)', 'checkout 1/10, all others 1/2', '12.3 pairs/s, 500 KB/s']) {
+    expect(text).toContain(want);
+  }
 });

@@ -1,27 +1,26 @@
 import { useQuery } from '@tanstack/react-query';
 import { Fragment, useState, type ReactNode } from 'react';
 import { infoQuery, proxiesQuery } from '../api/queries';
-import type { ForwarderState, ProxyState } from '../api/types';
+import type { ProxyState } from '../api/types';
 import { Icon, type IconName } from '../components/Icon';
-import { exactSize, formatAgo, formatCount, formatDuration, formatMoment, formatSize, plural } from '../lib/format';
+import { ForwarderTable } from '../components/pipeline/Forwarders';
+import { Pipeline } from '../components/pipeline/Pipeline';
+import { State, Use } from '../components/pipeline/State';
+import t from '../components/Table.module.css';
+import { sum } from '../lib/counts';
+import { formatAgo, formatCount, formatDuration, formatMoment, formatSize, plural } from '../lib/format';
 import { upstreamHint } from '../lib/hints';
-import { reasonText, sum } from '../lib/losses';
 import { usePrefs } from '../lib/prefs';
 import { protocolInfo } from '../lib/protocols';
+import { dropLabel } from '../lib/reasons';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
 import s from './Proxies.module.css';
 
-const states: Readonly<Record<string, { icon: IconName; tone: string; means: string }>> = {
-  connected: { icon: 'dot', tone: 'tone-ok', means: 'Registered, and heard from within the last seconds.' },
-  away: { icon: 'ring', tone: 'tone-attention', means: 'Registered, but not heard from for a while. After 45 s it is reaped.' },
-  reaped: { icon: 'cross', tone: 'tone-bad', means: 'Not heard from for more than 45 s: it has died or lost its way to the forwarder.' },
-  unknown: { icon: 'ring', tone: 'tone-attention', means: 'Its forwarder is not connected, so what it last said may not hold any more.' },
-  stopped: { icon: 'dash', tone: 'muted', means: 'It said goodbye: stopped in order, everything shipped.' },
-};
-
 const columns = 11;
+/** When one that ended did, it says so instead of when it was heard. */
+const over = new Set(['reaped', 'stopped']);
 
 export function Proxies() {
   useTitle('Proxies · Weir');
@@ -37,7 +36,7 @@ export function Proxies() {
       {!data && (isError ? <p className={s.note}>{error.message}</p> : <p className={`${s.note} muted late`}>Loading …</p>)}
       {data && (
         <>
-          <Pipeline proxies={proxies} forwarders={forwarders} now={now} />
+          <Pipeline answer={data} now={now} />
           <section aria-labelledby="proxies-here">
             <h2 id="proxies-here">Proxies</h2>
             {here.length > 0 ? (
@@ -74,63 +73,12 @@ export function Proxies() {
   );
 }
 
-/** The way of a pair, with the state of each step. */
-function Pipeline({ proxies, forwarders, now }: { proxies: readonly ProxyState[]; forwarders: readonly ForwarderState[]; now: number }) {
-  const { data: info, isError } = useQuery(infoQuery);
-  const { zone } = usePrefs();
-  const connected = proxies.filter((p) => p.state === 'connected').length;
-  const away = proxies.filter((p) => p.state === 'away').length;
-  const up = forwarders.filter((f) => f.connected).length;
-  const behind = forwarders.reduce((n, f) => n + Math.max(0, f.spool.next_offset - f.spool.exported_offset), 0);
-  const oldest = parseMs(info?.oldest);
-  return (
-    <ol className={s.pipeline} aria-label="The way of a pair">
-      <Step good={connected > 0 && away === 0} name={plural(connected, 'proxy', 'proxies')} fact={away > 0 ? `${away} away` : connected > 0 ? 'connected' : 'none connected'} />
-      <Step
-        good={up > 0 && up === forwarders.length}
-        name={plural(up, 'forwarder')}
-        fact={up === 0 ? 'none connected' : behind === 0 ? 'all exported' : `${formatSize(behind)} on the way`}
-      />
-      <Step
-        good={!isError && info !== undefined}
-        name={info ? `${plural(info.pairs, 'pair')} stored` : 'store'}
-        fact={isError ? 'not answering' : Number.isNaN(oldest) ? 'empty' : `since ${formatMoment(oldest, zone).slice(0, 16)}, ${formatAgo(oldest, now)}`}
-      />
-      <Step good={!isError} name="you" fact={isError ? 'disconnected' : 'connected'} />
-    </ol>
-  );
-}
-
-function Step({ good, name, fact }: { good: boolean; name: string; fact: string }) {
-  return (
-    <li>
-      <span className={good ? 'tone-ok' : 'tone-attention'}>
-        <Icon name={good ? 'dot' : 'triangle'} size={12} />
-      </span>
-      <b>{name}</b>
-      <span className="muted">{fact}</span>
-    </li>
-  );
-}
-
 function NoForwarder() {
   const { data: info } = useQuery(infoQuery);
   return (
     <p className={s.note}>
       No forwarder has connected since the analyzer started. {info && <>Set <code>ANALYZER_ADDR={info.ingest_addr}</code> for it.</>}
     </p>
-  );
-}
-
-function State({ state }: { state: string }) {
-  const known = states[state] ?? { icon: 'info' as const, tone: 'muted', means: '' };
-  return (
-    <span className={s.state} title={known.means}>
-      <span className={known.tone}>
-        <Icon name={known.icon} size={12} />
-      </span>
-      {state}
-    </span>
   );
 }
 
@@ -142,8 +90,8 @@ function ProxyTable({ proxies, now, label }: { proxies: readonly ProxyState[]; n
     setOpen(next);
   };
   return (
-    <div className={s.scroll}>
-      <table className={s.table} aria-label={label}>
+    <div className={t.scroll}>
+      <table className={t.table} aria-label={label}>
         <thead>
           <tr>
             <th scope="col">state</th>
@@ -151,20 +99,20 @@ function ProxyTable({ proxies, now, label }: { proxies: readonly ProxyState[]; n
             <th scope="col">pod</th>
             <th scope="col">listen → upstream</th>
             <th scope="col">last heard</th>
-            <th scope="col" className={s.number}>
+            <th scope="col" className={t.number}>
               open conns
             </th>
             <th scope="col">protocols</th>
-            <th scope="col" className={s.number}>
+            <th scope="col" className={t.number}>
               seen
             </th>
-            <th scope="col" className={s.number}>
+            <th scope="col" className={t.number}>
               acknowledged
             </th>
-            <th scope="col" className={s.number}>
+            <th scope="col" className={t.number}>
               dropped
             </th>
-            <th scope="col" className={s.number}>
+            <th scope="col" className={t.number}>
               memory
             </th>
           </tr>
@@ -187,9 +135,9 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
   const notes = notesOf(p);
   return (
     <>
-      <tr className={notes.length > 0 || open ? s.followed : undefined} data-proxy={p.proxy_id}>
+      <tr className={notes.length > 0 || open ? t.followed : undefined} data-proxy={p.proxy_id}>
         <td>
-          <button type="button" className={s.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of ${p.pod || p.proxy_id}`} onClick={onToggle}>
+          <button type="button" className={t.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of ${p.pod || p.proxy_id}`} onClick={onToggle}>
             <Icon name={open ? 'chevron' : 'chevron-right'} size={12} />
           </button>
           <State state={p.state} />
@@ -204,14 +152,16 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
         <td className="mono">
           {p.listen_addr} → {p.upstream_addr}
         </td>
-        <td title={p.last_seen ?? undefined}>{formatAgo(parseMs(p.last_seen), now)}</td>
-        <td className={s.number}>{formatCount(p.open_conns)}</td>
+        <td title={(over.has(p.state) ? p.ended : null) ?? p.last_seen ?? undefined}>
+          {over.has(p.state) && p.ended ? `${p.state} ${formatAgo(parseMs(p.ended), now)}` : formatAgo(parseMs(p.last_seen), now)}
+        </td>
+        <td className={t.number}>{formatCount(p.open_conns)}</td>
         <td className={s.protocols} title={protocols.map(([name, n]) => `${protocolInfo(name).title} ${formatCount(n)}`).join(', ')}>
           {protocols.length > 0 ? protocols.map(([name]) => protocolInfo(name).title).join(', ') : <span className="muted">none yet</span>}
         </td>
-        <td className={s.number}>{formatCount(c.seen)}</td>
-        <td className={s.number}>{formatCount(c.acked)}</td>
-        <td className={s.number}>
+        <td className={t.number}>{formatCount(c.seen)}</td>
+        <td className={t.number}>{formatCount(c.acked)}</td>
+        <td className={t.number}>
           {dropped > 0 ? (
             <b className="tone-bad">
               <Icon name="cross" size={11} /> {formatCount(dropped)}
@@ -220,14 +170,15 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
             0
           )}
         </td>
-        <td className={s.number}>
-          <Memory used={p.memory_used} limit={p.memory_limit} />
+        <td className={t.number}>
+          <Use used={p.memory_used} limit={p.memory_limit} of="the memory limit" />
+          {p.ring_limit > 0 && <Use used={p.ring_used} limit={p.ring_limit} of="the ring on disk" label="ring" />}
         </td>
       </tr>
       {notes.length > 0 && (
-        <tr className={open ? s.followed : undefined}>
+        <tr className={open ? t.followed : undefined}>
           <td />
-          <td colSpan={columns - 1} className={s.notes}>
+          <td colSpan={columns - 1} className={t.notes}>
             {notes.map((n) => (
               <p key={n.key}>
                 <span className={n.tone}>
@@ -260,6 +211,7 @@ interface Note {
 
 /** What needs attention, each with its reason and the next step. */
 function notesOf(p: ProxyState): Note[] {
+  const c = p.counters;
   const out: Note[] = [];
   if (p.upstream_error) {
     out.push({
@@ -281,7 +233,7 @@ function notesOf(p: ProxyState): Note[] {
       tone: 'tone-bad',
       text: (
         <>
-          <b>Dropped:</b> {reasons.map(([reason, n]) => `${formatCount(n)} ${reasonText(reason)}`).join(', ')}
+          <b>Dropped:</b> {reasons.map(([reason, n]) => `${formatCount(n)} ${dropLabel({ hop: 'proxy', reason })}`).join(', ')}
         </>
       ),
     });
@@ -310,22 +262,22 @@ function notesOf(p: ProxyState): Note[] {
       ),
     });
   }
+  if (p.keep_one_in > 1) {
+    out.push({
+      key: 'sampling',
+      icon: 'tilde',
+      tone: 'tone-redirect',
+      text: (
+        <>
+          <b>Sampled:</b> one connection in {formatCount(p.keep_one_in)} is kept. <span className="muted">Errors and slow pairs are always kept; {plural(c.sampled, 'pair was', 'pairs were')} left out so far.</span>
+        </>
+      ),
+    });
+  }
   if (!p.capture_on) {
     out.push({ key: 'capture', icon: 'pause', tone: 'tone-attention', text: <><b>Capture is off:</b> <span className="muted">traffic is carried, nothing is recorded.</span></> });
   }
   return out;
-}
-
-function Memory({ used, limit }: { used: number; limit: number }) {
-  const share = limit > 0 ? used / limit : 0;
-  return (
-    <span className={s.memory} title={`${exactSize(used)} of ${exactSize(limit)}`}>
-      <span className={share > 0.8 ? 'tone-attention' : undefined}>
-        {share > 0.8 && <Icon name="triangle" size={11} />} {formatSize(used)}
-      </span>
-      <meter className={s.meter} min={0} max={1} value={share} aria-label={`${Math.round(share * 100)} % of the memory limit`} />
-    </span>
-  );
 }
 
 function Everything({ proxy: p, now }: { proxy: ProxyState; now: number }) {
@@ -341,16 +293,20 @@ function Everything({ proxy: p, now }: { proxy: ProxyState; now: number }) {
     ['Registered', formatMoment(parseMs(p.registered), zone)],
     ['Clock skew', formatDuration(p.clock_skew_ns)],
     ['Connections', `${formatCount(c.conns_accepted)} accepted, ${formatCount(c.conns_failed)} failed`],
+    ['Epoch', p.epoch],
     ['To the server', formatSize(c.bytes_client_to_server)],
     ['To the client', formatSize(c.bytes_server_to_client)],
     ['In batches', formatCount(c.batched)],
+    ['Sampling', p.keep_one_in > 1 ? `one connection in ${formatCount(p.keep_one_in)}` : 'all are kept'],
     ['Sampled out', formatCount(c.sampled)],
     ['Bodies not kept', formatCount(c.bodies_shed)],
-    ['Memory limit', formatSize(p.memory_limit)],
+    ['Memory', `${formatSize(p.memory_used)} of ${formatSize(p.memory_limit)}`],
+    ['Ring on disk', p.ring_limit > 0 ? `${formatSize(p.ring_used)} of ${formatSize(p.ring_limit)}` : 'none (CAPTURE_SPOOL_DIR)'],
+    ...(p.ended ? [['Ended', `${formatMoment(parseMs(p.ended), zone)} (${formatAgo(parseMs(p.ended), now)})`] as [string, ReactNode]] : []),
     ['By protocol', Object.entries(p.protocols).map(([name, n]) => `${protocolInfo(name).title} ${formatCount(n)}`).join(', ') || '–'],
   ];
   return (
-    <dl className={s.facts}>
+    <dl className={t.facts}>
       {facts.map(([name, value]) => (
         <Fragment key={name}>
           <dt>{name}</dt>
@@ -358,80 +314,5 @@ function Everything({ proxy: p, now }: { proxy: ProxyState; now: number }) {
         </Fragment>
       ))}
     </dl>
-  );
-}
-
-function ForwarderTable({ forwarders, now }: { forwarders: readonly ForwarderState[]; now: number }) {
-  return (
-    <div className={s.scroll}>
-      <table className={s.table} aria-label="Forwarders">
-        <thead>
-          <tr>
-            <th scope="col">state</th>
-            <th scope="col">cluster</th>
-            <th scope="col">id</th>
-            <th scope="col">version</th>
-            <th scope="col">last heard</th>
-            <th scope="col">redaction</th>
-            <th scope="col">filter</th>
-            <th scope="col" className={s.number}>
-              filtered
-            </th>
-            <th scope="col" className={s.number}>
-              dropped
-            </th>
-            <th scope="col" className={s.number}>
-              on the way
-            </th>
-            <th scope="col" className={s.number}>
-              spool
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {forwarders.map((f) => {
-            const dropped = Object.entries(f.dropped).filter(([, n]) => n > 0);
-            const total = sum(f.dropped);
-            return (
-              <tr key={f.forwarder_id}>
-                <td>
-                  <State state={f.connected ? 'connected' : 'away'} />
-                </td>
-                <td>
-                  <b>{f.cluster}</b>
-                </td>
-                <td className="mono">{f.forwarder_id}</td>
-                <td>{f.version}</td>
-                <td title={f.last_seen}>{formatAgo(parseMs(f.last_seen), now)}</td>
-                <td>
-                  {f.dlp_config || (
-                    <span className="tone-attention">
-                      <Icon name="shield" size={12} /> off
-                    </span>
-                  )}
-                </td>
-                <td>{f.filter_rule || <span className="muted">none</span>}</td>
-                <td className={s.number} title={Object.entries(f.filtered).map(([rule, n]) => `${formatCount(n)} ${reasonText(rule)}`).join(', ')}>
-                  {formatCount(sum(f.filtered))}
-                </td>
-                <td className={s.number} title={dropped.map(([reason, n]) => `${formatCount(n)} ${reasonText(reason)}`).join(', ')}>
-                  {total > 0 ? (
-                    <b className="tone-bad">
-                      <Icon name="cross" size={11} /> {formatCount(total)}
-                    </b>
-                  ) : (
-                    0
-                  )}
-                </td>
-                <td className={s.number} title="In the spool, and not yet with the analyzer">
-                  {formatSize(Math.max(0, f.spool.next_offset - f.spool.exported_offset))}
-                </td>
-                <td className={s.number}><Memory used={f.spool.bytes_used} limit={f.spool.bytes_limit} /></td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
   );
 }

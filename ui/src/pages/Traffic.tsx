@@ -2,7 +2,8 @@ import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { Problem, Unreachable } from '../api/client';
-import { fetchCurl, infoQuery } from '../api/queries';
+import { fetchCurl, infoQuery, ledgerQuery } from '../api/queries';
+import type { LedgerGap } from '../api/types';
 import { Detail } from '../components/detail/Detail';
 import { EmptyState } from '../components/EmptyState';
 import { Icon } from '../components/Icon';
@@ -18,7 +19,7 @@ import { copyText } from '../lib/clipboard';
 import { plural } from '../lib/format';
 import { notice } from '../lib/notice';
 import { setPrefs, usePrefs } from '../lib/prefs';
-import { addClause } from '../lib/query';
+import { addClause, appOf } from '../lib/query';
 import { isLive, rangeLabel, wider, type Range } from '../lib/range';
 import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../lib/search';
 import { useKeys } from '../lib/use-keys';
@@ -31,6 +32,7 @@ const Histogram = lazy(() => import('../components/Histogram'));
 
 const route = getRouteApi('/');
 const chartRefreshMs = 5000;
+const noGaps: readonly LedgerGap[] = [];
 /** A tab in the background gives its connection back after this. */
 const sleepAfterMs = 30_000;
 /** Below their sum the detail covers the list. */
@@ -229,6 +231,11 @@ export function Traffic() {
     if (c.range) setRange(c.range);
   };
 
+  // Where pairs were lost, along with the counts; of one app where the query is about one.
+  const shownRange = feed.shown?.range ?? range;
+  const ledger = useQuery(ledgerQuery(shownRange, appOf(feed.shown?.q ?? q), isLive(shownRange) ? chartRefreshMs : false));
+  const gaps = ledger.data?.gaps ?? noGaps;
+
   const body = useRef<HTMLDivElement>(null);
   const [bodyWidth, setBodyWidth] = useState(1280);
   useEffect(() => {
@@ -275,7 +282,7 @@ export function Traffic() {
       <div className={s.chart} data-stale={feed.stale || undefined}>
         {feed.chart && (
           <Suspense fallback={null}>
-            <Histogram counts={feed.chart} zone={zone} onZoom={zoom} onZoomOut={zoomOut} />
+            <Histogram counts={feed.chart} gaps={gaps} zone={zone} onZoom={zoom} onZoomOut={zoomOut} />
           </Suspense>
         )}
       </div>

@@ -13,6 +13,7 @@ import { parseMs } from '../../lib/time';
 import { useNow } from '../../lib/use-now';
 import { visibleText } from '../../lib/visible';
 import { CopyButton } from '../CopyButton';
+import { weightMeans } from '../FlagChip';
 import { Icon } from '../Icon';
 import s from './Detail.module.css';
 import { SidePanel, Sides } from './Side';
@@ -36,7 +37,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
   const tags = Object.entries(pair.tags);
   return (
     <>
-      {(flags.length > 0 || pair.error || advice) && (
+      {(flags.length > 0 || pair.error || advice || pair.sample_weight > 1) && (
         <div className={`${s.section} ${s.flags}`}>
           {pair.error && (
             <p className={s.flag}>
@@ -61,6 +62,16 @@ export function Overview({ pair, onFilter, onTab }: Props) {
               </p>
             );
           })}
+          {pair.sample_weight > 1 && (
+            <p className={s.flag}>
+              <span className="tone-redirect">
+                <Icon name="tilde" />
+              </span>
+              <span>
+                <b>stands for {formatCount(pair.sample_weight)}</b> <span className="muted">{weightMeans(pair.sample_weight)}</span>
+              </span>
+            </p>
+          )}
           {advice && (
             <p className={s.flag}>
               <span className="muted">
