@@ -4,7 +4,8 @@
 //
 // A frame is a head (a capturev1.FrameHead) and a body (a capturev1.FrameBody
 // in one zstd frame, RFC 8878). The head tells what the body holds without
-// opening it. The body is empty when no pair is in it.
+// opening it. The body is empty when no pair is in it. A head may instead
+// declare batches lost (Condense).
 package frame
 
 import (
@@ -32,15 +33,20 @@ const (
 // ErrMalformed: bytes that no Make has made. Errors of Head and Pairs wrap it.
 var ErrMalformed = errors.New("malformed frame")
 
+// deterministic: a frame that is made again of the same pairs has the same
+// checksum.
+var deterministic = proto.MarshalOptions{Deterministic: true}
+
 // Make encodes pairs under head. Of head it sets what follows from the pairs:
-// Pairs, TimeMin, TimeMax and BodyLen; the rest is the caller's and has to
-// add up (received = pairs + filtered + dropped). Both results are new.
+// Pairs, BodyLen and, unless pairs is empty, TimeMin and TimeMax; the rest is
+// the caller's and has to add up (received = pairs + filtered + dropped). Both
+// results are new.
 func Make(head *capturev1.FrameHead, pairs []*capturev1.RRPair) (headBytes, body []byte, err error) {
 	if len(pairs) > MaxPairs {
 		return nil, nil, fmt.Errorf("make frame: %d pairs, at most %d fit", len(pairs), MaxPairs)
 	}
 	head.Pairs = uint32(len(pairs))
-	head.TimeMin, head.TimeMax, head.BodyLen = 0, 0, 0
+	head.BodyLen = 0
 	for i, p := range pairs {
 		t := p.GetTiming().GetRequestFirst()
 		if i == 0 {
@@ -49,7 +55,7 @@ func Make(head *capturev1.FrameHead, pairs []*capturev1.RRPair) (headBytes, body
 		head.TimeMin, head.TimeMax = min(head.TimeMin, t), max(head.TimeMax, t)
 	}
 	if len(pairs) > 0 {
-		raw, err := proto.Marshal(&capturev1.FrameBody{Pairs: pairs})
+		raw, err := deterministic.Marshal(&capturev1.FrameBody{Pairs: pairs})
 		if err != nil {
 			return nil, nil, fmt.Errorf("make frame: encode body: %w", err)
 		}
@@ -64,7 +70,7 @@ func Make(head *capturev1.FrameHead, pairs []*capturev1.RRPair) (headBytes, body
 	if err := checkHead(head); err != nil {
 		return nil, nil, fmt.Errorf("make frame: %w", err)
 	}
-	if headBytes, err = proto.Marshal(head); err != nil {
+	if headBytes, err = deterministic.Marshal(head); err != nil {
 		return nil, nil, fmt.Errorf("make frame: encode head: %w", err)
 	}
 	return headBytes, body, nil
@@ -100,6 +106,10 @@ func checkHead(h *capturev1.FrameHead) error {
 		return fmt.Errorf("%w: %d pairs", ErrMalformed, h.GetPairs())
 	case h.GetBodyLen() > MaxBodyLen:
 		return fmt.Errorf("%w: body of %d bytes", ErrMalformed, h.GetBodyLen())
+	case IsLoss(h):
+		return checkLoss(h)
+	case h.GetLostReason() != "":
+		return fmt.Errorf("%w: a reason for a loss and no lost batch", ErrMalformed)
 	}
 	return nil
 }
@@ -107,6 +117,9 @@ func checkHead(h *capturev1.FrameHead) error {
 // Pairs opens a body. head is what Head gave for the same frame. The pairs
 // are the caller's.
 func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) {
+	if IsLoss(head) && len(body) > 0 {
+		return nil, fmt.Errorf("%w: a declaration of loss with a body", ErrMalformed)
+	}
 	if len(body) == 0 {
 		if head.GetPairs() != 0 || head.GetBodyLen() != 0 {
 			return nil, fmt.Errorf("%w: %d pairs and no body", ErrMalformed, head.GetPairs())

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/internal/vfs"
@@ -52,6 +51,9 @@ type Log struct {
 	end      uint64        // where the durable records end
 	grown    chan struct{} // closed when end grows or the log is closed
 	recovery Recovery
+
+	// qmu lets one Quarantine at a time make room.
+	qmu sync.Mutex
 
 	fmu  sync.Mutex
 	open int // files held by segments
@@ -106,6 +108,9 @@ func OpenFS(fsys vfs.FS, opt Options) (*Log, error) {
 	}
 	if opt.SegmentAge <= 0 {
 		opt.SegmentAge = DefaultSegmentAge
+	}
+	if opt.QuarantineBytes <= 0 {
+		opt.QuarantineBytes = DefaultQuarantineBytes
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -472,7 +477,7 @@ func (l *Log) mark() error {
 }
 
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if vfs.IsFull(err) {
 		return &FullError{err}
 	}
 	return err

@@ -27,6 +27,8 @@ const (
 	// and the next one begun.
 	DefaultSegmentBytes = 64 << 20
 	DefaultSegmentAge   = time.Hour
+	// DefaultQuarantineBytes is what quarantined files may take.
+	DefaultQuarantineBytes = 64 << 20
 )
 
 // Options of a log. The zero value is usable.
@@ -44,6 +46,8 @@ type Options struct {
 	// MinNext is the smallest offset that the next record may get, for an
 	// owner who knows of records that the files may have lost.
 	MinNext uint64
+	// QuarantineBytes bounds what Quarantine keeps; 0 is the default.
+	QuarantineBytes int64
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }

@@ -13,8 +13,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
+	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-capture/weir/internal/atomicfile"
@@ -55,8 +56,10 @@ type ID [16]byte
 
 // Options of a spool.
 type Options struct {
-	// MaxBytes bounds the bytes of all segments. Notes (see AppendNote) may
-	// take a sixteenth more, so that a full spool can still say so.
+	// MaxBytes bounds the bytes of all segments. Notes (see AppendNote) and
+	// declarations may take a sixteenth more, so that a full spool can still
+	// say so. A sixteenth, at most 16 MiB, stands by as ballast for when the
+	// disk is full before the limit is reached.
 	MaxBytes int64
 	WhenFull WhenFull
 	// Cursors names all who read. Cursors that the directory has beside these
@@ -64,6 +67,13 @@ type Options struct {
 	Cursors []string
 	// Count tells from a record's head how many things a loss of it loses.
 	Count func(head []byte) uint64
+	// Condense, when set, gives the records that declare what DropOldest is
+	// about to lose. It gets the heads of the records of the oldest segment
+	// that not every cursor has passed, declarations of before among them, and
+	// reads all of them; none is kept. What it gives is durable before the
+	// segment goes, behind the limit if need be; if it fails, or its records
+	// cannot be written, nothing goes. It must not call the spool.
+	Condense func(heads iter.Seq[[]byte]) ([]seglog.Record, error)
 	// OnDrop, when set, is told what DropOldest lost for a cursor. It must be
 	// quick and must not call the spool.
 	OnDrop func(cursor string, lost Loss)
@@ -94,7 +104,10 @@ type Spool struct {
 	stateLost bool
 
 	// roomMu lets one goroutine at a time make room.
-	roomMu sync.Mutex
+	roomMu  sync.Mutex
+	ballast ballast
+	// removals counts that segments went.
+	removals atomic.Uint64
 
 	mu       sync.Mutex
 	id       ID
@@ -205,7 +218,8 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.written = s.opt.Now()
-	return nil
+	s.ballast.d, s.ballast.now, s.ballast.want = s.dir, s.opt.Now, min(s.opt.MaxBytes/16, maxBallast)
+	return s.ballast.open()
 }
 
 // openID reads the spool's id, which stands in a file of its own for people
@@ -276,304 +290,6 @@ func (s *Spool) Log() *seglog.Log { return s.log }
 
 // MaxBytes is the limit.
 func (s *Spool) MaxBytes() int64 { return s.opt.MaxBytes }
-
-// Append makes records durable, all or none. When the limit is reached it
-// first drops the oldest segment or, by the other policy, fails with ErrFull.
-// Every other error is the disk's; see seglog's Append.
-func (s *Spool) Append(records ...seglog.Record) (next uint64, err error) {
-	var n int64
-	for _, r := range records {
-		n += recordBytes(r)
-	}
-	if err := s.reserve(n); err != nil {
-		return 0, err
-	}
-	next, err = s.log.Append(records...)
-	s.mu.Lock()
-	s.inflight -= n
-	s.mu.Unlock()
-	return next, err
-}
-
-// AppendNote is Append for a small record that says what a larger one would
-// have held. It may use the room behind the limit, and drops nothing: ErrFull
-// when that is used up too.
-func (s *Spool) AppendNote(r seglog.Record) (next uint64, err error) {
-	n := recordBytes(r)
-	s.mu.Lock()
-	if s.log.Bytes()+s.inflight+n > s.opt.MaxBytes+s.opt.MaxBytes/16 {
-		s.mu.Unlock()
-		return 0, ErrFull
-	}
-	s.inflight += n
-	s.mu.Unlock()
-	next, err = s.log.Append(r)
-	s.mu.Lock()
-	s.inflight -= n
-	s.mu.Unlock()
-	return next, err
-}
-
-func recordBytes(r seglog.Record) int64 { return int64(len(r.Head) + len(r.Body) + 64) }
-
-// reserve makes room for n bytes, or fails.
-func (s *Spool) reserve(n int64) error {
-	if s.take(n) {
-		return nil
-	}
-	if n > s.opt.MaxBytes { // dropping everything would not help
-		return ErrFull
-	}
-	s.roomMu.Lock()
-	defer s.roomMu.Unlock()
-	// Somebody else may have made room meanwhile; and what everybody has read
-	// goes before anything is dropped.
-	if s.take(n) {
-		return nil
-	}
-	if err := s.trim(); err != nil {
-		return err
-	}
-	for {
-		if s.take(n) {
-			return nil
-		}
-		if s.opt.WhenFull != DropOldest {
-			return ErrFull
-		}
-		dropped, err := s.dropOldest()
-		if err != nil {
-			return fmt.Errorf("drop oldest segment: %w", err)
-		}
-		if !dropped {
-			return ErrFull
-		}
-	}
-}
-
-func (s *Spool) take(n int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.log.Bytes()+s.inflight+n > s.opt.MaxBytes {
-		return false
-	}
-	s.inflight += n
-	return true
-}
-
-// dropOldest removes the oldest segment. The count of what that loses is
-// durable before the segment is gone.
-func (s *Spool) dropOldest() (bool, error) {
-	segs := s.log.Segments()
-	if len(segs) < 2 { // the newest always stays
-		return false, nil
-	}
-	end := segs[0].End
-	if !segs[0].Sealed {
-		return false, nil
-	}
-	var lost map[string]Loss
-	for counted := false; !counted; {
-		at := s.below(end)
-		var err error
-		if lost, err = s.lossBefore(end, at); err != nil {
-			return false, err
-		}
-		s.mu.Lock()
-		// One that has gone on meanwhile has read some of what was counted.
-		counted = true
-		for name, offset := range at {
-			counted = counted && s.state.Cursors[name].Offset == offset
-		}
-		if !counted {
-			s.mu.Unlock()
-		}
-	}
-	for name, l := range lost {
-		c := s.state.Cursors[name]
-		c.Lost.add(l)
-		c.Offset = end
-	}
-	s.state.Floor = max(s.state.Floor, end)
-	err := s.persist()
-	s.mu.Unlock()
-	if err != nil {
-		return false, err
-	}
-	if s.opt.OnDrop != nil {
-		for name, l := range lost {
-			s.opt.OnDrop(name, l)
-		}
-	}
-	return true, s.log.RemoveBefore(end)
-}
-
-// below gives the cursors that stand below end, and where.
-func (s *Spool) below(end uint64) map[string]uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := make(map[string]uint64, len(s.state.Cursors))
-	for name, c := range s.state.Cursors {
-		if c.Offset < end {
-			at[name] = c.Offset
-		}
-	}
-	return at
-}
-
-// lossBefore counts, for each cursor of at, what stands from it on below end.
-func (s *Spool) lossBefore(end uint64, at map[string]uint64) (map[string]Loss, error) {
-	lost := make(map[string]Loss, len(at))
-	if len(at) == 0 {
-		return lost, nil
-	}
-	for name := range at {
-		lost[name] = Loss{}
-	}
-	from := end
-	for _, o := range at {
-		from = min(from, o)
-	}
-	for e, err := range s.log.Heads(from) {
-		offset, head := e.Offset, e.Head
-		if err != nil {
-			ce, ok := errors.AsType[*seglog.CorruptError](err)
-			if !ok {
-				if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
-					continue
-				}
-				return nil, err
-			}
-			offset, head = ce.Offset, ce.Head
-		}
-		if offset >= end {
-			break
-		}
-		var things uint64
-		if head != nil {
-			things = s.opt.Count(head)
-		}
-		for name, o := range at {
-			if offset >= o {
-				l := lost[name]
-				l.add(Loss{1, things})
-				lost[name] = l
-			}
-		}
-	}
-	return lost, nil
-}
-
-// CountDropped counts durably what was not appended, under a reason of a
-// small, fixed set of words.
-func (s *Spool) CountDropped(reason string, l Loss) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, known := s.state.Dropped[reason]
-	if !known && len(s.state.Dropped) >= maxReasons {
-		return fmt.Errorf("count dropped: more than %d reasons", maxReasons)
-	}
-	sum := old
-	sum.add(l)
-	s.state.Dropped[reason] = sum
-	if err := s.persist(); err != nil {
-		s.state.Dropped[reason] = old
-		return fmt.Errorf("count dropped: %w", err)
-	}
-	return nil
-}
-
-// Dropped is what CountDropped counted, by reason.
-func (s *Spool) Dropped() map[string]Loss {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.state.Dropped)
-}
-
-// Cursor is one of Options.Cursors, or nil.
-func (s *Spool) Cursor(name string) *Cursor {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Cursors[name] == nil {
-		return nil
-	}
-	return &Cursor{s, name}
-}
-
-// Cursor is a place in the spool that survives restarts. It may be used by
-// many goroutines at once.
-type Cursor struct {
-	s    *Spool
-	name string
-}
-
-// Offset is where the cursor stands: everything below it is done with.
-func (c *Cursor) Offset() uint64 {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.state.Cursors[c.name].Offset
-}
-
-// Lost is what was dropped before the cursor had passed it.
-func (c *Cursor) Lost() Loss {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.state.Cursors[c.name].Lost
-}
-
-// Advance moves the cursor up to offset; a smaller one is ignored. It removes
-// the segments that nobody needs any more, after the cursor is durable.
-func (c *Cursor) Advance(offset uint64) error {
-	s := c.s
-	s.mu.Lock()
-	st := s.state.Cursors[c.name]
-	if offset <= st.Offset {
-		s.mu.Unlock()
-		return nil
-	}
-	st.Offset, s.dirty = offset, true
-	old := s.opt.Now().Sub(s.written) >= persistEvery
-	s.mu.Unlock()
-
-	s.roomMu.Lock()
-	defer s.roomMu.Unlock()
-	if err := s.trim(); err != nil {
-		return err
-	}
-	if !old {
-		return nil
-	}
-	return s.Flush()
-}
-
-// trim removes what every cursor has passed.
-func (s *Spool) trim() error {
-	s.mu.Lock()
-	low := s.log.Next()
-	for _, c := range s.state.Cursors {
-		low = min(low, c.Offset)
-	}
-	n := len(s.state.Cursors)
-	s.mu.Unlock()
-	segs := s.log.Segments()
-	if n == 0 || len(segs) < 2 || !segs[0].Sealed || segs[0].End > low {
-		return nil
-	}
-	if err := s.Flush(); err != nil {
-		return err
-	}
-	return s.log.RemoveBefore(low)
-}
-
-// Flush makes cursors durable.
-func (s *Spool) Flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.dirty {
-		return nil
-	}
-	return s.persist()
-}
 
 // persist writes the state. s.mu is held.
 func (s *Spool) persist() error {

@@ -88,6 +88,22 @@ func (d *dir) SyncDir() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+func (d *dir) Sub(name string) (FS, error) {
+	switch err := d.root.Mkdir(name, 0o700); {
+	case err == nil:
+		if err := d.SyncDir(); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return nil, err
+	}
+	root, err := d.root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &dir{root: root}, nil
+}
+
 // Lock holds an advisory lock (flock): the kernel lets it go with the process,
 // so that no file needs deleting by hand after a kill.
 func (d *dir) Lock(name string) (io.Closer, error) {

@@ -4,9 +4,11 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 )
 
 // FS is one directory. Names are plain file names.
@@ -15,10 +17,13 @@ type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Remove(name string) error
 	Rename(from, to string) error
-	// Names lists the directory's files, sorted.
+	// Names lists what is in the directory, sorted.
 	Names() ([]string, error)
 	// SyncDir makes creations, renames and removals durable.
 	SyncDir() error
+	// Sub is the directory of that name in this one, made durably when it is
+	// missing (mode 0700). It has a Close of its own.
+	Sub(name string) (FS, error)
 	// Lock takes the lock file name for this process until it is closed, or
 	// fails with *LockedError.
 	Lock(name string) (io.Closer, error)
@@ -36,6 +41,12 @@ type File interface {
 	// Sync makes the content and the length durable (fdatasync).
 	Sync() error
 	Size() (int64, error)
+}
+
+// IsFull says whether an error means that the disk, or a quota on it, has no
+// room.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // LockedError: another process has the directory.

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -23,8 +24,8 @@ import (
 
 // Op is one call that changes something.
 type Op struct {
-	// Kind is "create", "write", "truncate", "sync", "remove", "rename" or
-	// "syncdir".
+	// Kind is "create", "write", "truncate", "sync", "remove", "rename",
+	// "mkdir" or "syncdir".
 	Kind string
 	// Name of the file; of the new one for a rename.
 	Name string
@@ -46,9 +47,18 @@ type Fault struct {
 
 // FS is the directory. The zero value is not usable; see New.
 type FS struct {
+	*disk
+	// prefix stands before the names of this directory: "" or "sub/".
+	prefix string
+}
+
+// disk is what a directory and those in it share. Names are paths from the
+// root.
+type disk struct {
 	mu      sync.Mutex
 	names   map[string]*inode // as the process sees it
 	durable map[string]*inode
+	dirs    map[string]bool // durable as soon as they are made
 	locked  map[string]bool
 	counts  map[string]int
 	gone    bool
@@ -72,7 +82,7 @@ var _ vfs.FS = (*FS)(nil)
 
 // New is an empty directory.
 func New() *FS {
-	return &FS{names: map[string]*inode{}, durable: map[string]*inode{}, locked: map[string]bool{}, counts: map[string]int{}}
+	return &FS{disk: &disk{names: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, locked: map[string]bool{}, counts: map[string]int{}}}
 }
 
 // SetFault makes calls fail from now on; f returns nil for those that do not.
@@ -97,7 +107,7 @@ func (d *FS) Used() int64 {
 	return d.used()
 }
 
-func (d *FS) used() (n int64) {
+func (d *disk) used() (n int64) {
 	for _, f := range d.names {
 		n += int64(len(f.data))
 	}
@@ -111,7 +121,7 @@ func (d *FS) Kill() *FS {
 	defer d.mu.Unlock()
 	d.gone = true
 	c := New()
-	c.capacity = d.capacity
+	c.capacity, c.dirs = d.capacity, maps.Clone(d.dirs)
 	for name, f := range d.names {
 		g := &inode{data: bytes.Clone(f.data), durable: bytes.Clone(f.durable), pending: slices.Clone(f.pending)}
 		c.names[name] = g
@@ -134,7 +144,7 @@ func (d *FS) Crash(rng *rand.Rand) *FS {
 	defer d.mu.Unlock()
 	d.gone = true
 	c := New()
-	c.capacity = d.capacity
+	c.capacity, c.dirs = d.capacity, maps.Clone(d.dirs)
 	survivors := maps.Clone(d.durable)
 	if rng != nil {
 		for _, name := range slices.Sorted(maps.Keys(d.names)) {
@@ -199,7 +209,7 @@ func write(b, data []byte, at int64) []byte {
 }
 
 // before runs at the start of each call that changes something.
-func (d *FS) before(kind, name string, n int) (Fault, error) {
+func (d *disk) before(kind, name string, n int) (Fault, error) {
 	if d.gone {
 		return Fault{}, os.ErrClosed
 	}
@@ -214,6 +224,7 @@ func (d *FS) before(kind, name string, n int) (Fault, error) {
 
 // Put makes a file, durable at once.
 func (d *FS) Put(name string, data []byte) {
+	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := &inode{data: bytes.Clone(data), durable: bytes.Clone(data)}
@@ -222,6 +233,7 @@ func (d *FS) Put(name string, data []byte) {
 
 // Get is a file's content as the process sees it.
 func (d *FS) Get(name string) []byte {
+	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.names[name]
@@ -233,6 +245,7 @@ func (d *FS) Get(name string) []byte {
 
 // OpenFile implements vfs.FS.
 func (d *FS) OpenFile(name string, flag int, _ fs.FileMode) (vfs.File, error) {
+	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
@@ -251,11 +264,12 @@ func (d *FS) OpenFile(name string, flag int, _ fs.FileMode) (vfs.File, error) {
 		f = &inode{}
 		d.names[name] = f
 	}
-	return &file{d: d, f: f, name: name}, nil
+	return &file{d: d.disk, f: f, name: name}, nil
 }
 
 // Remove implements vfs.FS.
 func (d *FS) Remove(name string) error {
+	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.before("remove", name, 0); err != nil {
@@ -270,6 +284,7 @@ func (d *FS) Remove(name string) error {
 
 // Rename implements vfs.FS.
 func (d *FS) Rename(from, to string) error {
+	from, to = d.prefix+from, d.prefix+to
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.before("rename", to, 0); err != nil {
@@ -288,22 +303,58 @@ func (d *FS) Rename(from, to string) error {
 func (d *FS) Names() ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.names)), nil
+	var names []string
+	for name := range d.names {
+		if rest, ok := strings.CutPrefix(name, d.prefix); ok && !strings.Contains(rest, "/") {
+			names = append(names, rest)
+		}
+	}
+	for dir := range d.dirs {
+		if rest, ok := strings.CutPrefix(dir, d.prefix); ok && !strings.Contains(rest, "/") {
+			names = append(names, rest)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Sub implements vfs.FS.
+func (d *FS) Sub(name string) (vfs.FS, error) {
+	name = d.prefix + name
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.dirs[name] {
+		if _, err := d.before("mkdir", name, 0); err != nil {
+			return nil, err
+		}
+		d.dirs[name] = true
+	}
+	return &FS{disk: d.disk, prefix: name + "/"}, nil
 }
 
 // SyncDir implements vfs.FS.
 func (d *FS) SyncDir() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.before("syncdir", "", 0); err != nil {
+	if _, err := d.before("syncdir", strings.TrimSuffix(d.prefix, "/"), 0); err != nil {
 		return err
 	}
-	d.durable = maps.Clone(d.names)
+	here := func(name string, _ *inode) bool {
+		rest, ok := strings.CutPrefix(name, d.prefix)
+		return ok && !strings.Contains(rest, "/")
+	}
+	maps.DeleteFunc(d.durable, here)
+	for name, f := range d.names {
+		if here(name, f) {
+			d.durable[name] = f
+		}
+	}
 	return nil
 }
 
 // Lock implements vfs.FS.
 func (d *FS) Lock(name string) (io.Closer, error) {
+	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.locked[name] {
@@ -328,7 +379,7 @@ func (d *FS) Path() string { return "faultfs" }
 func (d *FS) Close() error { return nil }
 
 type file struct {
-	d    *FS
+	d    *disk
 	f    *inode
 	name string
 }
