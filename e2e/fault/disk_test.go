@@ -145,6 +145,9 @@ func TestR19Store(t *testing.T) {
 		}
 		return nil
 	})
+	stop()
+	// What still comes is little, so that the room in the end is enough for it.
+	stop = r.load(50).Background(t, r.book)
 	r.pause(scale(2*time.Second, 10*time.Second))
 	if _, err := r.api.Page(t.Context(), "", "", 10); err != nil {
 		t.Errorf("with a full disk the list can't be read: %v", err)
@@ -153,7 +156,6 @@ func TestR19Store(t *testing.T) {
 	if !r.Analyzer.Running() {
 		t.Fatalf("the analyzer ended:\n%s", r.Analyzer.Log())
 	}
-	// No more than there is room for in the end.
 	empty()
 	r.settle(time.Minute)
 	r.noErrors()
@@ -340,13 +342,12 @@ func TestR20(t *testing.T) {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 3*time.Minute)
+			r.StartAll()
 			trace := r.state(victim + ".strace")
+			p := map[string]*harness.Proc{"forwarder": r.Forwarder, "analyzer": r.Analyzer}[victim]
 			// Every twentieth fsync of each thread, from its third on.
-			wrap := []string{
-				harness.LookPath(t, "strace"), "-f", "--seccomp-bpf", "-o", trace,
-				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=3+20",
-			}
-			r.StartWrapped(map[string][]string{victim: wrap})
+			tracer := harness.Start(t, r.Dir, "strace-"+victim, harness.LookPath(t, "strace"), nil, "-f", "-p", fmt.Sprint(p.PID()), "-o", trace,
+				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=3+20")
 			stop := r.load(100).Background(t, r.book)
 			var times int
 			harness.Poll(t, time.Minute, "ten refused fsyncs", func() error {
@@ -356,6 +357,8 @@ func TestR20(t *testing.T) {
 				}
 				return err
 			})
+			r.pause(time.Second)
+			tracer.Stop(20 * time.Second) // lets go of its process
 			r.pause(time.Second)
 			stop()
 			r.settle(time.Minute)

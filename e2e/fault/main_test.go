@@ -48,7 +48,12 @@ func run(m *testing.M) (code int, err error) {
 	if bins, err = harness.OpenBins(ctx); err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, bins.Close()) }()
+	defer func() {
+		err = errors.Join(err, bins.Close())
+		if olderDir != "" {
+			err = errors.Join(err, os.RemoveAll(olderDir))
+		}
+	}()
 	return m.Run(), nil
 }
 

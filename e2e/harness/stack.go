@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -26,27 +25,19 @@ type Stack struct {
 
 	Proxy, Forwarder, Analyzer *Proc
 
-	// wraps are commands that start a program in its place, by program.
-	wraps map[string][]string
+	// Override names files to start instead of this build's programs, by
+	// program; changed before Start.
+	Override map[string]string
 }
 
-// start starts one of the programs, wrapped if so asked.
+// start starts one of the programs.
 func (s *Stack) start(name, program string, env map[string]string) *Proc {
 	s.t.Helper()
-	path, args := s.bins.Path(program), []string(nil)
-	if wrap := s.wraps[program]; len(wrap) > 0 {
-		args = append(slices.Clone(wrap[1:]), path)
-		path = wrap[0]
+	path := s.bins.Path(program)
+	if other := s.Override[program]; other != "" {
+		path = other
 	}
-	return Start(s.t, s.Dir, name, path, env, args...)
-}
-
-// StartWrapped is StartAll with commands in front of some programs, such as a
-// tracer.
-func (s *Stack) StartWrapped(wraps map[string][]string) {
-	s.t.Helper()
-	s.wraps = wraps
-	s.StartAll()
+	return Start(s.t, s.Dir, name, path, env)
 }
 
 // NewStack chooses ports and folders. upstream is where the proxy carries its
