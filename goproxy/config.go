@@ -4,10 +4,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/goproxy/observe"
 )
 
 // Ports by convention, all of them here.
@@ -20,6 +22,9 @@ const (
 // maxBodyLimit keeps a pair with two whole bodies within one message to the
 // forwarder.
 const maxBodyLimit = 6 << 20
+
+// minSpool is the smallest ring that is worth its name.
+const minSpool = 16 << 20
 
 // Config is what a user sets.
 type Config struct {
@@ -41,6 +46,15 @@ type Config struct {
 	// BodyLimit is how many bytes of each body are kept, MemoryLimit how many
 	// capture may hold in all.
 	BodyLimit, MemoryLimit int64
+	// KeepOneIn connections is captured (CAPTURE_SAMPLE 1/n), unless the
+	// forwarder says otherwise. A change is for connections that come after
+	// it.
+	KeepOneIn uint32
+	// SpoolDir is where the ring on disk is kept, of at most SpoolBytes, for
+	// what does not fit in memory while the forwarder is away; empty for none.
+	// Several proxies may share the directory; each has a ring of its own.
+	SpoolDir   string
+	SpoolBytes int64
 	// DrainDelay is how long connections are still accepted after the end
 	// began, DrainTimeout how long those in flight have after that.
 	DrainDelay, DrainTimeout time.Duration
@@ -76,8 +90,11 @@ func LoadConfig(env *daemon.Env) Config {
 	if env.String("CAPTURE_MEMORY_LIMIT", "") != "" && 0 < c.MemoryLimit && c.MemoryLimit < 1<<20 {
 		env.Fail("CAPTURE_MEMORY_LIMIT", "too small", "at least 1MiB")
 	}
-	if env.String("CAPTURE_SAMPLE", "1/1") != "1/1" {
-		env.Fail("CAPTURE_SAMPLE", "not supported by this version", "1/1")
+	c.KeepOneIn = sample(env, "CAPTURE_SAMPLE")
+	c.SpoolDir = env.String("CAPTURE_SPOOL_DIR", "")
+	c.SpoolBytes = env.Size("CAPTURE_SPOOL_BYTES", 1<<30)
+	if n, ok := daemon.ParseSize(env.String("CAPTURE_SPOOL_BYTES", "")); ok && n < minSpool {
+		env.Fail("CAPTURE_SPOOL_BYTES", "too small", "at least 16MiB")
 	}
 	c.DrainDelay = env.Duration("DRAIN_DELAY", 0)
 	c.DrainTimeout = env.Duration("DRAIN_TIMEOUT", 25*time.Second)
@@ -87,6 +104,17 @@ func LoadConfig(env *daemon.Env) Config {
 	env.UnsupportedSecrets("FORWARDER_TOKEN")
 	env.Unsupported("FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE")
 	return c
+}
+
+// sample is a rate: "1/10" is 10.
+func sample(env *daemon.Env, name string) uint32 {
+	one, n, ok := strings.Cut(env.String(name, "1/1"), "/")
+	rate, err := strconv.ParseUint(n, 10, 32)
+	if !ok || one != "1" || err != nil || rate < 1 || rate > observe.MaxKeepOneIn {
+		env.Fail(name, "not a rate", "1/N, one connection in N, with N from 1 to 1000000")
+		return 1
+	}
+	return uint32(rate)
 }
 
 // host is a name or an address, without a port or a scheme.

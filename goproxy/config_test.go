@@ -35,7 +35,7 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 	_, err := load(map[string]string{
 		"PROXY_TYPE": "dual", "PROXY_IN_PORT": "http", "REVERSE_PROXY_HOST": "http://app:80/", "REVERSE_PROXY_PORT": "0",
 		"APP_LABEL": "a", "APP_POD_NAME": "p", "FORWARDER_ADDR": "forwarder", "LOG_LEVEL": "loud", "CAPTURE": "perhaps",
-		"CAPTURE_BODY_LIMIT": "1GiB", "CAPTURE_MEMORY_LIMIT": "1KiB", "CAPTURE_SAMPLE": "1/10", "DRAIN_DELAY": "soon", "DRAIN_TIMEOUT": "-1s",
+		"CAPTURE_BODY_LIMIT": "1GiB", "CAPTURE_MEMORY_LIMIT": "1KiB", "CAPTURE_SAMPLE": "10%", "CAPTURE_SPOOL_BYTES": "1MiB", "DRAIN_DELAY": "soon", "DRAIN_TIMEOUT": "-1s",
 		"METRICS_HTTP_ENABLE": "2", "METRICS_HTTP_PORT": "99999", "DIAGNOSTICS_ADDR": "4100",
 		"FORWARDER_TOKEN": "s3cret", "FORWARDER_TLS": "on", "FORWARDER_CA_FILE": "a", "FORWARDER_CERT_FILE": "b", "FORWARDER_KEY_FILE": "c",
 	})
@@ -49,7 +49,8 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 		`CAPTURE="perhaps" is not valid; want true or false`,
 		`CAPTURE_BODY_LIMIT="1GiB": too large; want at most 6MiB`,
 		`CAPTURE_MEMORY_LIMIT="1KiB": too small; want at least 1MiB`,
-		`CAPTURE_SAMPLE="1/10": not supported by this version; want 1/1`,
+		`CAPTURE_SAMPLE="10%": not a rate; want 1/N, one connection in N, with N from 1 to 1000000`,
+		`CAPTURE_SPOOL_BYTES="1MiB": too small; want at least 16MiB`,
 		`DRAIN_DELAY="soon" is not valid; want a duration such as 500ms, 25s or 5m`,
 		`DRAIN_TIMEOUT="-1s" is not valid; want a duration such as 500ms, 25s or 5m`,
 		`METRICS_HTTP_ENABLE="2" is not valid; want true or false`,
@@ -76,7 +77,7 @@ func TestDefaults(t *testing.T) {
 	cfg, err := load(vars)
 	want := Config{
 		InPort: 4143, UpstreamHost: "localhost", UpstreamPort: 80, App: "my_app", Pod: "host", Forwarder: "host:8888", LogLevel: slog.LevelInfo,
-		Capture: true, BodyLimit: 1 << 20, MemoryLimit: 64 << 20, DrainTimeout: 25 * time.Second, MetricsPort: 4145, DiagnosticsAddr: "127.0.0.1:4100",
+		Capture: true, BodyLimit: 1 << 20, MemoryLimit: 64 << 20, KeepOneIn: 1, SpoolBytes: 1 << 30, DrainTimeout: 25 * time.Second, MetricsPort: 4145, DiagnosticsAddr: "127.0.0.1:4100",
 	}
 	if err != nil || cfg != want {
 		t.Errorf("%+v %v", cfg, err)
@@ -87,5 +88,37 @@ func TestDefaults(t *testing.T) {
 	cfg, err = load(vars)
 	if err != nil || cfg.DiagnosticsAddr != "" || cfg.upstream() != "[::1]:80" || cfg.Capture {
 		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+func TestRates(t *testing.T) {
+	vars := map[string]string{"PROXY_TYPE": "reverse", "PROXY_IN_PORT": "4143", "APP_LABEL": "my_app", "APP_POD_NAME": "host", "FORWARDER_ADDR": "host:8888"}
+	for rate, want := range map[string]uint32{"": 1, "1/1": 1, "1/10": 10, "1/1000000": 1000000} {
+		vars["CAPTURE_SAMPLE"] = rate
+		if cfg, err := load(vars); err != nil || cfg.KeepOneIn != want {
+			t.Errorf("%q: 1/%d, %v", rate, cfg.KeepOneIn, err)
+		}
+	}
+	for _, rate := range []string{"1", "10", "2/10", "1/0", "1/-1", "1/1000001", "1/", "/10", "1/10/2", "0.1", "1/1e3", "1 / 10"} {
+		vars["CAPTURE_SAMPLE"] = rate
+		if _, err := load(vars); err == nil || !strings.HasPrefix(err.Error(), `CAPTURE_SAMPLE="`+rate+`": not a rate; want 1/N`) {
+			t.Errorf("%q: %v", rate, err)
+		}
+	}
+}
+
+func TestTheRing(t *testing.T) {
+	vars := map[string]string{
+		"PROXY_TYPE": "reverse", "PROXY_IN_PORT": "4143", "APP_LABEL": "my_app", "APP_POD_NAME": "host", "FORWARDER_ADDR": "host:8888",
+		"CAPTURE_SPOOL_DIR": "/var/lib/weir/ring", "CAPTURE_SPOOL_BYTES": "16MiB",
+	}
+	if cfg, err := load(vars); err != nil || cfg.SpoolDir != "/var/lib/weir/ring" || cfg.SpoolBytes != 16<<20 {
+		t.Errorf("%+v %v", cfg, err)
+	}
+	for value, want := range map[string]string{"0": "too small", "16MB": "is not valid", "-1": "is not valid"} {
+		vars["CAPTURE_SPOOL_BYTES"] = value
+		if _, err := load(vars); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", value, err)
+		}
 	}
 }

@@ -10,6 +10,7 @@ package goproxy
 import (
 	"context"
 	crand "crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ import (
 	"github.com/weir-capture/weir/goproxy/observe"
 	"github.com/weir-capture/weir/goproxy/relay"
 	"github.com/weir-capture/weir/goproxy/ship"
+	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/goproxy/tee"
 	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/clock"
@@ -54,6 +56,7 @@ type Proxy struct {
 	listener *listen.Listener
 	relay    *relay.Relay
 	observer *observe.Observer
+	sampler  *observe.Sampler
 	shipper  *ship.Shipper
 	services []service
 	advisor  advisor
@@ -83,6 +86,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 		return nil, errors.Join(fmt.Errorf("read random bytes: %w", err), p.listener.Close())
 	}
 	ids := pair.NewIDs([32]byte(random[16:]))
+	p.sampler = observe.NewSampler([16]byte(random[:16]), cfg.KeepOneIn)
 	p.relay = relay.New(p.clock.Now, &p.ledger.ClientToServer, &p.ledger.ServerToClient)
 	p.shipper = ship.New(ship.Settings{
 		Addr: cfg.Forwarder,
@@ -94,6 +98,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 			ListenAddr: p.Addr().String(), UpstreamAddr: cfg.upstream(),
 		},
 		Budget: p.budget, Ledger: &p.ledger, State: p.state, Now: p.clock.Now, Rand: rand.Float64,
+		Tune: p.tune, OpenRing: openRing(cfg, random[:16]),
 		Log: log, Repeated: p.repeated,
 		Hint: func(err error) string { return p.advisor.hint(cfg.Forwarder, "FORWARDER_ADDR", err) },
 	})
@@ -104,10 +109,29 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 			NewID: ids.New, Emit: p.shipper.Add,
 		}),
 		Budget: p.budget, Ledger: &p.ledger, Now: p.clock.Now,
-		Log: log, Repeated: p.repeated, Capture: cfg.Capture,
+		Log: log, Repeated: p.repeated, Capture: cfg.Capture, Sampler: p.sampler,
 	})
 	p.openServices()
 	return p, nil
+}
+
+// openRing opens the ring of this process, named by its epoch.
+func openRing(cfg Config, epoch []byte) func() (*ring.Ring, ring.Swept, error) {
+	if cfg.SpoolDir == "" {
+		return nil
+	}
+	name := hex.EncodeToString(epoch)
+	return func() (*ring.Ring, ring.Swept, error) { return ring.Open(cfg.SpoolDir, name, cfg.SpoolBytes) }
+}
+
+// tune does what the forwarder says about capture; without a word from it,
+// what the proxy's own configuration says.
+func (p *Proxy) tune(set *capturev1.Settings) {
+	before := p.sampler.KeepOneIn()
+	p.sampler.Tell(set.GetKeepOneIn())
+	if now := p.sampler.KeepOneIn(); now != before {
+		p.log.Info("Sampling changed; it is for connections from now on", slog.String("keep", "1/"+strconv.FormatUint(uint64(now), 10)))
+	}
 }
 
 // connLimit is how many connections may be open at a time: each takes two
@@ -143,6 +167,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.log.Info("Reverse proxy upstream", slog.String("addr", p.cfg.upstream()))
 	if !p.observer.Capture() {
 		p.log.Warn("Capture is off: traffic is carried and not recorded")
+	}
+	if n := p.sampler.KeepOneIn(); n > 1 {
+		p.log.Info("Sampling: one connection in so many is recorded, and what fails or is slow on the others", slog.Uint64("connections", uint64(n)))
 	}
 	var background sync.WaitGroup
 	shipping, stopShipping := context.WithCancel(context.Background())
@@ -297,8 +324,10 @@ func (p *Proxy) state() *capturev1.ProxyState {
 	s := &capturev1.ProxyState{
 		OpenConns:  uint64(p.conns.len()),
 		MemoryUsed: uint64(p.budget.Used()), MemoryLimit: uint64(p.budget.Limit()),
-		CaptureOn: p.observer.Capture(), Protocols: p.observer.Protocols(),
+		CaptureOn: p.observer.Capture(), Protocols: p.observer.Protocols(), KeepOneIn: p.sampler.KeepOneIn(),
 	}
+	used, limit := p.shipper.Ring()
+	s.RingUsed, s.RingLimit = uint64(used), uint64(limit)
 	if text := p.upstreamError.Load(); text != nil {
 		s.UpstreamError = *text
 	}

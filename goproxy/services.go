@@ -80,8 +80,18 @@ type Diagnostics struct {
 	Pairs   ledger.Pairs `json:"pairs"`
 	Acked   uint64       `json:"acked"`
 	// Unacked batches wait for the forwarder.
-	Unacked int        `json:"unacked_batches"`
-	Memory  MemoryInfo `json:"memory"`
+	Unacked int `json:"unacked_batches"`
+	// KeepOneIn connections is captured.
+	KeepOneIn uint32     `json:"keep_one_in"`
+	Memory    MemoryInfo `json:"memory"`
+	// Ring is the one on disk; its limit is 0 while there is none.
+	Ring RingInfo `json:"ring"`
+}
+
+// RingInfo says what the ring on disk takes and may take, in bytes.
+type RingInfo struct {
+	Used  int64 `json:"used"`
+	Limit int64 `json:"limit"`
 }
 
 // ConnectionInfo is one open connection. Sizes are bytes carried.
@@ -134,11 +144,13 @@ func (p *Proxy) Diagnostics() Diagnostics {
 		Connections: make([]ConnectionInfo, 0, min(len(open), maxListed)),
 		Omitted:     max(0, len(open)-maxListed),
 		Pairs:       p.ledger.Pairs(), Acked: p.ledger.Acked.Load(), Unacked: p.shipper.Parcels(),
+		KeepOneIn: p.sampler.KeepOneIn(),
 		Memory: MemoryInfo{
 			CaptureUsed: p.budget.Used(), CaptureLimit: p.budget.Limit(),
 			HeapInUse: mem.HeapInuse, System: mem.Sys, Goroutines: runtime.NumGoroutine(),
 		},
 	}
+	d.Ring.Used, d.Ring.Limit = p.shipper.Ring()
 	for _, e := range open[d.Omitted:] {
 		up, down := e.conn.Bytes()
 		doing, proto := e.watch.State()
@@ -192,6 +204,8 @@ func newCollector(p *Proxy) *collector {
 	})
 	add("pairs_seen_total", "Pairs begun.", counter, func() float64 { return float64(l.Pairs().Seen) })
 	add("pairs_batched_total", "Pairs that entered a batch.", counter, func() float64 { return float64(l.Pairs().Batched) })
+	add("pairs_waiting", "Pairs that wait for the forwarder, in memory or in the ring on disk.", gauge, func() float64 { return float64(l.Pairs().Waiting) })
+	add("pairs_sampled_total", "Pairs left out by sampling.", counter, func() float64 { return float64(l.Pairs().Sampled) })
 	add("pairs_acked_total", "Pairs that the forwarder acknowledged.", counter, func() float64 { return float64(l.Acked.Load()) })
 	labelled("pairs_dropped_total", "Pairs lost, by reason.", "reason", func() map[string]uint64 {
 		all := l.Pairs().Dropped
@@ -210,6 +224,9 @@ func newCollector(p *Proxy) *collector {
 		}
 		return 0
 	})
+	add("sample_keep_one_in", "One connection in so many is captured.", gauge, func() float64 { return float64(p.sampler.KeepOneIn()) })
+	add("ring_bytes", "Bytes in the ring on disk.", gauge, func() float64 { used, _ := p.shipper.Ring(); return float64(used) })
+	add("ring_limit_bytes", "Bytes that the ring on disk may take; 0 without one.", gauge, func() float64 { _, limit := p.shipper.Ring(); return float64(limit) })
 	add("batches_unacked", "Batches that wait for the forwarder's acknowledgement.", gauge, func() float64 { return float64(p.shipper.Parcels()) })
 	return c
 }

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -33,10 +34,14 @@ func (s *Shipper) session(end *ending) error {
 	s.set.Log.Info("Successfully connected to forwarder", slog.String("addr", s.set.Addr))
 	client := capturev1.NewProxyServiceClient(peer)
 	lease, err := s.register(ctx, client)
+	if _, no := errors.AsType[*refusal](err); no {
+		return err
+	}
 	if err != nil {
 		return peer.Explain(ctx, err)
 	}
 	s.set.Log.Info("Successfully registered with forwarder", slog.String("proxyID", s.set.Register.Source.GetProxyId()))
+	s.tune(lease.GetSettings())
 	for _, r := range lease.GetAckedBatches() {
 		s.acked(r.GetFirst(), r.GetLast())
 	}
@@ -44,6 +49,8 @@ func (s *Shipper) session(end *ending) error {
 	if err != nil {
 		return fmt.Errorf("open stream: %w", grpcpeer.Plain(err))
 	}
+	s.setOnline(true)
+	defer s.setOnline(false)
 	c := &conversation{s: s, stream: stream, forwarder: lease.GetForwarderId()}
 	over := make(chan error, 1)
 	var wg sync.WaitGroup
@@ -62,17 +69,42 @@ func (s *Shipper) register(ctx context.Context, client capturev1.ProxyServiceCli
 	lease, err := client.Register(ctx, &capturev1.RegisterRequest{
 		Source: r.Source, EpochStarted: r.EpochStarted, Version: r.Version,
 		ListenAddr: r.ListenAddr, UpstreamAddr: r.UpstreamAddr, Now: s.set.Now(),
+		ApiVersion: capturev1.APIVersion, ApiOldest: capturev1.APIOldest,
 	})
 	switch status.Code(err) {
 	case codes.OK:
+		if err := capturev1.CheckVersions("forwarder", lease.GetApiVersion(), lease.GetApiOldest()); err != nil {
+			return nil, &refusal{err}
+		}
 		return lease, nil
 	case codes.Unimplemented:
 		return nil, fmt.Errorf("it answers gRPC or HTTP/2, but is no Weir forwarder: %w", grpcpeer.Plain(err))
 	case codes.FailedPrecondition:
-		return nil, fmt.Errorf("it refused the registration: %w", grpcpeer.Plain(err))
+		return nil, &refusal{fmt.Errorf("it refused the registration: %w", grpcpeer.Plain(err))}
 	default:
 		return nil, fmt.Errorf("register: %w", grpcpeer.Plain(err))
 	}
+}
+
+// refusal says that the two programs do not fit: trying again soon is of no
+// use, and one of them has to be replaced.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// tune passes on what the forwarder says about capture.
+func (s *Shipper) tune(set *capturev1.Settings) {
+	if s.set.Tune != nil {
+		s.set.Tune(set)
+	}
+}
+
+// setOnline says whether a forwarder takes batches: then the ring is read.
+func (s *Shipper) setOnline(on bool) {
+	s.mu.Lock()
+	s.online = on
+	s.mu.Unlock()
+	stir(s.move)
 }
 
 // conversation is one Push stream.
@@ -95,15 +127,17 @@ func (c *conversation) talk(end *ending, over <-chan error) error {
 	}
 	draining, expired := end.draining, end.expired
 	for {
-		select {
-		case <-beat.C: // also while there is always something to send
+		select { // also while there is always something to send
+		case <-beat.C:
 			if err := c.heartbeat(false); err != nil {
 				return <-over
 			}
+		case <-expired:
+			return c.goodbye(end, over)
 		default:
 		}
-		if p := c.s.after(c.sent); p != nil {
-			if err := c.send(p); err != nil {
+		if b := c.s.next(c.sent, c.forwarder); b != nil {
+			if err := c.send(b); err != nil {
 				return <-over
 			}
 			continue
@@ -127,17 +161,12 @@ func (c *conversation) talk(end *ending, over <-chan error) error {
 	}
 }
 
-// send sends one batch. Where it may have reached another forwarder before,
-// it says so.
-func (c *conversation) send(p *parcel) error {
-	if p.sentTo != "" && p.sentTo != c.forwarder {
-		p.batch.MaybeDuplicate = true
-	}
-	p.sentTo = c.forwarder
+// send sends one batch.
+func (c *conversation) send(b *capturev1.Batch) error {
 	c.mu.Lock()
-	c.sent = p.batch.Seq
+	c.sent = b.Seq
 	c.mu.Unlock()
-	return c.stream.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: p.batch}})
+	return c.stream.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: b}})
 }
 
 func (c *conversation) heartbeat(goodbye bool) error {
@@ -148,8 +177,10 @@ func (c *conversation) heartbeat(goodbye bool) error {
 }
 
 // goodbye ends the stream as a proxy does that stops, and waits until the
-// forwarder took notice.
+// forwarder took notice. Whoever hears it has taken all that was sent before
+// it, and what was not is dropped: its counters are the last word.
 func (c *conversation) goodbye(end *ending, over <-chan error) error {
+	end.abandoned = c.s.abandon()
 	if c.heartbeat(true) == nil && c.stream.CloseSend() == nil {
 		select {
 		case <-over:
@@ -166,6 +197,9 @@ func (c *conversation) listen() error {
 		m, err := c.stream.Recv()
 		if err != nil {
 			return fmt.Errorf("connection ended: %w", grpcpeer.Plain(err))
+		}
+		if set := m.GetSettings(); set != nil {
+			c.s.tune(set)
 		}
 		if ack := m.GetAck(); ack != nil {
 			c.mu.Lock()

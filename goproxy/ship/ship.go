@@ -1,26 +1,30 @@
 // Package ship brings pairs to the forwarder: in batches, over one gRPC stream,
 // kept until they are acknowledged. What it holds counts against the memory
 // budget of capture, which is what bounds it: while the forwarder is away,
-// new pairs are let go before they get here.
+// new pairs are let go before they get here. With a ring on disk the newest of
+// what waits goes there instead, so that there is room.
 //
 // Batches are numbered without holes within the epoch of the process, and so
-// are the pairs in them. After a lost connection everything that was not
+// are the pairs in them. They get their numbers when they are sent for the
+// first time, so that what is lost before that, in the ring or because the
+// proxy stops, leaves no hole. After a lost connection everything that was not
 // acknowledged is sent again in order; the forwarder knows what it has by the
 // numbers.
 package ship
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/ledger"
@@ -42,6 +46,14 @@ const (
 	drainTime   = 5 * time.Second
 	goodbyeTime = time.Second
 
+	// All proxies of a forwarder that ends lose their streams at once: they
+	// come back at any moment of spread.
+	spread = time.Second
+	// A forwarder that refuses is asked again between half of refusedMin and
+	// refusedMax later: it may be one that is being replaced.
+	refusedMin = 20 * time.Second
+	refusedMax = time.Minute
+
 	// maxMessage bounds a gRPC message in both directions.
 	maxMessage = 16 << 20
 )
@@ -50,15 +62,22 @@ const (
 type Settings struct {
 	// Addr is the forwarder's "host:port".
 	Addr string
-	// Register is what the proxy says of itself; Now is filled in.
+	// Register is what the proxy says of itself; Now and the versions are
+	// filled in.
 	Register *capturev1.RegisterRequest
 	Budget   *budget.Budget
 	Ledger   *ledger.Ledger
 	// State is what heartbeats carry beside the counters.
 	State func() *capturev1.ProxyState
+	// Tune takes what the forwarder says about capture; nil when it says
+	// nothing. It may be nil itself.
+	Tune func(*capturev1.Settings)
+	// OpenRing opens the ring on disk; nil goes without one. Where it fails
+	// it is called again, now and then.
+	OpenRing func() (*ring.Ring, ring.Swept, error)
 	// Now is the proxy's wall clock.
 	Now func() int64
-	// Rand gives numbers in [0, 1).
+	// Rand gives numbers in [0, 1). It is called by one goroutine at a time.
 	Rand func() float64
 	Log  *slog.Logger
 	// Repeated limits the lines about a forwarder that stays away.
@@ -71,7 +90,8 @@ type Settings struct {
 
 // Shipper brings pairs to one forwarder.
 type Shipper struct {
-	set Settings
+	set  Settings
+	ring atomic.Pointer[ring.Ring]
 
 	mu sync.Mutex
 	// open is the batch that is being filled.
@@ -79,27 +99,25 @@ type Shipper struct {
 	openBytes int
 	openHeld  int64
 	timer     *time.Timer
-	// parcels were cut and not acknowledged, in order.
-	parcels []*parcel
-	batches uint64 // cut so far
-	pairs   uint64 // batched so far
+	queue
+	batches uint64 // numbered so far
+	pairs   uint64 // the same
+	// waits are pairs that no forwarder has acknowledged.
+	waits int
+	// online: a forwarder takes batches. stopped: what comes now comes too
+	// late.
+	online, stopped bool
 
 	// wake tells the session that there is something to send, or less to wait
-	// for.
-	wake chan struct{}
-}
-
-// parcel is a batch with what the proxy knows about it.
-type parcel struct {
-	batch *capturev1.Batch
-	held  int64
-	// sentTo is the forwarder that may have it.
-	sentTo string
+	// for; move tells the keeper that there is something to move.
+	wake, move chan struct{}
 }
 
 // New makes a Shipper.
 func New(set Settings) *Shipper {
-	return &Shipper{set: set, wake: make(chan struct{}, 1)}
+	s := &Shipper{set: set, wake: make(chan struct{}, 1), move: make(chan struct{}, 1)}
+	s.queue = newQueue(set.Budget, set.OpenRing != nil)
+	return s
 }
 
 // Add takes a pair over, and with it held bytes of the budget. It never
@@ -108,12 +126,16 @@ func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
 	size := proto.Size(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		s.set.Ledger.Dropped(ledger.Stopped)
+		s.set.Budget.Give(held)
+		return
+	}
 	if size > aloneBytes {
 		s.cut()
 	}
-	s.pairs++
-	p.ProxySeq = s.pairs
-	s.set.Ledger.Batched(1)
+	s.set.Ledger.Taken()
+	s.waits++
 	s.open = append(s.open, p)
 	s.openBytes += size
 	s.openHeld += held
@@ -142,31 +164,23 @@ func (s *Shipper) cut() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.batches++
-	s.parcels = append(s.parcels, &parcel{
-		held: s.openHeld,
-		batch: &capturev1.Batch{
-			Source:       s.set.Register.Source,
-			EpochStarted: s.set.Register.EpochStarted,
-			Seq:          s.batches,
-			FirstPairSeq: s.open[0].ProxySeq,
-			Pairs:        s.open,
-			Counters:     s.counters(),
-		},
-	})
+	s.queue.add(&parcel{pairs: len(s.open), held: s.openHeld, batch: &capturev1.Batch{Pairs: s.open}})
 	s.open, s.openBytes, s.openHeld = nil, 0, 0
-	s.stir()
+	stir(s.wake)
+	if s.queue.high() {
+		stir(s.move)
+	}
 }
 
-// stir wakes the session.
-func (s *Shipper) stir() {
+// stir wakes whoever waits for a channel of one.
+func stir(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// counters reads the ledger.
+// counters reads the ledger. What waits for a forwarder is still open to it.
 func (s *Shipper) counters() *capturev1.Counters {
 	l := s.set.Ledger
 	p := l.Pairs()
@@ -178,59 +192,84 @@ func (s *Shipper) counters() *capturev1.Counters {
 	}
 }
 
-// after is the first parcel behind a sequence, nil when there is none.
-func (s *Shipper) after(seq uint64) *parcel {
+// next is the batch behind a sequence, on its way to a forwarder; nil when
+// there is none, or none that may be sent now.
+func (s *Shipper) next(seq uint64, forwarder string) *capturev1.Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.index(seq + 1)
-	if i == len(s.parcels) {
+	p, fresh := s.queue.next(seq)
+	if p == nil {
 		return nil
 	}
-	return s.parcels[i]
-}
-
-// index is where the first parcel from seq on stands. s.mu is held.
-func (s *Shipper) index(seq uint64) int {
-	i, _ := slices.BinarySearchFunc(s.parcels, seq, func(p *parcel, seq uint64) int { return cmp.Compare(p.batch.Seq, seq) })
-	return i
+	switch {
+	case fresh:
+		s.batches++
+		p.batch.Source, p.batch.EpochStarted = s.set.Register.Source, s.set.Register.EpochStarted
+		p.batch.Seq, p.batch.FirstPairSeq = s.batches, s.pairs+1
+		for _, rr := range p.batch.Pairs {
+			s.pairs++
+			rr.ProxySeq = s.pairs
+		}
+		s.set.Ledger.Batched(uint64(p.pairs))
+		p.batch.Counters = s.counters()
+	case p.sentTo != forwarder:
+		p.batch.MaybeDuplicate = true
+	}
+	p.sentTo = forwarder
+	return p.batch
 }
 
 // waiting is how many pairs are not acknowledged.
-func (s *Shipper) waiting() (n int) {
+func (s *Shipper) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.parcels {
-		n += len(p.batch.Pairs)
-	}
-	return n + len(s.open)
+	return s.waits
 }
 
 // Parcels is how many batches were cut and not acknowledged.
 func (s *Shipper) Parcels() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.parcels)
+	return s.queue.len()
 }
 
-// acked forgets the batches from first to last.
+// Ring says what the ring on disk takes and may take, in bytes; 0 without one.
+func (s *Shipper) Ring() (used, limit int64) {
+	if r := s.ring.Load(); r != nil {
+		return r.Used(), r.Limit()
+	}
+	return 0, 0
+}
+
+// acked forgets the batches from first to last. Those that were never sent
+// nobody can have.
 func (s *Shipper) acked(first, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, j := s.index(first), s.index(last+1)
-	if i >= j {
+	n := s.queue.acked(first, last)
+	if n == 0 {
 		return
 	}
-	for _, p := range s.parcels[i:j] {
-		s.set.Ledger.Acked.Add(uint64(len(p.batch.Pairs)))
-		s.set.Budget.Give(p.held)
+	s.set.Ledger.Acked.Add(uint64(n))
+	s.waits -= n
+	stir(s.wake)
+	stir(s.move)
+}
+
+// abandon gives up what was not sent, and says so in the ledger: the counters
+// that the forwarder hears last have to add up.
+func (s *Shipper) abandon() (pairs int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut()
+	if s.timer != nil {
+		s.timer.Stop()
 	}
-	if i == 0 { // the usual case: nothing moves
-		clear(s.parcels[:j])
-		s.parcels = s.parcels[j:]
-	} else {
-		s.parcels = slices.Delete(s.parcels, i, j)
-	}
-	s.stir()
+	s.stopped = true
+	n := s.queue.abandon()
+	s.set.Ledger.Lost(ledger.Stopped, uint64(n))
+	s.waits -= n
+	return n
 }
 
 // Run ships until ctx ends. Then it cuts the last batch, waits a while for the
@@ -243,36 +282,63 @@ func (s *Shipper) Run(ctx context.Context) error {
 		end.begin()
 	})
 	defer stop()
-	retry := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second, Rand: s.set.Rand}
+	keeping, stopKeeping := context.WithCancel(context.Background())
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keep(keeping)
+	}()
+	s.connect(ctx, end)
+	left := s.waiting()
+	s.abandon()
+	stopKeeping()
+	select {
+	case <-kept:
+	case <-time.After(goodbyeTime): // a disk that hangs keeps nobody from ending
+	}
+	if left += end.abandoned; left > 0 {
+		s.set.Log.Warn("Stopped before the forwarder had everything", slog.Int("pairs", left))
+	}
+	return nil
+}
+
+// connect has one session after another until the end.
+func (s *Shipper) connect(ctx context.Context, end *ending) {
+	again := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second, Rand: s.set.Rand}
+	refused := backoff.Backoff{Min: refusedMin, Max: refusedMax, Rand: s.set.Rand}
+	told := "" // the last refusal
 	for {
 		began := time.Now()
 		err := s.session(end)
 		if err == nil || end.ctx.Err() != nil {
-			break
+			return
 		}
-		if s.set.Log.Enabled(ctx, slog.LevelError) && !end.begun() {
-			s.complain(err)
-		}
-		if time.Since(began) > retry.Max {
-			retry.Reset()
+		var wait time.Duration
+		if no, ok := errors.AsType[*refusal](err); ok {
+			wait = refused.Next()
+			if err.Error() != told && !end.begun() {
+				told = err.Error()
+				s.set.Log.LogAttrs(ctx, slog.LevelError, "Refused by the forwarder; pairs are kept, and it is asked again now and then",
+					slog.String("addr", s.set.Addr), slog.String("error", no.Error()))
+			}
+		} else {
+			told = ""
+			refused.Reset()
+			if s.set.Log.Enabled(ctx, slog.LevelError) && !end.begun() {
+				s.complain(err)
+			}
+			if wait = again.Next(); time.Since(began) > again.Max {
+				again.Reset()
+				wait = time.Duration(s.set.Rand() * float64(spread))
+			}
 		}
 		if end.begun() && s.waiting() == 0 {
-			break
+			return
 		}
-		select {
-		case <-time.After(retry.Next()):
-		case <-end.ctx.Done():
+		if !end.sleep(wait) && s.waiting() == 0 {
+			return
 		}
 	}
-	s.mu.Lock()
-	if s.timer != nil {
-		s.timer.Stop()
-	}
-	s.mu.Unlock()
-	if n := s.waiting(); n > 0 {
-		s.set.Log.Warn("Stopped before the forwarder had everything", slog.Int("pairs", n))
-	}
-	return nil
 }
 
 // complain says why there is no forwarder to ship to.
@@ -284,52 +350,4 @@ func (s *Shipper) complain(err error) {
 		}
 	}
 	s.set.Repeated.Log(slog.LevelError, "Not connected to forwarder; pairs are kept and sent later", attrs...)
-}
-
-// ending is how a shipper stops: something has begun to end (draining), then
-// time is up for what is on its way (expired), then for everything (ctx).
-type ending struct {
-	draining, expired chan struct{}
-	ctx               context.Context // it is what this type is about
-	cancel            context.CancelFunc
-	once              sync.Once
-	mu                sync.Mutex
-	timers            []*time.Timer
-}
-
-func newEnding() *ending {
-	e := &ending{draining: make(chan struct{}), expired: make(chan struct{})}
-	e.ctx, e.cancel = context.WithCancel(context.Background())
-	return e
-}
-
-func (e *ending) begin() {
-	e.once.Do(func() {
-		close(e.draining)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.timers = append(
-			e.timers,
-			time.AfterFunc(drainTime, func() { close(e.expired) }),
-			time.AfterFunc(drainTime+goodbyeTime, e.cancel),
-		)
-	})
-}
-
-func (e *ending) begun() bool {
-	select {
-	case <-e.draining:
-		return true
-	default:
-		return false
-	}
-}
-
-func (e *ending) stop() {
-	e.cancel()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, t := range e.timers {
-		t.Stop()
-	}
 }

@@ -67,11 +67,11 @@ func (l *lockedBuffer) String() string {
 
 var errRefused = errors.New("dial tcp 10.0.0.9:8888: connect: connection refused")
 
-func newYard(t *testing.T, memory int64) *yard {
+func newYard(t *testing.T, memory int64, edit ...func(*Settings)) *yard {
 	y := &yard{t: t, budget: budget.New(memory), log: new(lockedBuffer), done: make(chan struct{})}
 	lines := slog.New(slog.NewTextHandler(y.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	repeated := lograte.New(lines, time.Second)
-	y.Shipper = New(Settings{
+	set := Settings{
 		Addr: "10.0.0.9:8888",
 		Register: &capturev1.RegisterRequest{
 			Source:       &capturev1.Source{App: "shop", Pod: "shop-1", ProxyId: "shop-1", Epoch: []byte("0123456789abcdef")},
@@ -89,7 +89,11 @@ func newYard(t *testing.T, memory int64) *yard {
 			}
 			return dial(ctx)
 		},
-	})
+	}
+	for _, f := range edit {
+		f(&set)
+	}
+	y.Shipper = New(set)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(y.done)
@@ -146,14 +150,13 @@ func (y *yard) add(n, size int) (added int) {
 // law checks that every pair is in exactly one count.
 func (y *yard) law() {
 	y.t.Helper()
-	for _, c := range []*capturev1.Counters{y.counters()} {
-		sum := c.Batched + c.Sampled
-		for _, n := range c.Dropped {
-			sum += n
-		}
-		if c.Seen != sum {
-			y.t.Errorf("seen %d is not the sum of %v", c.Seen, c)
-		}
+	p := y.ledger.Pairs()
+	sum := p.Batched + p.Waiting + p.Sampled + p.Open
+	for _, n := range p.Dropped {
+		sum += n
+	}
+	if p.Seen != sum || p.Open != 0 {
+		y.t.Errorf("%+v adds up to %d", p, sum)
 	}
 }
 
@@ -355,7 +358,7 @@ func TestAnAckForWhatWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := newYard(t, 64<<20)
 		y.add(3*maxPairs, 1)
-		c := &conversation{s: y.Shipper, sent: 1, stream: &oneAck{through: 99}}
+		c := &conversation{s: y.Shipper, sent: y.next(0, "a").Seq, stream: &oneAck{through: 99}}
 		if err := c.listen(); !errors.Is(err, io.EOF) && err == nil {
 			t.Error("the stream ended")
 		}

@@ -1,10 +1,11 @@
 // Package ledger counts what a proxy saw and what became of it. Every pair
-// that was begun is in exactly one of its counts, or still open:
+// that was begun is in exactly one of its counts:
 //
-//	seen = batched + sampled + sum(dropped) + open
+//	seen = batched + waiting + sampled + sum(dropped) + open
 //
-// A pair that is lost after it entered a batch goes from batched to dropped,
-// so that batched is what a forwarder has or will get.
+// A pair enters a batch when a forwarder is there to take it. Until then it
+// waits, in memory or in the ring, where it may still be lost; from then on it
+// has a number, and whether it arrived is for the other side to say.
 package ledger
 
 import "sync/atomic"
@@ -37,8 +38,9 @@ type Ledger struct {
 	batched atomic.Uint64
 	sampled atomic.Uint64
 	dropped [reasons]atomic.Uint64
-	// lost were counted as batched before.
-	lost [reasons]atomic.Uint64
+	// taken pairs are over and came to wait; lost were among them.
+	taken atomic.Uint64
+	lost  [reasons]atomic.Uint64
 
 	Acked      atomic.Uint64
 	BodiesShed atomic.Uint64
@@ -51,38 +53,42 @@ type Ledger struct {
 	ConnsFailed   atomic.Uint64
 }
 
-// Seen counts a pair that begins. Exactly one of Batched, Sampled and Dropped
+// Seen counts a pair that begins. Exactly one of Taken, Sampled and Dropped
 // must follow for it.
 func (l *Ledger) Seen() { l.seen.Add(1) }
 
-// Batched counts n pairs that entered a batch.
+// Taken counts a pair that waits now. Batched or Lost must follow for it.
+func (l *Ledger) Taken() { l.taken.Add(1) }
+
+// Batched counts n pairs that waited and entered a batch.
 func (l *Ledger) Batched(n uint64) { l.batched.Add(n) }
+
+// Lost counts n pairs that waited and were lost.
+func (l *Ledger) Lost(r Reason, n uint64) { l.lost[r].Add(n) }
 
 // Sampled counts a pair that sampling left out.
 func (l *Ledger) Sampled() { l.sampled.Add(1) }
 
-// Dropped counts a pair that was lost before it entered a batch.
+// Dropped counts a pair that was lost before it came to wait.
 func (l *Ledger) Dropped(r Reason) { l.dropped[r].Add(1) }
-
-// Lost counts n pairs that were lost after they had entered a batch.
-func (l *Ledger) Lost(r Reason, n uint64) { l.lost[r].Add(n) }
 
 // Pairs is what became of the pairs that were seen.
 type Pairs struct {
-	Seen uint64 `json:"seen"`
-	// Batched entered a batch and were not lost since.
+	Seen    uint64 `json:"seen"`
 	Batched uint64 `json:"batched"`
 	Sampled uint64 `json:"sampled"`
 	// Dropped by reason; only reasons that occurred.
 	Dropped map[string]uint64 `json:"dropped"`
+	// Waiting for the forwarder, in memory or in the ring.
+	Waiting uint64 `json:"waiting"`
 	// Open is the rest.
 	Open uint64 `json:"open"`
 }
 
-// Pairs reads the counts, in an order in which neither Batched nor Open can
+// Pairs reads the counts, in an order in which neither Waiting nor Open can
 // come out negative: what is part of another count is read before it.
 func (l *Ledger) Pairs() Pairs {
-	p := Pairs{Sampled: l.sampled.Load(), Dropped: make(map[string]uint64)}
+	p := Pairs{Sampled: l.sampled.Load(), Batched: l.batched.Load(), Dropped: make(map[string]uint64)}
 	var lost, dropped uint64
 	for r := range l.dropped {
 		before, after := l.dropped[r].Load(), l.lost[r].Load()
@@ -92,10 +98,10 @@ func (l *Ledger) Pairs() Pairs {
 		dropped += before
 		lost += after
 	}
-	batched := l.batched.Load()
-	p.Batched = batched - lost
+	taken := l.taken.Load()
+	p.Waiting = taken - p.Batched - lost
 	p.Seen = l.seen.Load()
-	p.Open = p.Seen - batched - p.Sampled - dropped
+	p.Open = p.Seen - taken - p.Sampled - dropped
 	return p
 }
 

@@ -14,11 +14,11 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 		for {
 			p := l.Pairs()
 			// Either wraps when it is negative.
-			if p.Open > 20000 || p.Batched > 20000 {
+			if p.Open > 20000 || p.Waiting > 20000 {
 				t.Errorf("more than ever seen: %+v", p)
 				return
 			}
-			if sum := p.Batched + p.Sampled + p.Dropped["memory"] + p.Dropped["fault"] + p.Dropped["ring"] + p.Open; sum != p.Seen {
+			if sum := p.Batched + p.Sampled + p.Dropped["memory"] + p.Dropped["fault"] + p.Dropped["ring"] + p.Waiting + p.Open; sum != p.Seen {
 				t.Errorf("%+v adds up to %d", p, sum)
 				return
 			}
@@ -41,9 +41,10 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 				case 2:
 					l.Sampled()
 				case 3:
-					l.Batched(1)
+					l.Taken()
 					l.Lost(Ring, 1)
 				default:
+					l.Taken()
 					l.Batched(1)
 				}
 			}
@@ -53,7 +54,7 @@ func TestEveryPairIsInOneCount(t *testing.T) {
 	close(stop)
 	reader.Wait()
 	p := l.Pairs()
-	if p.Seen != 20000 || p.Open != 0 || p.Batched != 4000 || p.Sampled != 4000 || p.Dropped["ring"] != 4000 {
+	if p.Seen != 20000 || p.Open != 0 || p.Waiting != 0 || p.Batched != 4000 || p.Sampled != 4000 || p.Dropped["ring"] != 4000 {
 		t.Errorf("%+v", p)
 	}
 	if got := strings.Join(Reasons(), " "); got != "memory fault stopped ring" {

@@ -61,18 +61,11 @@ var (
 type Record struct {
 	// Seq numbers records; each is one more than that before it.
 	Seq uint64
-	// First and Pairs say which pairs are in it: the sequence of the first and
-	// how many there are. They follow those of the record before.
-	First uint64
+	// Pairs is how many are lost with it.
 	Pairs int
 	// Held is for the owner: the memory that the record takes once it is read,
 	// in bytes.
 	Held int64
-}
-
-// behind is the record that would come next, as far as that is settled.
-func (rec Record) behind() Record {
-	return Record{Seq: rec.Seq + 1, First: rec.First + uint64(rec.Pairs)}
 }
 
 // Ring is the queue. All methods but Used and Limit are for one goroutine at a
@@ -86,7 +79,7 @@ type Ring struct {
 	used  atomic.Int64
 
 	segments []*segment // oldest first; only the last is written to
-	last     Record     // the newest
+	last     uint64     // sequence of the newest record
 	// rubbish are files that are of no use any more and could not be removed.
 	rubbish map[string]int64
 	// release ends what Open began: the claim on the directory.
@@ -103,11 +96,10 @@ type segment struct {
 	ended bool  // no record comes to it any more
 
 	entries []entry
-	// read entries are gone; the next one begins at from, and front is what
-	// it is (Seq and First).
-	read  int
-	from  int64
-	front Record
+	// read entries are gone; the next one begins at from.
+	read int
+	from int64
+	seq  uint64 // of the first entry
 }
 
 // entry is a record as it stands on the disk. There may be a million of them.
@@ -134,11 +126,11 @@ func (r *Ring) Limit() int64 { return r.limit }
 // that there is no room; any other error that the disk did not take it. In
 // both cases the ring is as it was.
 func (r *Ring) Append(rec Record, data []byte) error {
-	switch next := r.last.behind(); {
+	switch {
 	case len(data) > maxRecord || rec.Held > math.MaxUint32 || rec.Pairs > math.MaxInt32:
 		return fmt.Errorf("write ring: a record of %d bytes, at most %d", len(data), maxRecord)
-	case len(r.segments) > 0 && (rec.Seq != next.Seq || rec.First != next.First):
-		return fmt.Errorf("write ring: record %d does not follow record %d", rec.Seq, r.last.Seq)
+	case len(r.segments) > 0 && rec.Seq != r.last+1:
+		return fmt.Errorf("write ring: record %d does not follow record %d", rec.Seq, r.last)
 	}
 	n := int64(len(data) + tagLen)
 	r.clear()
@@ -166,10 +158,10 @@ func (r *Ring) Append(rec Record, data []byte) error {
 		return fmt.Errorf("write ring: %w", err)
 	}
 	if len(s.entries) == 0 {
-		s.front = rec
+		s.seq = rec.Seq
 	}
 	s.entries = append(s.entries, entry{uint32(n), uint32(rec.Pairs), uint32(rec.Held)})
-	r.last = rec
+	r.last = rec.Seq
 	s.size += n
 	r.used.Add(n)
 	return nil
@@ -218,9 +210,7 @@ func (s *segment) nonce(i int) []byte {
 
 // additional binds a record to what the ring says of it.
 func additional(rec Record) []byte {
-	b := make([]byte, 0, 24)
-	b = binary.BigEndian.AppendUint64(b, rec.Seq)
-	b = binary.BigEndian.AppendUint64(b, rec.First)
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 16), rec.Seq)
 	return binary.BigEndian.AppendUint64(b, uint64(rec.Pairs))
 }
 
@@ -242,7 +232,7 @@ func (r *Ring) Oldest() (Record, bool) {
 
 func (s *segment) oldest() Record {
 	e := s.entries[s.read]
-	return Record{Seq: s.front.Seq, First: s.front.First, Pairs: int(e.pairs), Held: int64(e.held)}
+	return Record{Seq: s.seq + uint64(s.read), Pairs: int(e.pairs), Held: int64(e.held)}
 }
 
 // Pop takes the oldest record out of a ring that is not empty. Its bytes are
@@ -254,7 +244,6 @@ func (r *Ring) Pop(buf []byte) ([]byte, error) {
 	data, err := r.open(s, rec, length, buf)
 	s.read++
 	s.from += length
-	s.front = rec.behind()
 	if s.read == len(s.entries) {
 		r.drop(0)
 	}

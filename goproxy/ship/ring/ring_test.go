@@ -28,17 +28,16 @@ func content(seq uint64, size int) []byte {
 // feeder appends records that follow one another.
 type feeder struct {
 	*Ring
-	next Record
+	next uint64
 }
 
-func feed(r *Ring) *feeder { return &feeder{Ring: r, next: Record{Seq: 1, First: 1}} }
+func feed(r *Ring) *feeder { return &feeder{Ring: r, next: 1} }
 
 func (f *feeder) put(size, pairs int) error {
-	rec := f.next
-	rec.Pairs, rec.Held = pairs, int64(size+1)
+	rec := Record{Seq: f.next, Pairs: pairs, Held: int64(size + 1)}
 	err := f.Append(rec, content(rec.Seq, size))
 	if err == nil {
-		f.next = rec.behind()
+		f.next++
 	}
 	return err
 }
@@ -76,7 +75,7 @@ func TestInOrderAndBounded(t *testing.T) {
 			t.Fatalf("%d bytes are there, the ring says %d of %d", used, f.Used(), f.Limit())
 		}
 	}
-	for ; taken < f.next.Seq; taken++ {
+	for ; taken < f.next; taken++ {
 		f.take(t, taken)
 	}
 	if full == 0 {
@@ -93,7 +92,7 @@ func TestNoPlainText(t *testing.T) {
 	dir := faultfs.New()
 	r := New(dir, 1<<20)
 	for i := range 40 {
-		if err := r.Append(Record{Seq: uint64(i + 1), First: uint64(i + 1), Pairs: 1}, bytes.Repeat([]byte("secret-"), 2000)); err != nil {
+		if err := r.Append(Record{Seq: uint64(i + 1), Pairs: 1}, bytes.Repeat([]byte("secret-"), 2000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +147,7 @@ func TestOneFlippedBitCostsOneRecord(t *testing.T) {
 		lost := 0
 		for seq := uint64(1); seq <= 60; seq++ {
 			rec, _ := f.Oldest()
-			if rec.Seq != seq || rec.Pairs != 3 || rec.First != 1+3*(seq-1) {
+			if rec.Seq != seq || rec.Pairs != 3 {
 				t.Fatalf("%+v, want record %d", rec, seq)
 			}
 			data, err := f.Pop(nil)
@@ -186,15 +185,15 @@ func TestRecordsCannotBeExchanged(t *testing.T) {
 
 func TestRecordsMustFollow(t *testing.T) {
 	r := New(faultfs.New(), 1<<20)
-	if err := r.Append(Record{Seq: 7, First: 70, Pairs: 3}, []byte("a")); err != nil {
+	if err := r.Append(Record{Seq: 7, Pairs: 3}, []byte("a")); err != nil {
 		t.Fatal(err)
 	}
-	for _, rec := range []Record{{Seq: 7, First: 73}, {Seq: 9, First: 73}, {Seq: 8, First: 74}} {
+	for _, rec := range []Record{{Seq: 7}, {Seq: 9}, {Seq: 6}} {
 		if err := r.Append(rec, []byte("b")); err == nil {
 			t.Errorf("%+v was taken", rec)
 		}
 	}
-	if err := r.Append(Record{Seq: 8, First: 73}, []byte("b")); err != nil {
+	if err := r.Append(Record{Seq: 8}, []byte("b")); err != nil {
 		t.Error(err)
 	}
 }
@@ -213,14 +212,13 @@ func TestRandomFaults(t *testing.T) {
 			return nil
 		})
 		r := New(dir, 64<<10)
-		next := Record{Seq: 1, First: 1}
+		next := uint64(1)
 		var queued []Record
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			if rapid.IntRange(0, 2).Draw(t, "step") > 0 {
-				rec := next
-				rec.Pairs, rec.Held = rapid.IntRange(0, 64).Draw(t, "pairs"), rapid.Int64Range(0, 5000).Draw(t, "size")
+				rec := Record{Seq: next, Pairs: rapid.IntRange(0, 64).Draw(t, "pairs"), Held: rapid.Int64Range(0, 5000).Draw(t, "size")}
 				if r.Append(rec, content(rec.Seq, int(rec.Held))) == nil {
-					queued, next = append(queued, rec), rec.behind()
+					queued, next = append(queued, rec), next+1
 				}
 				continue
 			}
@@ -259,7 +257,7 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Append(Record{Seq: 1, First: 1}, []byte("a")); err != nil {
+	if err := a.Append(Record{Seq: 1}, []byte("a")); err != nil {
 		t.Fatal(err)
 	}
 	b, swept, err := Open(dir, nameB, 1<<20)
@@ -330,7 +328,7 @@ func TestR15NothingOfAKilledProcessIsLeft(t *testing.T) {
 	if dir := os.Getenv("RING_OF_A_PROCESS_TO_KILL"); dir != "" {
 		r, _, err := Open(dir, nameA, 1<<20)
 		if err == nil {
-			err = r.Append(Record{Seq: 1, First: 1, Pairs: 1}, bytes.Repeat([]byte(secret), 500))
+			err = r.Append(Record{Seq: 1, Pairs: 1}, bytes.Repeat([]byte(secret), 500))
 		}
 		fmt.Println(err)
 		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
