@@ -12,25 +12,36 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-capture/weir/analyzer/ingest"
+	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store/duckindex"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/web"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/ui"
 )
 
+// observeEvery is how often the ledger looks at what forwarders say, which is
+// how often they say it.
+const observeEvery = time.Second
+
 // Analyzer is one that is ready to serve.
 type Analyzer struct {
-	cfg    Config
-	log    *slog.Logger
-	store  *segstore.Store
-	ingest *ingest.Server
-	web    *web.Server
+	cfg   Config
+	log   *slog.Logger
+	store *segstore.Store
+	// dir is the data directory, for what is beside the store.
+	dir       vfs.FS
+	ledger    *ledger.Ledger
+	directory *ingest.Directory
+	ingest    *ingest.Server
+	web       *web.Server
 	// listeners are closed by the servers that get them.
 	listenWeb, listenIngest net.Listener
 	webAddr, ingestAddr     net.Addr
@@ -48,8 +59,10 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	open := func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
 		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end}, log)
 	}
+	a.ledger = ledger.New(ledger.Options{}, log)
 	if a.store, err = segstore.Open(segstore.Options{
 		Dir: cfg.DataDir, OpenIndex: open, Retention: cfg.Retention, RetentionBytes: cfg.RetentionBytes,
+		Committed: a.ledger.Commit,
 	}, log); err != nil {
 		err = fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
 		for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
@@ -60,6 +73,12 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		}
 		return nil, err
 	}
+	if a.dir, err = vfs.Dir(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
+	}
+	if err = a.ledger.Open(a.dir, a.store.ID(), a.store.End(), a.store); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	if a.listenIngest, err = net.Listen("tcp", cfg.IngestAddr); err != nil {
 		return nil, fmt.Errorf("listen on INGEST_ADDR: %w", err)
 	}
@@ -68,16 +87,18 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	}
 
 	a.webAddr, a.ingestAddr = a.listenWeb.Addr(), a.listenIngest.Addr()
-	directory := ingest.NewDirectory()
-	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID()}, a.store, directory, log)
+	a.directory = ingest.NewDirectory()
+	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID()}, a.store, a.directory, log)
 	a.web, err = web.New(web.Config{
 		Version: daemon.Version, BuildTime: daemon.BuildTime,
 		ListenAddr: a.Addr().String(), IngestAddr: a.IngestAddr().String(), StoreID: a.store.ID(),
 	}, web.Deps{
 		Store:      a.store,
-		Forwarders: func() []web.Forwarder { return forwarders(directory) },
+		Forwarders: a.forwarders,
+		Ledger:     a.ledger,
+		Health:     a.health,
 		Viewer:     ui.Handler(log),
-		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest)},
+		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("build API: %w", err)
@@ -85,13 +106,51 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	return a, nil
 }
 
-func forwarders(d *ingest.Directory) []web.Forwarder {
-	list := d.List()
+func (a *Analyzer) forwarders() []web.Forwarder {
+	list := a.directory.List()
 	out := make([]web.Forwarder, len(list))
 	for i, f := range list {
 		out[i] = web.Forwarder{Status: f.Status, LastSeen: f.LastSeen, Connected: f.Connected}
 	}
 	return out
+}
+
+// account keeps the ledger up to date with what forwarders say.
+func (a *Analyzer) account(ctx context.Context) error {
+	saved := make(chan error, 1)
+	go func() { saved <- a.ledger.Run(ctx) }()
+	tick := time.NewTicker(observeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			a.observe()
+		case err := <-saved:
+			return err
+		}
+	}
+}
+
+func (a *Analyzer) observe() {
+	list := a.directory.List()
+	said := make([]ledger.Forwarder, len(list))
+	for i, f := range list {
+		said[i] = ledger.Forwarder{Status: f.Status, Connected: f.Connected}
+	}
+	a.ledger.Observe(said)
+}
+
+// health is what the doctor looks at.
+func (a *Analyzer) health() web.Health {
+	c := a.store.Counters()
+	h := web.Health{
+		DataDir: a.cfg.DataDir, IndexBacklog: c.Backlog, Unreadable: c.Unreadable, Damaged: c.DamagedRecords,
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(a.cfg.DataDir, &disk); err == nil {
+		h.DiskFree, h.DiskTotal = disk.Bavail*uint64(disk.Bsize), disk.Blocks*uint64(disk.Bsize)
+	}
+	return h
 }
 
 // Addr is where the viewer and the API are.
@@ -114,6 +173,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		run  func(context.Context) error
 	}{
 		{"store", a.store.Run},
+		{"ledger", a.account},
 		{"ingest", func(ctx context.Context) error { return a.ingest.Serve(ctx, a.listenIngest) }},
 		{"web", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenWeb) }},
 	}
@@ -168,6 +228,9 @@ func (a *Analyzer) close() error {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
+	}
+	if a.dir != nil {
+		errs = append(errs, a.dir.Close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-capture/weir/analyzer/ingest"
+	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 )
 
@@ -57,4 +58,58 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range c.metrics() {
 		ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, m.value)
 	}
+}
+
+// ledgerCollector gives the sum of all apps. Reasons are words of programs,
+// few and fixed; rules and apps are the users', so they are no labels.
+type ledgerCollector struct {
+	ledger                                                            *ledger.Ledger
+	seen, stored, filtered, sampled, dropped, inFlight, unknown, lost *prometheus.Desc
+}
+
+func newLedgerCollector(l *ledger.Ledger) prometheus.Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("weir_ledger_"+name, help, labels, nil)
+	}
+	return &ledgerCollector{
+		ledger:   l,
+		seen:     desc("seen_pairs", "Pairs that proxies have seen, since counting began."),
+		stored:   desc("stored_pairs", "Pairs that were stored, those included that retention has removed."),
+		filtered: desc("filtered_pairs", "Pairs that filters left out."),
+		sampled:  desc("sampled_pairs", "Pairs that sampling left out."),
+		dropped:  desc("dropped_pairs", "Pairs that were lost, by where and why.", "hop", "reason"),
+		inFlight: desc("in_flight_pairs", "Pairs on their way."),
+		unknown:  desc("unknown_pairs", "Pairs that were lost with proxies that died, at most."),
+		lost:     desc("unaccounted_pairs", "Pairs that are missing without a reason: above 0 there is a mistake."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *ledgerCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.seen, c.stored, c.filtered, c.sampled, c.dropped, c.inFlight, c.unknown, c.lost} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. All are gauges: what was taken for
+// lost may come after all.
+func (c *ledgerCollector) Collect(ch chan<- prometheus.Metric) {
+	t := c.ledger.Totals()
+	var filtered uint64
+	for _, n := range t.Filtered {
+		filtered += n
+	}
+	gauge := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	gauge(c.seen, t.Seen)
+	gauge(c.stored, t.Stored)
+	gauge(c.filtered, filtered)
+	gauge(c.sampled, t.Sampled)
+	for d, n := range t.Dropped {
+		gauge(c.dropped, n, d.Hop, d.Reason)
+	}
+	gauge(c.inFlight, t.InFlight)
+	gauge(c.unknown, t.Unknown)
+	gauge(c.lost, t.Unaccounted)
 }

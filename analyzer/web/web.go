@@ -83,7 +83,7 @@ type Deps struct {
 	Ledger Ledger
 	// Health is what the analyzer's doctor looks at, besides what forwarders
 	// say.
-	Health func() doctor.Analyzer
+	Health func() Health
 	// Viewer serves everything that is not the API.
 	Viewer http.Handler
 	// Checks decide readiness, besides the store's.
@@ -91,6 +91,9 @@ type Deps struct {
 	// Collectors are the metrics of other rooms.
 	Collectors []prometheus.Collector
 }
+
+// Health is what an analyzer knows of itself.
+type Health = doctor.Analyzer
 
 // Ledger answers for what was seen; *ledger.Ledger is one.
 type Ledger interface {

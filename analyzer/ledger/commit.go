@@ -1,0 +1,340 @@
+package ledger
+
+import (
+	"math"
+	"slices"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
+
+// spool is what is known of one spool.
+type spool struct {
+	Cluster string `json:"c,omitempty"`
+	// Damaged and Unreadable are when it last said that it cannot read a
+	// stretch of itself, and when a frame of it came last that nobody can
+	// read; 0 for never.
+	Damaged    int64 `json:"d,omitempty"`
+	Unreadable int64 `json:"u,omitempty"`
+	// Heard is when something came of it last.
+	Heard int64 `json:"h"`
+}
+
+// Commit counts one commit. It is quick, and may be given the same again. It
+// is what segstore calls for each commit.
+func (l *Ledger) Commit(c store.Commit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commit(c)
+}
+
+func (l *Ledger) commit(c store.Commit) {
+	if c.Next <= l.place {
+		return
+	}
+	l.place, l.dirty = c.Next, true
+	if l.since == 0 {
+		l.since = c.At
+	}
+	l.age(c.At)
+	s := l.spoolOf(c.Spool, c.At)
+	if c.Missing != "" || c.Head == nil {
+		if c.Missing != "" {
+			s.Damaged = c.At
+		} else {
+			s.Unreadable = c.At
+		}
+		l.blameAnew(c.At)
+		return
+	}
+	h := c.Head
+	src := h.GetSource()
+	if src.GetCluster() != "" {
+		s.Cluster = src.GetCluster()
+	}
+	if len(src.GetEpoch()) != len(Epoch{}) {
+		// Of no process that could be told: counted as it came.
+		a := l.appOf(App{src.GetCluster(), src.GetNamespace(), src.GetApp()})
+		if !c.Duplicate {
+			l.stray(a, h, c)
+		}
+		return
+	}
+	e := Epoch(src.GetEpoch())
+	p := l.processes[e]
+	if p == nil {
+		key := App{src.GetCluster(), src.GetNamespace(), src.GetApp()}
+		if l.foldedSet[e] {
+			if !c.Duplicate {
+				l.stray(l.appOf(key), h, c)
+			}
+			return
+		}
+		first := h.GetFirstPairSeq()
+		if first == 0 && len(h.GetLost()) > 0 {
+			first = h.GetLost()[0].GetFirstPairSeq()
+		}
+		p = l.open(e, key, src.GetProxyId(), h.GetEpochStarted(), l.baseOf(h.GetCounters(), max(first, 1)-1))
+	}
+	p.heard = max(p.heard, c.At)
+	at := batchTime(h.GetTimeMax(), c.At)
+	if c := h.GetCounters(); c != nil && p.slides {
+		p.base.Sampled = min(p.base.Sampled, c.GetSampled())
+		for i := range p.base.Dropped {
+			d := &p.base.Dropped[i]
+			d.N = min(d.N, int64(sane(c.GetDropped()[l.drops.list[d.Key].Reason])))
+		}
+	}
+	l.count(p, h.GetCounters(), at)
+	if !c.Duplicate {
+		if c.Reclaimed {
+			l.reclaim(p, h, c.At)
+		}
+		if h.GetBatchSeq() > 0 {
+			l.batch(p, h, c, at)
+		}
+		for _, run := range h.GetLost() {
+			l.declare(p, run, h.GetLostReason(), c.At)
+		}
+	}
+	l.update(p, at, c.At)
+}
+
+// baseOf is what a process had counted before its pair behind before.
+func (l *Ledger) baseOf(c *capturev1.Counters, before uint64) tallies {
+	t := tallies{Batched: sane(before), Sampled: sane(c.GetSampled())}
+	for reason, n := range c.GetDropped() {
+		t.Dropped.add(l.drops.number(Drop{HopProxy, reason}), int64(sane(n)))
+	}
+	return t
+}
+
+// batchTime is where a batch stands in time: at its last pair, or, where that
+// is unknown or cannot be, at its arrival.
+func batchTime(t, at int64) int64 {
+	if t <= 0 || t > at+silence {
+		return at
+	}
+	return t
+}
+
+func (l *Ledger) spoolOf(id store.ID, at int64) *spool {
+	s := l.spools[id]
+	if s == nil {
+		if len(l.spools) >= maxSpools {
+			var oldest store.ID
+			when := int64(math.MaxInt64)
+			for id, s := range l.spools {
+				if s.Heard < when {
+					oldest, when = id, s.Heard
+				}
+			}
+			delete(l.spools, oldest)
+		}
+		s = &spool{}
+		l.spools[id] = s
+	}
+	s.Heard = at
+	return s
+}
+
+// blameAnew looks again at what is unaccounted for.
+func (l *Ledger) blameAnew(now int64) {
+	for _, p := range l.processes {
+		if p.entered.Unaccounted > 0 {
+			l.update(p, now, now)
+		}
+	}
+}
+
+// outcome is how the pairs of a batch ended.
+func (l *Ledger) outcome(h *capturev1.FrameHead, unreadable bool) flow {
+	var f flow
+	if unreadable {
+		f.Dropped.add(l.drops.number(Drop{HopAnalyzer, ReasonUnreadable}), int64(h.GetPairs()))
+	} else {
+		f.Stored = int64(h.GetPairs())
+	}
+	for rule, n := range h.GetFiltered() {
+		f.Filtered.add(l.rules.number(rule), int64(n))
+	}
+	for reason, n := range h.GetDropped() {
+		f.Dropped.add(l.drops.number(Drop{HopForwarder, reason}), int64(n))
+	}
+	return f
+}
+
+// batch counts a batch that is here, or that was declared lost alone.
+func (l *Ledger) batch(p *process, h *capturev1.FrameHead, c store.Commit, at int64) {
+	f := l.outcome(h, c.Unreadable)
+	n := f.ended()
+	l.enter(p.app, at, c.At, &f, 1)
+	l.cover(p, h.GetFirstPairSeq(), uint64(n))
+	l.end(p, at, c.At, n)
+	p.newest = max(p.newest, at)
+	from := batchTime(h.GetTimeMin(), at)
+	var gap uint64
+	for _, d := range f.Dropped {
+		gap = l.gaps.add(stretch{From: from, To: at, App: p.app.key, ProxyID: p.proxyID, Epoch: p.epoch, Drop: d.Key, Pairs: d.N})
+	}
+	if declares(h) {
+		l.remember(p, lostRun{First: h.GetBatchSeq(), Pairs: []uint32{0}, Filtered: f.Filtered, Dropped: f.Dropped, At: at, Gap: gap})
+	}
+}
+
+// declares: the head says that a batch was lost which another forwarder may
+// still have.
+func declares(h *capturev1.FrameHead) bool {
+	return h.GetPairs() == 0 && (h.GetDropped()["spool_full"] > 0 || h.GetDropped()[ReasonSpoolDamaged] > 0)
+}
+
+// cover says that n pairs from first on are accounted for.
+func (l *Ledger) cover(p *process, first, n uint64) {
+	if n == 0 {
+		return
+	}
+	if first == 0 || first > 1<<48 || n > 1<<32 {
+		// No place in the sequence; they were seen all the same.
+		p.beyond += int64(n)
+		return
+	}
+	if first <= p.base.Batched {
+		p.base.Batched = first - 1 // it slides: see process
+	}
+	fresh := p.here.add(first, first+n-1)
+	p.beyond += int64(n - fresh)
+	for len(p.here) > maxSpans {
+		p.closed += int64(p.here.closeLowest())
+	}
+}
+
+// declare counts batches that a forwarder took and cannot deliver.
+func (l *Ledger) declare(p *process, run *capturev1.LostRun, reason string, now int64) {
+	key := l.drops.number(Drop{HopForwarder, reason})
+	at := batchTime(run.GetTimeMax(), now)
+	r := lostRun{First: run.GetFirstBatch(), Pairs: slices.Clone(run.GetPairs()), Drop: key, At: at}
+	var f flow
+	for _, n := range r.Pairs {
+		f.Dropped.add(key, int64(n))
+	}
+	lost := f.Dropped.total()
+	for rule, n := range run.GetFiltered() {
+		r.Filtered.add(l.rules.number(rule), int64(n))
+	}
+	for why, n := range run.GetDropped() {
+		r.Dropped.add(l.drops.number(Drop{HopForwarder, why}), int64(n))
+	}
+	f.add(&flow{Filtered: r.Filtered, Dropped: r.Dropped}, 1)
+	n := f.ended()
+	l.enter(p.app, at, now, &f, 1)
+	l.cover(p, run.GetFirstPairSeq(), uint64(n))
+	l.end(p, at, now, n)
+	p.newest = max(p.newest, at)
+	if lost > 0 {
+		r.Gap = l.gaps.add(stretch{
+			From: batchTime(run.GetTimeMin(), at), To: at, App: p.app.key, ProxyID: p.proxyID, Epoch: p.epoch, Drop: key, Pairs: lost,
+		})
+	}
+	l.remember(p, r)
+}
+
+// remember keeps what a declaration counted, so that it can be taken back.
+func (l *Ledger) remember(p *process, r lostRun) {
+	if len(r.Pairs) == 0 {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(p.lost, r.First, func(r lostRun, first uint64) int {
+		if r.First < first {
+			return -1
+		}
+		return 1
+	})
+	p.lost = slices.Insert(p.lost, i, r)
+	l.lostBatches += len(r.Pairs)
+	for l.lostBatches > maxLost && len(p.lost) > 1 {
+		l.lostBatches -= len(p.lost[0].Pairs)
+		p.lost = slices.Delete(p.lost, 0, 1)
+	}
+}
+
+// reclaim takes back what the declaration of a batch counted that came after
+// all.
+func (l *Ledger) reclaim(p *process, h *capturev1.FrameHead, now int64) {
+	seq := h.GetBatchSeq()
+	for i := range p.lost {
+		r := p.lost[i]
+		if seq < r.First || seq-r.First >= uint64(len(r.Pairs)) {
+			continue
+		}
+		k := int(seq - r.First)
+		f := flow{Filtered: slices.Clone(r.Filtered), Dropped: slices.Clone(r.Dropped)}
+		f.Dropped.add(r.Drop, int64(r.Pairs[k]))
+		back := int64(r.Pairs[k])
+		if back == 0 {
+			back = r.Dropped.total()
+		}
+		l.gaps.take(r.Gap, back)
+		l.enter(p.app, r.At, now, &f, -1)
+		p.beyond -= f.ended() // its place in the sequence stays covered
+		before, after := r, r
+		before.Pairs = r.Pairs[:k:k]
+		after.First, after.Pairs = seq+1, r.Pairs[k+1:]
+		p.lost = slices.Delete(p.lost, i, i+1)
+		l.lostBatches -= len(r.Pairs)
+		// The middle is gone; what is left keeps its order.
+		l.remember(p, before)
+		l.remember(p, after)
+		return
+	}
+	// What it was counted as is not known any more: by far the likeliest.
+	var f flow
+	n := int64(h.GetPairs())
+	key := l.drops.number(Drop{HopForwarder, "spool_full"})
+	for _, d := range p.app.flow.Dropped {
+		if d.Key == key {
+			n = min(n, d.N)
+		}
+	}
+	f.Dropped.add(key, n)
+	for rule, n := range h.GetFiltered() {
+		f.Filtered.add(l.rules.number(rule), int64(n))
+	}
+	for reason, n := range h.GetDropped() {
+		f.Dropped.add(l.drops.number(Drop{HopForwarder, reason}), int64(n))
+	}
+	l.enter(p.app, batchTime(h.GetTimeMax(), now), now, &f, -1)
+	p.beyond -= f.ended()
+}
+
+// stray counts a batch of a process that is not told apart (any more).
+func (l *Ledger) stray(a *app, h *capturev1.FrameHead, c store.Commit) {
+	at := batchTime(h.GetTimeMax(), c.At)
+	f := l.outcome(h, c.Unreadable)
+	for _, run := range h.GetLost() {
+		key := l.drops.number(Drop{HopForwarder, h.GetLostReason()})
+		for _, n := range run.GetPairs() {
+			f.Dropped.add(key, int64(n))
+		}
+		for rule, n := range run.GetFiltered() {
+			f.Filtered.add(l.rules.number(rule), int64(n))
+		}
+		for why, n := range run.GetDropped() {
+			f.Dropped.add(l.drops.number(Drop{HopForwarder, why}), int64(n))
+		}
+	}
+	if c.Reclaimed {
+		full := l.drops.number(Drop{HopForwarder, "spool_full"})
+		f.Dropped.add(full, -min(f.ended(), a.flow.Dropped.get(full)))
+	}
+	// They were expected, or given up: which of it they are nobody knows, so
+	// they are taken from where they would be.
+	n := f.ended()
+	for _, from := range []struct{ folded, all *int64 }{{&a.folded.Unknown, &a.Unknown}, {&a.folded.Unaccounted, &a.Unaccounted}} {
+		took := max(min(n, *from.folded), 0)
+		*from.folded -= took
+		*from.all -= took
+		n -= took
+	}
+	f.Seen = n
+	l.enter(a, at, c.At, &f, 1)
+}

@@ -1,0 +1,353 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/internal/atomicfile"
+)
+
+// The snapshot's file: magic (whose last byte is the version), the CRC-32C of
+// what follows (4 bytes, big endian), and the account as JSON in a zstd frame
+// (RFC 8878).
+const (
+	fileName = "LEDGER"
+	// maxFile bounds the file, maxJSON what is in it.
+	maxFile = 256 << 20
+	maxJSON = 1 << 30
+)
+
+var (
+	magic      = []byte("weirledger\x01")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// snapshot is the account as it is written. Everything is in a fixed order, so
+// that the same account gives the same bytes.
+type snapshot struct {
+	Store string `json:"store"`
+	Since int64  `json:"since"`
+	Place uint64 `json:"place"`
+
+	Rules []string `json:"rules"`
+	Drops []Drop   `json:"drops"`
+
+	Apps       []appState       `json:"apps"`
+	Processes  []processState   `json:"processes"`
+	Forwarders []forwarderState `json:"forwarders"`
+	Spools     []spoolState     `json:"spools"`
+
+	Gaps          []*stretch `json:"gaps"`
+	NextGap       uint64     `json:"next_gap"`
+	GapsForgotten uint64     `json:"gaps_forgotten"`
+
+	Folded          []Epoch `json:"folded"`
+	FoldedCount     uint64  `json:"folded_count"`
+	Deaths          []Death `json:"deaths"`
+	DeathsForgotten uint64  `json:"deaths_forgotten"`
+}
+
+type appState struct {
+	App    App                    `json:"app"`
+	Flow   flow                   `json:"flow"`
+	Level  level                  `json:"level"`
+	Folded level                  `json:"folded"`
+	Rows   [len(tiers)][]rowState `json:"rows"`
+}
+
+type rowState struct {
+	At    int64 `json:"at"`
+	Flow  flow  `json:"f"`
+	Level level `json:"l"`
+	Set   int64 `json:"t,omitempty"`
+}
+
+type processState struct {
+	Epoch    Epoch     `json:"epoch"`
+	App      App       `json:"app"`
+	ProxyID  string    `json:"proxy"`
+	Started  int64     `json:"started"`
+	Heard    int64     `json:"heard"`
+	Reported int64     `json:"reported"`
+	Newest   int64     `json:"newest"`
+	Counters tallies   `json:"counters"`
+	Base     tallies   `json:"base"`
+	Slides   bool      `json:"slides,omitempty"`
+	Here     spans     `json:"here"`
+	Beyond   int64     `json:"beyond,omitempty"`
+	Closed   int64     `json:"closed,omitempty"`
+	Lost     []lostRun `json:"lost,omitempty"`
+	Views    []view    `json:"views"`
+	State    State     `json:"state"`
+	Ended    int64     `json:"ended,omitempty"`
+	Checked  uint64    `json:"checked,omitempty"`
+	Settled  bool      `json:"settled,omitempty"`
+	Check    check     `json:"check"`
+	Entered  derived   `json:"entered"`
+	Pending  []slot    `json:"pending,omitempty"`
+}
+
+type forwarderState struct {
+	ID       string `json:"id"`
+	Cluster  string `json:"cluster"`
+	Heard    int64  `json:"heard"`
+	Next     uint64 `json:"next"`
+	Exported uint64 `json:"exported"`
+}
+
+type spoolState struct {
+	ID uuid.UUID `json:"id"`
+	spool
+}
+
+// MarshalText writes an epoch as 32 hexadecimal digits.
+func (e Epoch) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, e[:]), nil }
+
+// UnmarshalText reads it back.
+func (e *Epoch) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(e) {
+		return fmt.Errorf("epoch of %d digits", len(b))
+	}
+	if _, err := hex.Decode(e[:], b); err != nil {
+		return fmt.Errorf("read epoch: %w", err)
+	}
+	return nil
+}
+
+// Save writes a snapshot when something changed since the last one.
+func (l *Ledger) Save() error {
+	l.mu.Lock()
+	if !l.dirty || l.dir == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	b, err := json.Marshal(l.snapshot())
+	l.dirty = false
+	l.mu.Unlock()
+	if err == nil {
+		b, err = seal(b)
+	}
+	if err == nil {
+		err = atomicfile.Write(l.dir, fileName, b)
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.dirty = true
+		l.mu.Unlock()
+		return fmt.Errorf("save ledger: %w", err)
+	}
+	return nil
+}
+
+func seal(b []byte) ([]byte, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("open compressor: %w", err)
+	}
+	packed := enc.EncodeAll(b, nil)
+	out := append([]byte{}, magic...)
+	out = binary.BigEndian.AppendUint32(out, crc32.Checksum(packed, castagnoli))
+	return append(out, packed...), nil
+}
+
+// unseal gives the JSON of a file.
+func unseal(b []byte) ([]byte, error) {
+	n := len(magic)
+	switch {
+	case len(b) < n+4 || !bytes.Equal(b[:n-1], magic[:n-1]):
+		return nil, errors.New("it is no snapshot of a ledger")
+	case b[n-1] != magic[n-1]:
+		return nil, fmt.Errorf("it is of version %d, this program reads %d", b[n-1], magic[n-1])
+	case crc32.Checksum(b[n+4:], castagnoli) != binary.BigEndian.Uint32(b[n:]):
+		return nil, errors.New("its checksum is wrong")
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxJSON))
+	if err != nil {
+		return nil, fmt.Errorf("open decompressor: %w", err)
+	}
+	defer dec.Close()
+	out, err := dec.DecodeAll(b[n+4:], nil)
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	return out, nil
+}
+
+// load reads the snapshot. After an error the ledger is in no fit state. l.mu
+// is held.
+func (l *Ledger) load() error {
+	b, err := atomicfile.Read(l.dir, fileName, maxFile)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	return l.restore(b)
+}
+
+func (l *Ledger) restore(b []byte) error {
+	b, err := unseal(b)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	var s snapshot
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	if s.Store != l.opt.Store {
+		return errors.New("read ledger: it is of another store")
+	}
+	return l.adopt(&s)
+}
+
+func (l *Ledger) snapshot() *snapshot {
+	s := &snapshot{
+		Store: l.opt.Store, Since: l.since, Place: l.place, Rules: l.rules.list, Drops: l.drops.list,
+		Gaps: l.gaps.list, NextGap: l.gaps.nextID, GapsForgotten: l.gaps.forgotten,
+		Folded: l.folded, FoldedCount: l.foldedCount, Deaths: l.deaths, DeathsForgotten: l.deathsForgotten,
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(l.apps), App.compare) {
+		a := l.apps[key]
+		st := appState{App: key, Flow: a.flow, Level: a.level, Folded: a.folded}
+		for i, rows := range a.series.rows {
+			for _, at := range slices.Sorted(maps.Keys(rows)) {
+				r := rows[at]
+				st.Rows[i] = append(st.Rows[i], rowState{at, r.flow, r.level, r.Set})
+			}
+		}
+		s.Apps = append(s.Apps, st)
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(l.processes), func(a, b Epoch) int { return slices.Compare(a[:], b[:]) }) {
+		p := l.processes[e]
+		s.Processes = append(s.Processes, processState{
+			Epoch: e, App: p.app.key, ProxyID: p.proxyID, Started: p.started, Heard: p.heard, Reported: p.reported, Newest: p.newest,
+			Counters: p.counters, Base: p.base, Slides: p.slides, Here: p.here, Beyond: p.beyond, Closed: p.closed, Lost: p.lost,
+			Views: p.views, State: p.state, Ended: p.ended, Checked: p.checked, Settled: p.settled, Check: p.check,
+			Entered: p.entered, Pending: p.pending,
+		})
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.forwarders)) {
+		f := l.forwarders[id]
+		s.Forwarders = append(s.Forwarders, forwarderState{f.id, f.cluster, f.heard, f.next, f.exported})
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(l.spools), func(a, b store.ID) int { return slices.Compare(a[:], b[:]) }) {
+		s.Spools = append(s.Spools, spoolState{uuid.UUID(id), *l.spools[id]})
+	}
+	return s
+}
+
+// adopt takes over what a snapshot says. Whatever does not fit together is an
+// error.
+func (l *Ledger) adopt(s *snapshot) error {
+	l.reset()
+	l.since, l.place = s.Since, s.Place
+	if err := errors.Join(adoptWords(l.rules, s.Rules), adoptWords(l.drops, s.Drops)); err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	bad := func(what string) error { return fmt.Errorf("read ledger: %s does not fit", what) }
+	tallied := func(drops bool, all ...tally) bool {
+		n := len(l.rules.list)
+		if drops {
+			n = len(l.drops.list)
+		}
+		for _, t := range all {
+			for _, p := range t {
+				if int(p.Key) >= n {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	flows := func(f *flow) bool { return tallied(false, f.Filtered) && tallied(true, f.Dropped) }
+	for i := range s.Apps {
+		st := &s.Apps[i]
+		if l.apps[st.App] != nil || !flows(&st.Flow) {
+			return bad("an app")
+		}
+		a := &app{key: st.App, flow: st.Flow, level: st.Level, folded: st.Folded}
+		for i, rows := range st.Rows {
+			for _, r := range rows {
+				if !flows(&r.Flow) {
+					return bad("a step")
+				}
+				*a.series.row(i, floor(r.At, tiers[i].step)) = row{flow: r.Flow, level: r.Level, Set: r.Set}
+			}
+		}
+		l.apps[st.App] = a
+	}
+	for _, f := range s.Forwarders {
+		l.forwarders[f.ID] = &forwarder{id: f.ID, cluster: f.Cluster, heard: f.Heard, next: f.Next, exported: f.Exported, known: map[Epoch]bool{}}
+	}
+	for _, sp := range s.Spools {
+		l.spools[store.ID(sp.ID)] = &sp.spool
+	}
+	for i := range s.Processes {
+		st := &s.Processes[i]
+		a := l.apps[st.App]
+		if a == nil || l.processes[st.Epoch] != nil || !st.Here.valid() || st.State > Died || len(st.Here) > 0 && st.Here[0].First <= st.Base.Batched ||
+			!tallied(true, st.Counters.Dropped, st.Base.Dropped, st.Entered.Dropped, st.Entered.Found) {
+			return bad("a process")
+		}
+		p := &process{
+			epoch: st.Epoch, app: a, proxyID: st.ProxyID, started: st.Started, heard: st.Heard, reported: st.Reported, newest: st.Newest,
+			counters: st.Counters, base: st.Base, slides: st.Slides, here: st.Here, beyond: st.Beyond, closed: st.Closed, lost: st.Lost,
+			views: st.Views, state: st.State, ended: st.Ended, checked: st.Checked, settled: st.Settled, check: st.Check,
+			entered: st.Entered, pending: st.Pending,
+		}
+		for _, r := range p.lost {
+			if int(r.Drop) >= len(l.drops.list) || !tallied(false, r.Filtered) || !tallied(true, r.Dropped) {
+				return bad("a loss")
+			}
+			l.lostBatches += len(r.Pairs)
+		}
+		for _, v := range p.views {
+			if f := l.forwarders[v.Forwarder]; f != nil {
+				f.known[p.epoch] = true
+			}
+		}
+		l.processes[p.epoch] = p
+	}
+	l.gaps.nextID, l.gaps.forgotten = s.NextGap, s.GapsForgotten
+	for _, g := range s.Gaps {
+		if g == nil || int(g.Drop) >= len(l.drops.list) || g.ID >= s.NextGap || l.gaps.byID[g.ID] != nil {
+			return bad("a gap")
+		}
+		l.gaps.put(g)
+	}
+	l.folded, l.foldedCount, l.deaths, l.deathsForgotten = s.Folded, s.FoldedCount, s.Deaths, s.DeathsForgotten
+	for _, e := range l.folded {
+		l.foldedSet[e] = true
+	}
+	if len(l.foldedSet) != len(l.folded) || uint64(len(l.folded)) > l.foldedCount {
+		return bad("what is folded")
+	}
+	now := l.opt.Now().UnixNano()
+	for _, p := range l.processes {
+		// No forwarder is connected yet: who was alive may not be any more.
+		l.judge(p, now)
+	}
+	l.dirty = false
+	return nil
+}
+
+func adoptWords[T comparable](w *words[T], list []T) error {
+	if len(list) == 0 || list[0] != w.list[0] || len(list) > w.most {
+		return errors.New("its words do not fit")
+	}
+	for i, v := range list[1:] {
+		if w.number(v) != uint16(i+1) {
+			return errors.New("a word is there twice")
+		}
+	}
+	return nil
+}
