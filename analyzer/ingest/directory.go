@@ -33,8 +33,9 @@ type Forwarder struct {
 	Connected bool
 	// Peer is the address that it came from.
 	Peer string
-	// Gaps counts stretches of its spool that were removed there before they
-	// came here.
+	// Gaps counts stretches of its spool of which nobody knows what was in
+	// them: those that it calls missing and, where it speaks version 0, those
+	// that it removed before they came here.
 	Gaps uint64
 }
 
@@ -82,6 +83,15 @@ func (d *Directory) connect(hello *capturev1.Hello, peer string, gap bool, now t
 		defer d.mu.Unlock()
 		e.streams--
 		e.Connected = e.streams > 0
+	}
+}
+
+// missing counts stretches that a forwarder no longer has and cannot declare.
+func (d *Directory) missing(forwarderID string, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.entries[forwarderID]; e != nil {
+		e.Gaps += uint64(n)
 	}
 }
 

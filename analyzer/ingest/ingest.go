@@ -1,8 +1,10 @@
 // Package ingest takes frames from forwarders into the store, over gRPC.
 //
-// On a stream the forwarder says which spool it has, the analyzer how much of
-// it is here, and the forwarder goes on from there. Each frame is acknowledged
-// when the store has it durably; a frame that comes again is not stored again.
+// On a stream the forwarder says which spool it has, the analyzer what of it
+// is here, and the forwarder sends the rest, in any order. Each frame is
+// acknowledged when the store has it durably; a frame that comes again is not
+// stored again. Forwarders that speak version 0 send in order, and go by a
+// single offset.
 // While the store makes writers wait, nothing more is read from the stream, so
 // that what cannot be stored yet stays in the forwarder's spool.
 package ingest
@@ -216,38 +218,40 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 	}
 	defer leave()
 
-	next := s.w.Have(spool).Next
 	log := s.log.With(slog.String("forwarder", hello.GetForwarderId()), slog.String("peer", peerOf(g.Context())))
-	if hello.GetNextOffset() < next {
-		// Going on from Have it would lose nothing that it takes from here on;
-		// for what it took before this it has to come under another id.
-		log.Warn("The spool ends before what the analyzer has of it: the forwarder's directory is an older copy",
-			slog.Uint64("spool_next", hello.GetNextOffset()), slog.Uint64("stored_next", next))
-	}
-	gap := hello.GetOldestOffset() > next
-	if gap {
-		log.Warn("A stretch of the spool was removed before it came here",
-			slog.Uint64("from", next), slog.Uint64("to", hello.GetOldestOffset()))
-	}
+	have := s.w.Have(spool)
+	gap := s.look(hello, have, log)
 	gone := s.dir.connect(hello, peerOf(g.Context()), gap, s.cfg.Now())
 	defer gone()
 	log.Info("Forwarder connected", slog.String("cluster", hello.GetCluster()), slog.String("version", hello.GetVersion()))
-	have := &capturev1.ExportResponse_Have{NextOffset: next, AnalyzerId: s.cfg.AnalyzerID, Version: s.cfg.Version}
-	if err := g.Send(&capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Have_{Have: have}}); err != nil {
-		return err
-	}
 
-	q := newQueue(s.cfg.Buffer)
+	in := &session{
+		forwarder: hello.GetForwarderId(), spool: spool,
+		inOrder: hello.GetApiVersion() == 0, q: newQueue(s.cfg.Buffer), out: newAnswers(s.greeting(have)),
+	}
+	in.q.pass(hello.GetOldestOffset())
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := in.out.send(g); err != nil {
+			cancel(err)
+		}
+	}()
 	received := make(chan error, 1)
 	go func() {
-		err := s.receive(ctx, g, hello.GetForwarderId(), next, q)
-		q.close()
+		err := s.receive(ctx, g, in, have.Next)
+		in.q.close()
 		if err != nil {
 			cancel(err)
 		}
 		received <- err
 	}()
-	err = s.store(ctx, g, spool, q)
+	err = s.store(ctx, in)
+	// Nothing more is stored: the spool's next stream need not wait for a peer
+	// that reads slowly, or not at all.
+	leave()
+	in.out.close()
+	s.join(ctx, sent)
 	switch {
 	case err == nil || g.Context().Err() != nil:
 		// It has no more, or went away: why is what receiving ended with.
@@ -299,7 +303,76 @@ func (s *Server) hello(ctx context.Context, g grpc.BidiStreamingServer[capturev1
 	case h.GetOldestOffset() > h.GetNextOffset():
 		return nil, status.Errorf(codes.InvalidArgument, "oldest offset %d is above the next, %d", h.GetOldestOffset(), h.GetNextOffset())
 	}
+	if err := capturev1.CheckVersions("forwarder", h.GetApiVersion(), h.GetApiOldest()); err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
 	return h, nil
+}
+
+// look compares what a spool has with what is here of it. gap: some of it was
+// removed there, and nobody says what that was.
+func (s *Server) look(hello *capturev1.Hello, have store.Have, log *slog.Logger) (gap bool) {
+	next := have.Next
+	if n := len(have.Ranges); n > 0 {
+		next = have.Ranges[n-1].To
+	}
+	if hello.GetNextOffset() < next {
+		// Going on from Have it would lose nothing that it takes from here on;
+		// for what it took before this it has to come under another id.
+		log.Warn("The spool ends before what the analyzer has of it: the forwarder's directory is an older copy",
+			slog.Uint64("spool_next", hello.GetNextOffset()), slog.Uint64("stored_next", next))
+	}
+	// Since version 1 what is removed is declared.
+	if hello.GetApiVersion() == 0 && hello.GetOldestOffset() > have.Next {
+		log.Warn("A stretch of the spool was removed before it came here",
+			slog.Uint64("from", have.Next), slog.Uint64("to", hello.GetOldestOffset()))
+		return true
+	}
+	return false
+}
+
+// greeting is the answer to a hello.
+func (s *Server) greeting(have store.Have) *capturev1.ExportResponse {
+	h := &capturev1.ExportResponse_Have{
+		NextOffset: have.Next, AnalyzerId: s.cfg.AnalyzerID, Version: s.cfg.Version,
+		Ranges: ranges(have), ApiVersion: capturev1.APIVersion, ApiOldest: capturev1.APIOldest,
+	}
+	if have.Known {
+		h.Last = &capturev1.ExportResponse_LastFrame{Offset: have.Last, Checksum: have.Sum}
+	}
+	return &capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Have_{Have: h}}
+}
+
+func ranges(have store.Have) []*capturev1.OffsetRange {
+	out := make([]*capturev1.OffsetRange, len(have.Ranges))
+	for i, r := range have.Ranges {
+		out[i] = &capturev1.OffsetRange{From: r.From, To: r.To}
+	}
+	return out
+}
+
+// session is a stream after its hello.
+type session struct {
+	forwarder string
+	spool     store.ID
+	// inOrder: the forwarder speaks version 0.
+	inOrder bool
+	q       *queue
+	out     *answers
+}
+
+// join waits for what is still to be said. A stream that was replaced has
+// nothing to say any more; who does not read is not waited for.
+func (s *Server) join(ctx context.Context, sent <-chan struct{}) {
+	if errors.Is(context.Cause(ctx), errReplaced) {
+		return
+	}
+	limit := time.NewTimer(s.cfg.StopTimeout)
+	defer limit.Stop()
+	select {
+	case <-sent:
+	case <-limit.C:
+	}
 }
 
 // enter makes this the spool's stream. An earlier one is ended, and has stored
@@ -310,14 +383,14 @@ func (s *Server) enter(ctx context.Context, spool store.ID, cancel context.Cance
 	before := s.streams[spool]
 	s.streams[spool] = mine
 	s.mu.Unlock()
-	leave = func() {
+	leave = sync.OnceFunc(func() {
 		s.mu.Lock()
 		if s.streams[spool] == mine {
 			delete(s.streams, spool)
 		}
 		s.mu.Unlock()
 		close(mine.done)
-	}
+	})
 	if before == nil {
 		return leave, nil
 	}
@@ -332,8 +405,9 @@ func (s *Server) enter(ctx context.Context, spool store.ID, cancel context.Cance
 	}
 }
 
-// receive checks what comes and queues it, until the forwarder has no more.
-func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], forwarderID string, next uint64, q *queue) error {
+// receive queues what comes, until the forwarder has no more. next is where a
+// forwarder goes on that sends in order.
+func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], in *session, next uint64) error {
 	for {
 		req, err := g.Recv()
 		if errors.Is(err, io.EOF) {
@@ -345,17 +419,18 @@ func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capture
 		switch k := req.GetKind().(type) {
 		case *capturev1.ExportRequest_Frame:
 			f := k.Frame
-			if f.GetOffset() < next || f.GetNextOffset() <= f.GetOffset() {
-				return status.Errorf(codes.InvalidArgument, "frame at offset %d, next %d, after %d: offsets have to grow", f.GetOffset(), f.GetNextOffset(), next)
+			if in.inOrder && f.GetOffset() < next {
+				return status.Errorf(codes.InvalidArgument, "frame at offset %d: offsets have to grow, and it comes after %d", f.GetOffset(), next)
 			}
 			next = f.GetNextOffset()
 			s.frames.Add(1)
 			s.bytes.Add(uint64(size(f)))
-			if err := q.put(ctx, f); err != nil {
+			if err := in.q.put(ctx, f); err != nil {
 				return err
 			}
 		case *capturev1.ExportRequest_Status:
-			s.dir.update(forwarderID, k.Status, s.cfg.Now())
+			s.dir.update(in.forwarder, k.Status, s.cfg.Now())
+			in.q.pass(k.Status.GetSpool().GetOldestOffset())
 		default:
 			return status.Error(codes.InvalidArgument, "message of no known kind")
 		}
@@ -363,13 +438,16 @@ func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capture
 }
 
 // store appends what is queued and acknowledges it, until there is no more.
-func (s *Server) store(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], spool store.ID, q *queue) error {
+func (s *Server) store(ctx context.Context, in *session) error {
 	for {
-		frames, more, err := q.take(ctx)
+		frames, passed, more, err := in.q.take(ctx)
 		if err != nil || !more {
 			return err
 		}
-		if err := s.w.Append(ctx, spool, frames); err != nil {
+		if err := s.w.Append(ctx, in.spool, frames); err != nil {
+			if wrong, ok := errors.AsType[*store.FrameError](err); ok {
+				return status.Error(codes.InvalidArgument, wrong.Error())
+			}
 			switch {
 			case ctx.Err() != nil:
 				return context.Canceled
@@ -379,10 +457,25 @@ func (s *Server) store(ctx context.Context, g grpc.BidiStreamingServer[capturev1
 			s.log.Error("Could not store what a forwarder sent", slog.String("error", err.Error()))
 			return status.Error(codes.Unavailable, "the analyzer could not store it; its log says why")
 		}
-		ack := &capturev1.ExportResponse_Ack{NextOffset: frames[len(frames)-1].GetNextOffset()}
-		if err := g.Send(&capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Stored{Stored: ack}}); err != nil {
-			return err
+		missing := 0
+		for _, f := range frames {
+			if f.GetMissing() != "" {
+				missing++
+			}
 		}
+		s.dir.missing(in.forwarder, missing)
+		if in.inOrder {
+			// What lies between its frames are places where none ever was.
+			last := frames[len(frames)-1]
+			s.w.Skip(in.spool, last.GetOffset())
+			in.out.acknowledge(&capturev1.ExportResponse_Ack{NextOffset: last.GetNextOffset()})
+			continue
+		}
+		// Frames of its past are not to be looked for, now that it has shown
+		// by sending some that this is the spool it means.
+		s.w.Skip(in.spool, passed)
+		have := s.w.Have(in.spool)
+		in.out.acknowledge(&capturev1.ExportResponse_Ack{NextOffset: have.Next, Ranges: ranges(have)})
 	}
 }
 

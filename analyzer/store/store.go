@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
 
@@ -31,6 +32,16 @@ var (
 	ErrPartial = errors.New("answer is partial")
 )
 
+// FrameError is a frame that no store takes, now or later.
+type FrameError struct {
+	Offset, Next uint64
+	Reason       string
+}
+
+func (e *FrameError) Error() string {
+	return fmt.Sprintf("frame at offset %d: %s (the next offset is %d)", e.Offset, e.Reason, e.Next)
+}
+
 // ID is a pair's UUIDv7.
 type ID [16]byte
 
@@ -53,7 +64,8 @@ type Writer interface {
 	// are given, which need not be that of their offsets. nil means durable
 	// and visible to every Reader. Frames that Have covers are skipped: they
 	// are here already; so is the content of a batch that another spool
-	// brought. A frame that cannot be opened is kept as it is and counted.
+	// brought. A frame that cannot be opened is kept as it is and counted; one
+	// that makes no sense ends it with a *FrameError.
 	// Append waits while the index is too far behind. ctx only bounds waiting,
 	// never tears a write. After an error some frames may be durable: Have
 	// says which.
@@ -61,6 +73,9 @@ type Writer interface {
 	// Have says what of a spool is durable here; nothing for a spool never
 	// seen.
 	Have(spool ID) Have
+	// Skip says that nothing of a spool is to come any more below an offset:
+	// Have covers it from then on. No Append of the spool may be under way.
+	Skip(spool ID, below uint64)
 }
 
 // Have is what a store has of a spool.

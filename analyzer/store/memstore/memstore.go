@@ -7,7 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
+	"hash/crc32"
 	"iter"
 	"math"
 	"slices"
@@ -17,6 +17,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/rangeset"
 	"github.com/weir-capture/weir/query"
 )
 
@@ -26,10 +27,27 @@ type Store struct {
 
 	mu      sync.Mutex
 	pairs   []*store.Stored // in order of Seq, which is the place + 1
-	next    map[store.ID]uint64
-	batches map[batch]bool
+	spools  map[store.ID]*spool
+	batches map[batch]fate
 	changed chan struct{}
 }
+
+// spool is what came of one.
+type spool struct {
+	offsets rangeset.Set
+	last    uint64
+	sum     uint32
+	known   bool
+}
+
+// fate is what is known of a batch.
+type fate int
+
+const (
+	unheard fate = iota
+	here
+	lost
+)
 
 type batch struct {
 	epoch string
@@ -43,51 +61,114 @@ var (
 
 // New makes an empty store. now is its clock, in Unix nanoseconds.
 func New(now func() int64) *Store {
-	return &Store{now: now, next: map[store.ID]uint64{}, batches: map[batch]bool{}, changed: make(chan struct{})}
+	return &Store{now: now, spools: map[store.ID]*spool{}, batches: map[batch]fate{}, changed: make(chan struct{})}
 }
 
 // Have implements store.Writer.
-func (s *Store) Have(spool store.ID) store.Have {
+func (s *Store) Have(id store.ID) store.Have {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return store.Have{Next: s.next[spool]}
+	sp := s.spool(id)
+	h := store.Have{Last: sp.last, Sum: sp.sum, Known: sp.known}
+	for _, r := range sp.offsets.Ranges() {
+		if r.First == 0 {
+			h.Next = r.Last + 1
+			continue
+		}
+		h.Ranges = append(h.Ranges, store.OffsetRange{From: r.First, To: r.Last + 1})
+	}
+	return h
+}
+
+// Skip implements store.Writer.
+func (s *Store) Skip(id store.ID, below uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if below > 0 {
+		s.spool(id).offsets.AddRange(rangeset.Range{First: 0, Last: below - 1})
+	}
+}
+
+func (s *Store) spool(id store.ID) *spool {
+	sp := s.spools[id]
+	if sp == nil {
+		sp = new(spool)
+		s.spools[id] = sp
+	}
+	return sp
 }
 
 // Append implements store.Writer.
-func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.Frame) error {
+func (s *Store) Append(ctx context.Context, id store.ID, frames []*capturev1.Frame) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, f := range frames {
-		if f.GetNextOffset() <= f.GetOffset() || i > 0 && f.GetOffset() < frames[i-1].GetNextOffset() {
-			return fmt.Errorf("append: frame at offset %d, next %d: offsets have to grow", f.GetOffset(), f.GetNextOffset())
+	defer func() {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}()
+	sp := s.spool(id)
+	for _, f := range frames {
+		bad := &store.FrameError{Offset: f.GetOffset(), Next: f.GetNextOffset()}
+		if bad.Next <= bad.Offset {
+			bad.Reason = "the next offset has to be above it"
+			return bad
 		}
-		if f.GetOffset() < s.next[spool] {
+		r := rangeset.Range{First: bad.Offset, Last: bad.Next - 1}
+		if sp.offsets.HasRange(r) {
 			continue
 		}
-		s.next[spool] = f.GetNextOffset()
-		head, err := frame.Head(f.GetHead())
-		if err != nil {
+		missing := f.GetMissing() != ""
+		if !missing && sp.offsets.HasAny(r) || missing && len(f.GetHead())+len(f.GetBody()) > 0 {
+			bad.Reason = "it overlaps another, or is missing and has content"
+			return bad
+		}
+		sp.offsets.AddRange(r)
+		if missing {
 			continue
 		}
-		b := batch{string(head.GetSource().GetEpoch()), head.GetBatchSeq()}
-		if s.batches[b] {
-			continue
+		if !sp.known || f.GetOffset() >= sp.last {
+			sp.last, sp.sum, sp.known = f.GetOffset(), crc32.Checksum(slices.Concat(f.GetHead(), f.GetBody()), crc32.MakeTable(crc32.Castagnoli)), true
 		}
-		s.batches[b] = b.seq != 0
-		pairs, err := frame.Pairs(head, f.GetBody())
-		if err != nil {
-			continue
-		}
-		for _, p := range pairs {
-			s.pairs = append(s.pairs, &store.Stored{Pair: p, Endpoint: endpoint.Of(p.GetPath()), At: s.now(), Seq: uint64(len(s.pairs)) + 1})
+		s.take(f)
+	}
+	return nil
+}
+
+// take keeps what is new in a frame. s.mu is held.
+func (s *Store) take(f *capturev1.Frame) {
+	head, err := frame.Head(f.GetHead())
+	if err != nil {
+		return
+	}
+	epoch := string(head.GetSource().GetEpoch())
+	lose := func(seq uint64) {
+		if b := (batch{epoch, seq}); s.batches[b] == unheard {
+			s.batches[b] = lost
 		}
 	}
-	close(s.changed)
-	s.changed = make(chan struct{})
-	return nil
+	for _, run := range head.GetLost() {
+		for i := range run.GetPairs() {
+			lose(run.GetFirstBatch() + uint64(i))
+		}
+	}
+	b := batch{epoch, head.GetBatchSeq()}
+	pairs, err := frame.Pairs(head, f.GetBody())
+	dropped := head.GetDropped()
+	switch {
+	case s.batches[b] == here:
+		return
+	case b.seq == 0:
+	case err != nil || len(pairs) == 0 && dropped["spool_full"]+dropped["spool_damaged"]+dropped["refused"] > 0:
+		lose(b.seq)
+	default:
+		s.batches[b] = here
+	}
+	for _, p := range pairs {
+		s.pairs = append(s.pairs, &store.Stored{Pair: p, Endpoint: endpoint.Of(p.GetPath()), At: s.now(), Seq: uint64(len(s.pairs)) + 1})
+	}
 }
 
 // from gives what is behind seq, and what closes when there is more.

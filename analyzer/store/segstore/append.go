@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -18,7 +22,11 @@ import (
 const groupBytes = 8 << 20
 
 // Have implements store.Writer.
-func (s *Store) Have(spool store.ID) store.Have { return store.Have{Next: s.delivery.next(spool)} }
+func (s *Store) Have(spool store.ID) store.Have { return s.delivery.have(spool) }
+
+// Skip implements store.Writer. It lasts from the next segment on; until then
+// a crash makes the spool's next stream say it again.
+func (s *Store) Skip(spool store.ID, below uint64) { s.delivery.skip(spool, below) }
 
 // Append implements store.Writer.
 func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.Frame) error {
@@ -30,16 +38,16 @@ func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.
 		return fmt.Errorf("append: %w", err)
 	}
 	defer leave()
-	next := s.delivery.next(spool)
-	for len(frames) > 0 && frames[0].GetOffset() < next {
-		frames = frames[1:]
-	}
+	frames, bad := s.delivery.wanted(spool, frames)
 	for len(frames) > 0 {
-		n, err := s.appendGroup(ctx, spool, next, frames)
+		n, err := s.appendGroup(ctx, spool, frames)
 		if err != nil {
 			return fmt.Errorf("append: %w", err)
 		}
-		next, frames = frames[n-1].GetNextOffset(), frames[n:]
+		frames = frames[n:]
+	}
+	if bad != nil {
+		return fmt.Errorf("append: %w", bad)
 	}
 	return nil
 }
@@ -48,7 +56,7 @@ func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.
 type incoming struct {
 	wrapper wrapper
 	head    *capturev1.FrameHead // nil where the frame has none that can be read
-	batch   batch
+	news    news
 	body    []byte
 	block   *block
 	pairs   []*store.Stored
@@ -56,19 +64,15 @@ type incoming struct {
 }
 
 // appendGroup appends the first frames, at least one, and says how many.
-func (s *Store) appendGroup(ctx context.Context, spool store.ID, next uint64, frames []*capturev1.Frame) (int, error) {
+func (s *Store) appendGroup(ctx context.Context, spool store.ID, frames []*capturev1.Frame) (int, error) {
 	var group []*incoming
 	var bytes, weight int64
 	at := s.opt.Now().UnixNano()
 	for _, f := range frames {
-		if f.GetOffset() < next || f.GetNextOffset() <= f.GetOffset() {
-			return 0, fmt.Errorf("frame at offset %d, next %d, after %d: offsets have to grow", f.GetOffset(), f.GetNextOffset(), next)
-		}
 		size := int64(len(f.GetHead()) + len(f.GetBody()))
 		if len(group) > 0 && (bytes+size > groupBytes || weight >= s.opt.Backlog/4) {
 			break
 		}
-		next = f.GetNextOffset()
 		in := s.open(spool, f, at)
 		bytes += size
 		weight += in.block.weight
@@ -87,13 +91,22 @@ func (s *Store) appendGroup(ctx context.Context, spool store.ID, next uint64, fr
 // it is: it must not stand in the way of those behind it.
 func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 	in := &incoming{
-		wrapper: wrapper{spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at, sum: checksum(f), frameHead: f.GetHead()},
-		body:    f.GetBody(),
-		block:   &block{weight: overhead},
+		wrapper: wrapper{
+			version: wrapperVersion, spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at,
+			sum: checksum(f), missing: shortened(f.GetMissing()), frameHead: f.GetHead(),
+		},
+		body:  f.GetBody(),
+		block: &block{weight: overhead},
+	}
+	if in.wrapper.missing != "" {
+		s.log.Warn("A stretch of a spool is missing: nobody knows what was in it",
+			slog.String("spool", formatID(spool)), slog.Uint64("from", f.GetOffset()), slog.Uint64("to", f.GetNextOffset()),
+			slog.String("reason", in.wrapper.missing))
+		return in
 	}
 	head, err := frame.Head(f.GetHead())
 	if err == nil {
-		in.head, in.batch = head, batchOfHead(head)
+		in.head = head
 		var pairs []*capturev1.RRPair
 		if pairs, err = frame.Pairs(head, f.GetBody()); err == nil {
 			in.bytes = int64(head.GetBodyLen())
@@ -114,21 +127,29 @@ func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 		s.log.Error("A frame cannot be opened; it is stored as it is",
 			slog.String("spool", formatID(spool)), slog.Uint64("offset", f.GetOffset()), slog.String("error", err.Error()))
 	}
+	in.news = newsOf(in.head, in.wrapper.unreadable)
 	return in
+}
+
+// maxReason bounds why something is missing, in bytes.
+const maxReason = 256
+
+func shortened(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
 }
 
 // commit writes as much of the group as no other spool is just bringing too.
 // used is the weight of what is now pending.
 func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int64, err error) {
-	batches := make([]batch, len(group))
+	news := make([]news, len(group))
 	for i, in := range group {
-		batches[i] = in.batch
+		news[i] = in.news
 	}
-	duplicate := make([]bool, len(group))
+	verdicts := make([]verdict, len(group))
 	var release chan struct{}
 	for n == 0 {
 		var wait chan struct{}
-		if n, release, wait = s.delivery.claim(batches, duplicate); n == 0 {
+		if n, release, wait = s.delivery.claim(news, verdicts); n == 0 {
 			select {
 			case <-wait:
 			case <-ctx.Done():
@@ -136,14 +157,12 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 			}
 		}
 	}
-	defer s.delivery.release(batches[:n], release)
+	defer s.delivery.release(news[:n], release)
 
 	records := make([]seglog.Record, n)
 	for i, in := range group[:n] {
-		if duplicate[i] {
-			in.wrapper.duplicate = true
-			in.body, in.pairs, in.bytes = nil, nil, 0
-			in.block = &block{weight: overhead}
+		if err := in.apply(&verdicts[i]); err != nil {
+			return 0, 0, err
 		}
 		records[i] = seglog.Record{
 			Head: in.wrapper.encode(), Body: in.body,
@@ -157,7 +176,26 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 		}
 		return 0, 0, fmt.Errorf("write to log: %w", err)
 	}
-	return n, used, nil
+	return n, used, failpoint.Hit(failpoint.StoreAfterSegment)
+}
+
+// apply makes the record what it is to be.
+func (in *incoming) apply(v *verdict) error {
+	switch {
+	case v.duplicate:
+		in.wrapper.duplicate, in.wrapper.unreadable = true, false
+		in.body, in.pairs, in.bytes = nil, nil, 0
+		in.block = &block{weight: overhead}
+	case v.trimmed:
+		in.head.Lost, in.news.runs = v.runs, v.runs
+		b, err := proto.Marshal(in.head)
+		if err != nil {
+			return fmt.Errorf("encode head: %w", err)
+		}
+		in.wrapper.frameHead = b
+	}
+	in.wrapper.reclaimed = v.reclaimed
+	return nil
 }
 
 // committed makes a durable record visible. The log calls it in order.
@@ -169,7 +207,7 @@ func (s *Store) committed(in *incoming, off, next uint64) {
 	for i, p := range in.pairs {
 		p.Seq = index.Seq(off, uint32(i))
 	}
-	s.delivery.commit(&in.wrapper, in.batch)
+	s.delivery.commit(&in.wrapper, in.news)
 	s.live.publish(in.block, in.pairs, in.bytes)
 	s.lastAt.Store(max(s.lastAt.Load(), in.wrapper.at))
 	s.lastOff.Store(off)

@@ -6,7 +6,6 @@ import (
 	"iter"
 
 	"github.com/weir-capture/weir/analyzer/store"
-	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -35,10 +34,9 @@ func (s *Store) Commits(from uint64) iter.Seq2[store.Commit, error] {
 			if w.mark {
 				continue
 			}
-			head, err := frame.Head(w.frameHead)
-			if err != nil {
-				head = nil
-				w.unreadable = w.missing == "" // version 1 did not say
+			head := headOf(&w)
+			if head == nil && w.missing == "" && !w.duplicate {
+				w.unreadable = true // version 1 did not say
 			}
 			if !yield(w.commit(head, e.Next), nil) {
 				return

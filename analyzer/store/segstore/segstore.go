@@ -251,10 +251,8 @@ func (s *Store) recover() error {
 	if !clean {
 		records = s.seglog.Records
 	}
-	// lost: something cannot be read, so that from there on a spool's next
-	// offset must not jump. What stood there was perhaps never acknowledged,
-	// and then has to come again, and whole records that survived behind it
-	// come with it; by their batches they are known as duplicates.
+	// lost: something cannot be read. What stood there was perhaps never
+	// acknowledged, and then has to come again.
 	lost := false
 	for e, err := range records(from) {
 		if err != nil {
@@ -277,10 +275,10 @@ func (s *Store) recover() error {
 			continue
 		}
 		s.lastOff.Store(e.Offset)
-		if known := s.delivery.next(w.spool); lost && w.offset > known {
-			w.next = known
+		s.delivery.commit(&w, newsOf(headOf(&w), w.unreadable))
+		if w.version == 1 && !lost {
+			s.delivery.skip(w.spool, w.offset) // it came in order
 		}
-		s.delivery.commit(&w, batchOf(&w))
 	}
 	r := s.seglog.Recovery()
 	s.recovery = Recovery{
@@ -290,17 +288,17 @@ func (s *Store) recover() error {
 	return nil
 }
 
-// batchOf is the batch that a record holds.
-func batchOf(w *wrapper) batch {
+// headOf is the head of a record's frame, nil when there is none that can be
+// read.
+func headOf(w *wrapper) *capturev1.FrameHead {
+	if w.mark || w.missing != "" {
+		return nil
+	}
 	h, err := frame.Head(w.frameHead)
 	if err != nil {
-		return batch{}
+		return nil
 	}
-	return batchOfHead(h)
-}
-
-func batchOfHead(h *capturev1.FrameHead) batch {
-	return batch{epoch: epoch(h.GetSource().GetEpoch()), seq: h.GetBatchSeq()}
+	return h
 }
 
 // Recovery says what Open found.
