@@ -1,82 +1,8 @@
-// Walks through the viewer in headless Chromium as a person would, and prints
-// one JSON object a step: {"step", "ok", …}. The last one, "end", lists what
-// the console and the network had to say. browser_test.go runs it.
-//
-// usage: viewer.mjs '{"viewer", "proxy", "playwright", "chromium", "sandbox", "out", "proxyPort"}'
-import http from 'node:http';
-import { createRequire } from 'node:module';
-import path from 'node:path';
+// Walks through the viewer in headless Chromium as a person would.
+// browser_test.go runs it; what it prints, and what it is given, is in kit.mjs.
+import { begin, cfg, limit, open, send, shot, step, end } from './kit.mjs';
 
-const cfg = JSON.parse(process.argv[2]);
-const { chromium } = createRequire(cfg.playwright)('playwright-core');
-
-const limit = 10_000;
-const trouble = [];
-let failed = false;
-
-function say(step, ok, more = {}) {
-  if (!ok) failed = true;
-  console.log(JSON.stringify({ step, ok, ...more }));
-}
-
-/** Sends one request through the proxy and resolves with its answer. */
-function send(method, target, body = '', headers = {}) {
-  return new Promise((resolve, reject) => {
-    const req = http.request(cfg.proxy + target, { method, headers, agent: false, timeout: limit }, (res) => {
-      const chunks = [];
-      res.on('data', (c) => chunks.push(c));
-      res.on('end', () => resolve({ status: res.statusCode, body: Buffer.concat(chunks).toString() }));
-    });
-    req.on('error', reject);
-    req.end(body);
-  });
-}
-
-const browser = await chromium.launch({
-  executablePath: cfg.chromium,
-  headless: true,
-  args: [
-    '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', ...(cfg.sandbox ? [] : ['--no-sandbox']),
-  ],
-});
-
-/**
- * A page that writes down every error of its console, every refusal (browsers
- * log each as an error of the console; a mistake in a query must not be one),
- * and every request that leaves the viewer's origin.
- */
-async function open(options) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(limit);
-  page.on('response', (res) => {
-    if (res.status() >= 400) trouble.push(`status ${res.status()}: ${res.url()}`);
-  });
-  page.on('console', (msg) => {
-    if (['error', 'warning'].includes(msg.type())) trouble.push(`console ${msg.type()}: ${msg.text()} (${msg.location().url})`);
-  });
-  page.on('pageerror', (err) => trouble.push(`uncaught: ${err}`));
-  page.on('request', (req) => {
-    const url = new URL(req.url());
-    if (!['data:', 'blob:'].includes(url.protocol) && url.origin !== cfg.viewer) trouble.push(`a request to a third party: ${req.url()}`);
-  });
-  return page;
-}
-
-async function shot(page, name) {
-  await page.screenshot({ path: path.join(cfg.out, `${name}.png`) });
-}
-
-const step = async (name, run) => {
-  try {
-    say(name, true, (await run()) ?? {});
-  } catch (err) {
-    say(name, false, { error: String(err) });
-    await shot(page, `failed-${name}`).catch(() => {});
-  }
-};
-
+await begin();
 const page = await open({ colorScheme: 'light' });
 const query = page.getByRole('combobox', { name: 'Query' });
 const rows = () => page.getByRole('row');
@@ -230,6 +156,4 @@ await step('dark', async () => {
   await dark.context().close();
 });
 
-await browser.close();
-say('end', trouble.length === 0, { trouble });
-process.exit(failed ? 1 : 0);
+await end();

@@ -206,7 +206,7 @@ function SampledStretches({ counts }: { counts: Counts }) {
 function SampledNote({ counts }: { counts: Counts }) {
   return (
     <Explain
-      label={`Sampled: about ${formatCount(counts.estimated_total)} pairs, estimated from ${formatCount(counts.total)} that were kept. What does that mean?`}
+      label={`~${formatCount(counts.estimated_total)} sampled: estimated from ${plural(counts.total, 'pair')} that were kept. What does that mean?`}
       title="Counts with ~ are estimates: part of these pairs was sampled"
       className={s.note}
       text={

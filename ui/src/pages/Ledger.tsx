@@ -10,7 +10,7 @@ import { RangePicker } from '../components/RangePicker';
 import { StepChart } from '../components/StepChart';
 import t from '../components/Table.module.css';
 import { WhereDidItGo } from '../components/WhereDidItGo';
-import { formatCount, formatDay, formatDuration, formatMoment, formatShort, plural, sentence, type Zone } from '../lib/format';
+import { formatClock, formatCount, formatDay, formatDuration, formatMoment, formatShort, plural, sentence, type Zone } from '../lib/format';
 import { equationText, pairsAt, placeInfo, places, verdictOf } from '../lib/ledger';
 import { usePrefs } from '../lib/prefs';
 import { isLive, rangeLabel } from '../lib/range';
@@ -279,13 +279,13 @@ function Gaps({ gaps, partial, zone }: { gaps: readonly LedgerGap[]; partial: bo
             <thead>
               <tr>
                 <th scope="col">from – to</th>
-                <th scope="col">app</th>
-                <th scope="col">proxy</th>
-                <th scope="col">lost at</th>
-                <th scope="col">reason</th>
                 <th scope="col" className={t.number}>
                   pairs
                 </th>
+                <th scope="col">lost at</th>
+                <th scope="col">reason</th>
+                <th scope="col">app</th>
+                <th scope="col">proxy</th>
                 <th scope="col">what happened</th>
                 <th scope="col">
                   <span className="sr">traffic</span>
@@ -298,16 +298,16 @@ function Gaps({ gaps, partial, zone }: { gaps: readonly LedgerGap[]; partial: bo
                   <td title={`${gap.from} – ${gap.to}`}>
                     <Span from={gap.from} to={gap.to} zone={zone} />
                   </td>
-                  <td>{visibleText(gap.app)}</td>
-                  <td className="mono">{visibleText(gap.proxy_id) || '–'}</td>
-                  <td>{gap.hop === 'none' ? <span className="muted">nobody knows</span> : gap.hop}</td>
-                  <td>{reasonInfo(gap.hop, gap.reason).label}</td>
                   <td className={t.number}>
                     <b className={gap.bound === 'at_most' ? 'tone-attention' : 'tone-bad'}>
                       <Icon name={gap.bound === 'at_most' ? 'triangle' : 'cross'} size={11} /> {gap.bound === 'at_most' && 'at most '}
                       {formatCount(gap.pairs)}
                     </b>
                   </td>
+                  <td>{gap.hop === 'none' ? <span className="muted">nobody knows</span> : gap.hop}</td>
+                  <td>{reasonInfo(gap.hop, gap.reason).label}</td>
+                  <td>{visibleText(gap.app)}</td>
+                  <td className="mono">{visibleText(gap.proxy_id) || '–'}</td>
                   <td className={t.wide}>{visibleText(gap.text) || sentence(reasonInfo(gap.hop, gap.reason).cause)}</td>
                   <td>
                     <Link to="/" search={aroundStretch(gap.from, gap.to)} title="The pairs before and after it">
@@ -330,14 +330,17 @@ function aroundStretch(from: string, to: string): { from: string; to: string } {
   return { from: new Date(parseMs(from) - 60_000).toISOString(), to: new Date(parseMs(to) + 60_000).toISOString() };
 }
 
+/** Two moments to the second, with the day where it is not today's. */
 function Span({ from, to, zone }: { from: string; to: string; zone: Zone }) {
+  const today = formatDay(useNow(60_000), zone);
   const [start, end] = [parseMs(from), parseMs(to)];
-  const first = formatMoment(start, zone).slice(0, 19);
-  const last = formatMoment(end, zone).slice(0, 19);
-  if (first === last) return <>{first}</>;
+  const [day, lastDay] = [formatDay(start, zone), formatDay(end, zone)];
+  const [first, last] = [formatClock(start, zone).slice(0, 8), formatClock(end, zone).slice(0, 8)];
   return (
     <>
-      {first} – {formatDay(start, zone) === formatDay(end, zone) ? last.slice(11) : last}
+      {day !== today && `${day} `}
+      {first}
+      {day === lastDay ? first !== last && ` – ${last}` : ` – ${lastDay} ${last}`}
     </>
   );
 }

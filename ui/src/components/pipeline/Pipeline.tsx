@@ -78,8 +78,8 @@ export function Pipeline({ answer, now }: { answer: ProxiesAnswer; now: number }
               key={`${d.forwarder.forwarder_id} ${d.name}`}
               tone="bad"
               what={`${visibleText(d.name)} takes nothing`}
-              cause={sentence(visibleText(d.error))}
-              fix={`${sentence(backlogText(d))} They wait in the forwarder’s spool; make sure that it is up and can be reached.`}
+              cause={`${visibleText(d.error)}.`}
+              fix={`${sentence(backlogText(d))} The forwarder’s spool keeps what is not taken; make sure that ${visibleText(d.name)} is up and can be reached.`}
             />
           ))}
         {forwarders
