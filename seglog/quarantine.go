@@ -77,14 +77,8 @@ func (l *Log) raw(name string, at, n int64) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, max(0, min(n, size-at)))
-	const block = 4 << 10 // what a disk fails to read goes by such
-	for i := 0; i < len(b); i += block {
-		p := b[i:min(i+block, len(b))]
-		if m, err := f.ReadAt(p, at+int64(i)); m < len(p) && err != nil {
-			clear(p[m:])
-		}
-	}
-	return b, nil
+	v := view{name: name, f: f}
+	return b, v.readBlocks(b, uint64(at))
 }
 
 // makeRoom removes files until one more, beside the one of that name, fits.

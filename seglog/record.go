@@ -3,8 +3,10 @@ package seglog
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -178,25 +180,60 @@ type record struct {
 	damage     *CorruptError
 }
 
-func (v *view) readAt(b []byte, offset uint64) error {
-	n, err := v.f.ReadAt(b, int64(offset-v.base))
-	if n == len(b) {
-		return nil
+// readTries is how often a disk is asked for the same bytes. A read error may
+// pass; one that does not is damage, so that nobody waits for it for ever.
+const readTries = 3
+
+// readAt fills b. When the disk won't give them, unreadable says why; err is
+// of the file's handle and means nothing for the bytes.
+func (v *view) readAt(b []byte, offset uint64) (unreadable, err error) {
+	for range readTries {
+		var n int
+		if n, err = v.f.ReadAt(b, int64(offset-v.base)); n == len(b) {
+			return nil, nil
+		}
+		if errors.Is(err, fs.ErrClosed) {
+			return nil, fmt.Errorf("read segment %s at offset %d: %w", v.name, offset, err)
+		}
 	}
-	return fmt.Errorf("read segment %s at offset %d: %w", v.name, offset, err)
+	return err, nil
 }
+
+// readBlocks is readAt that gives zeros for the blocks which the disk won't
+// read.
+func (v *view) readBlocks(b []byte, offset uint64) error {
+	unreadable, err := v.readAt(b, offset)
+	if err != nil || unreadable == nil {
+		return err
+	}
+	for len(b) > 0 {
+		n := min(len(b), diskBlock-int((offset-v.base)%diskBlock))
+		if unreadable, err = v.readAt(b[:n], offset); err != nil {
+			return err
+		}
+		if unreadable != nil {
+			clear(b[:n])
+		}
+		b, offset = b[n:], offset+uint64(n)
+	}
+	return nil
+}
+
+// diskBlock is what a disk fails to read at a time.
+const diskBlock = 4 << 10
 
 // header reads the record header at offset; ok is false when there is no
 // whole record of this log there.
-func (v *view) header(offset uint64) (h recordHeader, ok bool, err error) {
+func (v *view) header(offset uint64) (h recordHeader, ok bool, unreadable, err error) {
 	if offset > v.end || v.end-offset < recordHeaderLen {
-		return h, false, nil
+		return h, false, nil, nil
 	}
 	var b [recordHeaderLen]byte
-	if err := v.readAt(b[:], offset); err != nil {
-		return h, false, err
+	if unreadable, err = v.readAt(b[:], offset); err != nil || unreadable != nil {
+		return h, false, unreadable, err
 	}
-	return v.accept(b[:], offset)
+	h, ok, err = v.accept(b[:], offset)
+	return h, ok, nil, err
 }
 
 func (v *view) accept(b []byte, offset uint64) (h recordHeader, ok bool, err error) {
@@ -216,7 +253,7 @@ func (v *view) accept(b []byte, offset uint64) (h recordHeader, ok bool, err err
 // step reads what stands at offset, which must be below end. buf, when it is
 // large enough, is used for head and body.
 func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
-	h, ok, err := v.header(offset)
+	h, ok, unreadable, err := v.header(offset)
 	if err != nil {
 		return record{}, err
 	}
@@ -225,9 +262,13 @@ func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
 		if err != nil {
 			return record{}, err
 		}
-		return record{next: next, damage: &CorruptError{Segment: v.name, Offset: offset, Next: next, Part: "header"}}, nil
+		return record{next: next, damage: &CorruptError{Segment: v.name, Offset: offset, Next: next, Part: "header", Err: unreadable}}, nil
 	}
 	r := record{recordHeader: h, next: h.next()}
+	damaged := func(part string, head []byte, why error) (record, error) {
+		r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: part, Head: bytes.Clone(head), Err: why}
+		return r, nil
+	}
 	n := int(h.headLen)
 	if want == partAll {
 		n += int(h.bodyLen)
@@ -236,21 +277,35 @@ func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
 		buf = make([]byte, n)
 	}
 	buf = buf[:n]
-	if err := v.readAt(buf, offset+recordHeaderLen); n > 0 && err != nil {
+	head, body := buf[:h.headLen:h.headLen], buf[h.headLen:]
+	if unreadable, err = v.readAt(buf, offset+recordHeaderLen); err != nil {
 		return record{}, err
 	}
-	head := buf[:h.headLen:h.headLen]
+	if unreadable != nil {
+		if len(body) == 0 {
+			return damaged("head", nil, unreadable)
+		}
+		// The head may stand in a block that can be read.
+		headless, err := v.readAt(head, offset+recordHeaderLen)
+		if err != nil {
+			return record{}, err
+		}
+		if headless != nil {
+			return damaged("head", nil, headless)
+		}
+	}
 	if crc32.Checksum(head, castagnoli) != h.headCRC {
-		r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: "head"}
-		return r, nil
+		return damaged("head", nil, nil)
 	}
 	r.head = head
+	if unreadable != nil {
+		return damaged("body", head, unreadable)
+	}
 	if want == partAll {
-		r.body = buf[h.headLen:]
-		if crc32.Checksum(r.body, castagnoli) != h.bodyCRC {
-			r.body = nil
-			r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: "body", Head: bytes.Clone(head)}
+		if crc32.Checksum(body, castagnoli) != h.bodyCRC {
+			return damaged("body", head, nil)
 		}
+		r.body = body
 	}
 	return r, nil
 }
@@ -265,7 +320,7 @@ func (v *view) resync(offset uint64) (uint64, error) {
 			buf = make([]byte, n)
 		}
 		b := buf[:n]
-		if err := v.readAt(b, offset); err != nil {
+		if err := v.readBlocks(b, offset); err != nil {
 			return 0, err
 		}
 		for i := 0; ; {

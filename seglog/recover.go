@@ -51,8 +51,11 @@ func (l *Log) readHeader(s *segment) error {
 	}
 	s.end = s.base + uint64(s.bytes)
 	b := make([]byte, min(s.bytes, segmentHeaderLen))
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return fmt.Errorf("read segment %s: %w", s.name, err)
+	v := view{name: s.name, f: f}
+	if unreadable, err := v.readAt(b, 0); err != nil {
+		return err
+	} else if unreadable != nil {
+		b = nil // damaged, then
 	}
 	h, version := parseSegmentHeader(b)
 	switch {
@@ -80,9 +83,15 @@ func (l *Log) closeSegment(s, after *segment) {
 func (l *Log) recoverNewest() error {
 	for len(l.segs) > 0 {
 		s := l.segs[len(l.segs)-1]
-		end, last, heads, err := l.scan(s)
+		tail, err := l.scan(s)
 		if err != nil {
 			return err
+		}
+		end := tail.end
+		if tail.unreadable {
+			// There may be whole records in what the disk won't read just
+			// now: it is damage, and not a tail that may be cut.
+			end = s.end
 		}
 		if end == 0 {
 			// Nothing whole: a crash while it was made. Records cannot have
@@ -100,14 +109,14 @@ func (l *Log) recoverNewest() error {
 		}
 		torn := int64(s.end - end)
 		s.end, l.end = end, end
-		l.recovery = Recovery{CutBytes: torn, CutHeads: heads, Clean: torn == 0 && last == kindMark}
+		l.recovery = Recovery{CutBytes: torn, CutHeads: tail.heads, Clean: torn == 0 && tail.last == kindMark && !tail.unreadable}
 		// What was read may have been in the page cache only: it is synced
 		// before anybody relies on it.
 		f, err := l.sync(s)
 		if err != nil {
 			return err
 		}
-		if torn > 0 || s.anySalt {
+		if torn > 0 || s.anySalt || tail.unreadable {
 			// The tail stays on the disk until the next segment's header has
 			// said that it is none of the log's, so that a second crash finds
 			// the same. That segment begins beyond any offset which the torn
@@ -139,27 +148,38 @@ func (l *Log) sync(s *segment) (vfs.File, error) {
 	return f, nil
 }
 
-// scan finds where the whole records of a segment end (0: there is none), the
-// kind of the last one, and the heads of damaged ones behind it.
-func (l *Log) scan(s *segment) (end uint64, last kind, heads [][]byte, err error) {
+// tail is what stands at the end of the newest segment.
+type tail struct {
+	end  uint64 // of its whole records; 0: there is none
+	last kind   // of the last one
+	// heads of damaged records behind end.
+	heads [][]byte
+	// unreadable: the disk would not read all of what is behind end.
+	unreadable bool
+}
+
+// scan reads all of a segment.
+func (l *Log) scan(s *segment) (t tail, err error) {
 	v, err := l.view(s)
 	if err != nil {
-		return 0, 0, nil, err
+		return tail{}, err
 	}
 	defer l.release(s)
 	buf := make([]byte, 256<<10)
 	for at := s.base + segmentHeaderLen; at < s.end; {
 		r, err := v.step(at, partAll, buf)
 		if err != nil {
-			return 0, 0, nil, err
+			return tail{}, err
 		}
-		switch {
-		case r.damage == nil:
-			end, last, heads = r.next, r.kind, nil
-		case r.damage.Head != nil:
-			heads = append(heads, r.damage.Head)
+		if r.damage == nil {
+			t = tail{end: r.next, last: r.kind}
+		} else {
+			t.unreadable = t.unreadable || r.damage.Err != nil
+			if r.damage.Head != nil {
+				t.heads = append(t.heads, r.damage.Head)
+			}
 		}
 		at = r.next
 	}
-	return end, last, heads, nil
+	return t, nil
 }

@@ -122,11 +122,19 @@ type CorruptError struct {
 	Part string
 	// Head is the record's head when that is whole.
 	Head []byte
+	// Err is what the disk said when it would not read the part.
+	Err error
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("read segment %s: damaged %s of the record at offset %d (%d bytes)", e.Segment, e.Part, e.Offset, e.Next-e.Offset)
+	text := fmt.Sprintf("read segment %s: damaged %s of the record at offset %d (%d bytes)", e.Segment, e.Part, e.Offset, e.Next-e.Offset)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
 }
+
+func (e *CorruptError) Unwrap() error { return e.Err }
 
 // RemovedError: the records in [From, To) were removed before they were read.
 // Reading goes on at To.

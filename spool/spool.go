@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/internal/atomicfile"
+	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/internal/slotfile"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/seglog"
@@ -159,6 +160,7 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 	if opt.Count == nil {
 		opt.Count = func([]byte) uint64 { return 0 }
 	}
+	d = withFailpoints(d)
 	s := &Spool{opt: opt, dir: d}
 	// The log's lock guards the whole directory, so it is opened first; only
 	// then the state is read, which knows how high offsets have been.
@@ -298,6 +300,9 @@ func (s *Spool) persist() error {
 		return fmt.Errorf("encode state: %w", err)
 	}
 	if err := s.file.Store(b); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	if err := failpoint.Hit(failpoint.SpoolAfterCursorFsync); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	s.dirty, s.written = false, s.opt.Now()

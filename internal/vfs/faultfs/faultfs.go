@@ -3,7 +3,8 @@
 //
 // What is written is only there for the process until the file is synced; a
 // name that was created, renamed or removed only until the directory is.
-// Crash gives the directory as the next start would find it.
+// Crash gives the directory as the next start would find it; a Trace gives it
+// for every point of a run.
 package faultfs
 
 import (
@@ -11,8 +12,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +30,9 @@ type Op struct {
 	Name string
 	// N is the count of calls of this kind so far, from 1.
 	N int
-	// Len is the length of a write.
+	// At and Len are the place and the length of a write or a read; At is the
+	// new length for a truncate.
+	At  int64
 	Len int
 }
 
@@ -55,34 +56,25 @@ type FS struct {
 // disk is what a directory and those in it share. Names are paths from the
 // root.
 type disk struct {
-	mu      sync.Mutex
-	names   map[string]*inode // as the process sees it
-	durable map[string]*inode
-	dirs    map[string]bool // durable as soon as they are made
-	locked  map[string]bool
-	counts  map[string]int
-	gone    bool
+	mu sync.Mutex
+	state
+	locked map[string]bool
+	counts map[string]int
+	gone   bool
 
-	fault    func(Op) *Fault
-	capacity int64 // 0: no limit
-}
+	fault     func(Op) *Fault
+	readFault func(Op) *Fault
+	capacity  int64 // 0: no limit
 
-type inode struct {
-	data    []byte // as the process sees it
-	durable []byte
-	pending []change // not synced yet
-}
-
-type change struct {
-	at   int64
-	data []byte // nil: truncate to at
+	events int
+	trace  *Trace
 }
 
 var _ vfs.FS = (*FS)(nil)
 
 // New is an empty directory.
 func New() *FS {
-	return &FS{disk: &disk{names: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, locked: map[string]bool{}, counts: map[string]int{}}}
+	return &FS{disk: &disk{state: newState(), locked: map[string]bool{}, counts: map[string]int{}}}
 }
 
 // SetFault makes calls fail from now on; f returns nil for those that do not.
@@ -93,7 +85,16 @@ func (d *FS) SetFault(f func(Op) *Fault) {
 	d.fault = f
 }
 
-// SetCapacity bounds the bytes of all files; more is ENOSPC after what fits.
+// SetReadFault makes reads fail, whose Op is of the kind "read"; else it is as
+// SetFault. A read gives its first Short bytes.
+func (d *FS) SetReadFault(f func(Op) *Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.readFault = f
+}
+
+// SetCapacity bounds the bytes of all files; more is ENOSPC after what fits. 0
+// ends it. It may be raised later, as on a disk that somebody cleans up.
 func (d *FS) SetCapacity(n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,108 +115,23 @@ func (d *disk) used() (n int64) {
 	return n
 }
 
-// Kill is the directory after the process was killed: everything written is
-// there, locks are free, and the old handle fails from now on.
-func (d *FS) Kill() *FS {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.gone = true
-	c := New()
-	c.capacity, c.dirs = d.capacity, maps.Clone(d.dirs)
-	for name, f := range d.names {
-		g := &inode{data: bytes.Clone(f.data), durable: bytes.Clone(f.durable), pending: slices.Clone(f.pending)}
-		c.names[name] = g
+// change does what an event says, and keeps it when a trace is recorded.
+func (d *disk) change(e event) {
+	d.events++
+	d.apply(e)
+	if d.trace != nil {
+		d.trace.events = append(d.trace.events, e)
 	}
-	for name, f := range d.durable {
-		if d.names[name] == f {
-			c.durable[name] = c.names[name]
-		} else {
-			c.durable[name] = &inode{data: bytes.Clone(f.data), durable: bytes.Clone(f.durable)}
-		}
-	}
-	return c
-}
-
-// Crash is the directory after the power was lost. Of what was not synced a
-// part survives that rng picks, in sectors of 512 bytes and in any order; a
-// nil rng keeps none.
-func (d *FS) Crash(rng *rand.Rand) *FS {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.gone = true
-	c := New()
-	c.capacity, c.dirs = d.capacity, maps.Clone(d.dirs)
-	survivors := maps.Clone(d.durable)
-	if rng != nil {
-		for _, name := range slices.Sorted(maps.Keys(d.names)) {
-			if d.durable[name] != d.names[name] && rng.IntN(2) == 0 {
-				survivors[name] = d.names[name]
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(d.durable)) {
-			if d.names[name] == nil && rng.IntN(2) == 0 {
-				delete(survivors, name)
-			}
-		}
-	}
-	for name, f := range survivors {
-		b := bytes.Clone(f.durable)
-		if rng != nil {
-			for _, ch := range f.pending {
-				b = ch.tear(b, rng)
-			}
-		}
-		c.names[name] = &inode{data: b, durable: bytes.Clone(b)}
-		c.durable[name] = c.names[name]
-	}
-	return c
-}
-
-const sector = 512
-
-func (ch change) tear(b []byte, rng *rand.Rand) []byte {
-	if ch.data == nil {
-		if rng.IntN(2) == 0 {
-			return resize(b, ch.at)
-		}
-		return b
-	}
-	for at := ch.at; at < ch.at+int64(len(ch.data)); {
-		end := min((at/sector+1)*sector, ch.at+int64(len(ch.data)))
-		switch rng.IntN(3) {
-		case 0: // reached the disk
-			b = write(b, ch.data[at-ch.at:end-ch.at], at)
-		case 1: // only the length did
-			b = resize(b, max(int64(len(b)), end))
-		}
-		at = end
-	}
-	return b
-}
-
-func resize(b []byte, n int64) []byte {
-	if int64(len(b)) >= n {
-		return b[:n:n]
-	}
-	return append(b[:len(b):len(b)], make([]byte, n-int64(len(b)))...)
-}
-
-func write(b, data []byte, at int64) []byte {
-	if end := at + int64(len(data)); int64(len(b)) < end {
-		b = resize(b, end)
-	}
-	copy(b[at:], data)
-	return b
 }
 
 // before runs at the start of each call that changes something.
-func (d *disk) before(kind, name string, n int) (Fault, error) {
+func (d *disk) before(kind, name string, at int64, n int) (Fault, error) {
 	if d.gone {
 		return Fault{}, os.ErrClosed
 	}
 	d.counts[kind]++
 	if d.fault != nil {
-		if f := d.fault(Op{Kind: kind, Name: name, N: d.counts[kind], Len: n}); f != nil {
+		if f := d.fault(Op{Kind: kind, Name: name, N: d.counts[kind], At: at, Len: n}); f != nil {
 			return *f, f.Err
 		}
 	}
@@ -227,8 +143,7 @@ func (d *FS) Put(name string, data []byte) {
 	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := &inode{data: bytes.Clone(data), durable: bytes.Clone(data)}
-	d.names[name], d.durable[name] = f, f
+	d.change(event{kind: evPut, name: name, id: d.newID(), data: bytes.Clone(data)})
 }
 
 // Get is a file's content as the process sees it.
@@ -258,11 +173,11 @@ func (d *FS) OpenFile(name string, flag int, _ fs.FileMode) (vfs.File, error) {
 	case f == nil && flag&os.O_CREATE == 0:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	case f == nil:
-		if _, err := d.before("create", name, 0); err != nil {
+		if _, err := d.before("create", name, 0, 0); err != nil {
 			return nil, err
 		}
-		f = &inode{}
-		d.names[name] = f
+		d.change(event{kind: evCreate, name: name, id: d.newID()})
+		f = d.names[name]
 	}
 	return &file{d: d.disk, f: f, name: name}, nil
 }
@@ -272,13 +187,13 @@ func (d *FS) Remove(name string) error {
 	name = d.prefix + name
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.before("remove", name, 0); err != nil {
+	if _, err := d.before("remove", name, 0, 0); err != nil {
 		return err
 	}
 	if d.names[name] == nil {
 		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
 	}
-	delete(d.names, name)
+	d.change(event{kind: evRemove, name: name})
 	return nil
 }
 
@@ -287,15 +202,13 @@ func (d *FS) Rename(from, to string) error {
 	from, to = d.prefix+from, d.prefix+to
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.before("rename", to, 0); err != nil {
+	if _, err := d.before("rename", to, 0, 0); err != nil {
 		return err
 	}
-	f := d.names[from]
-	if f == nil {
+	if d.names[from] == nil {
 		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
 	}
-	delete(d.names, from)
-	d.names[to] = f
+	d.change(event{kind: evRename, name: from, to: to})
 	return nil
 }
 
@@ -324,10 +237,10 @@ func (d *FS) Sub(name string) (vfs.FS, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.dirs[name] {
-		if _, err := d.before("mkdir", name, 0); err != nil {
+		if _, err := d.before("mkdir", name, 0, 0); err != nil {
 			return nil, err
 		}
-		d.dirs[name] = true
+		d.change(event{kind: evMkdir, name: name})
 	}
 	return &FS{disk: d.disk, prefix: name + "/"}, nil
 }
@@ -336,19 +249,10 @@ func (d *FS) Sub(name string) (vfs.FS, error) {
 func (d *FS) SyncDir() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.before("syncdir", strings.TrimSuffix(d.prefix, "/"), 0); err != nil {
+	if _, err := d.before("syncdir", strings.TrimSuffix(d.prefix, "/"), 0, 0); err != nil {
 		return err
 	}
-	here := func(name string, _ *inode) bool {
-		rest, ok := strings.CutPrefix(name, d.prefix)
-		return ok && !strings.Contains(rest, "/")
-	}
-	maps.DeleteFunc(d.durable, here)
-	for name, f := range d.names {
-		if here(name, f) {
-			d.durable[name] = f
-		}
-	}
+	d.change(event{kind: evSyncDir, name: d.prefix})
 	return nil
 }
 
@@ -390,6 +294,16 @@ func (h *file) ReadAt(b []byte, off int64) (int, error) {
 	if h.d.gone {
 		return 0, os.ErrClosed
 	}
+	if h.d.readFault != nil {
+		h.d.counts["read"]++
+		if f := h.d.readFault(Op{Kind: "read", Name: h.name, N: h.d.counts["read"], At: off, Len: len(b)}); f != nil {
+			n := 0
+			if off < int64(len(h.f.data)) {
+				n = copy(b[:min(f.Short, len(b))], h.f.data[off:])
+			}
+			return n, f.Err
+		}
+	}
 	if off >= int64(len(h.f.data)) {
 		return 0, io.EOF
 	}
@@ -403,7 +317,7 @@ func (h *file) ReadAt(b []byte, off int64) (int, error) {
 func (h *file) WriteAt(b []byte, off int64) (int, error) {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	fault, err := h.d.before("write", h.name, len(b))
+	fault, err := h.d.before("write", h.name, off, len(b))
 	if err != nil {
 		b = b[:min(fault.Short, len(b))]
 	} else if grow := off + int64(len(b)) - int64(len(h.f.data)); h.d.capacity > 0 && grow > 0 {
@@ -413,9 +327,7 @@ func (h *file) WriteAt(b []byte, off int64) (int, error) {
 		}
 	}
 	if len(b) > 0 {
-		b = bytes.Clone(b)
-		h.f.data = write(h.f.data, b, off)
-		h.f.pending = append(h.f.pending, change{off, b})
+		h.d.change(event{kind: evWrite, id: h.f.id, at: off, data: bytes.Clone(b)})
 	}
 	return len(b), err
 }
@@ -423,11 +335,10 @@ func (h *file) WriteAt(b []byte, off int64) (int, error) {
 func (h *file) Truncate(size int64) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	if _, err := h.d.before("truncate", h.name, 0); err != nil {
+	if _, err := h.d.before("truncate", h.name, size, 0); err != nil {
 		return err
 	}
-	h.f.data = resize(h.f.data, size)
-	h.f.pending = append(h.f.pending, change{at: size})
+	h.d.change(event{kind: evTruncate, id: h.f.id, at: size})
 	return nil
 }
 
@@ -437,20 +348,13 @@ func (h *file) Truncate(size int64) error {
 func (h *file) Sync() error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	if _, err := h.d.before("sync", h.name, 0); err != nil {
+	if _, err := h.d.before("sync", h.name, 0, 0); err != nil {
 		if !errors.Is(err, ErrPower) {
-			h.f.pending = nil
+			h.d.change(event{kind: evSyncFailed, id: h.f.id})
 		}
 		return err
 	}
-	for _, ch := range h.f.pending {
-		if ch.data == nil {
-			h.f.durable = resize(h.f.durable, ch.at)
-		} else {
-			h.f.durable = write(h.f.durable, ch.data, ch.at)
-		}
-	}
-	h.f.pending = nil
+	h.d.change(event{kind: evSync, id: h.f.id})
 	return nil
 }
 
