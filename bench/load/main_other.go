@@ -1,6 +1,5 @@
 //go:build !linux
 
-// Command load is for Linux; see package epoll.
 package main
 
 func main() { panic("the benchmark runs on Linux only") }
