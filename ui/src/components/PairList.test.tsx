@@ -116,3 +116,14 @@ test('an empty list shows what the page has to say', async () => {
   await list(new FakeAnalyzer(0));
   expect(screen.getByText('nothing')).toBeTruthy();
 });
+
+test('a pair that stands for others says so, and the count what all of them stand for', async () => {
+  const analyzer = new FakeAnalyzer();
+  analyzer.pairs = [pair(0, { sample_weight: 10 }), pair(1, { sample_weight: 10, flags: ['redacted'] }), pair(2)];
+  await list(analyzer);
+  expect(row(0).textContent).toContain('stands for 10');
+  expect(within(row(0)).getByTitle(/^Kept by sampling/).querySelector('svg')).toBeTruthy();
+  expect(row(1).textContent).toContain('redactedstands for 10');
+  expect(row(2).textContent).not.toContain('stands for');
+  expect(screen.getByText(/3 pairs in this range, which stand for ~21\./)).toBeTruthy();
+});

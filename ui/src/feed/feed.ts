@@ -1,15 +1,13 @@
 import { Unreachable, type Problem } from '../api/client';
-import type { Histogram, PairPage, PairSummary } from '../api/types';
+import type { Histogram, PairPage } from '../api/types';
 import { isLive, type Range } from '../lib/range';
 import { Ring } from '../lib/ring';
 import { justAfter, parseMs } from '../lib/time';
 import { bucketOf, chartBuckets, countIn } from './chart';
+import { Rows, toRow, type Row, type Run } from './rows';
 import type { TailHandlers, TailState } from './tail';
 
-export interface Row extends PairSummary {
-  /** `time` in milliseconds since 1970, for order and display. */
-  ms: number;
-}
+export type { Row } from './rows';
 
 export interface View {
   q: string;
@@ -26,20 +24,6 @@ export interface FeedDeps {
   tail(view: View, handlers: TailHandlers): { start(): void; stop(): void; retryNow(): void };
   /** Calls back before the next paint. */
   frame(callback: () => void): void;
-}
-
-/** Rows without a hole between them. */
-interface Run {
-  /** Index of the first row in the list. */
-  start: number;
-  /** Newest first. */
-  rows: Row[];
-  /** Where the next page begins; undefined: behind the last row's time. */
-  cursor: string | undefined;
-  /** Nothing older follows. */
-  end: boolean;
-  /** The analyzer stopped looking before the end; only a reader's wish goes on. */
-  stopped: boolean;
 }
 
 export interface FeedLimits {
@@ -88,11 +72,10 @@ export class Feed {
   /** When the tail was last known to be connected, milliseconds since 1970. */
   lastLive = 0;
 
-  #runs: Run[] = [];
+  #rows = new Rows();
   #base: Histogram | null = null;
   /** Rows put before those that #base counted. */
   #prepended = 0;
-  #ids = new Set<string>();
   #incoming: Ring<Row>;
   #pending: Ring<Row>;
   #pendingIds = new Set<string>();
@@ -131,21 +114,12 @@ export class Feed {
   version = (): number => this.#version;
 
   rowAt(index: number): Row | undefined {
-    for (const run of this.#runs) {
-      if (index < run.start) return undefined;
-      const row = run.rows[index - run.start];
-      if (row) return row;
-    }
-    return undefined;
+    return this.#rows.at(index);
   }
 
   /** Index of a row that is held, or -1. */
   indexOf(id: string): number {
-    for (const run of this.#runs) {
-      const at = run.rows.findIndex((row) => row.id === id);
-      if (at >= 0) return run.start + at;
-    }
-    return -1;
+    return this.#rows.indexOf(id);
   }
 
   /** New rows that wait while the list holds still. */
@@ -179,7 +153,7 @@ export class Feed {
 
   /** The search ended early behind the loaded rows; `goOn` continues it. */
   get stoppedEarly(): boolean {
-    return this.#runs.at(-1)?.stopped ?? false;
+    return this.#rows.last?.stopped ?? false;
   }
 
   // Asking.
@@ -235,7 +209,7 @@ export class Feed {
   goOn(): void {
     this.pageError = null;
     this.#steps = 0;
-    const last = this.#runs.at(-1);
+    const { last } = this.#rows;
     if (last?.stopped) {
       last.stopped = false;
       this.#wanted = [last.start + last.rows.length, last.start + last.rows.length];
@@ -326,17 +300,7 @@ export class Feed {
         return;
       }
       if (signal.aborted) return;
-      const rows = page.pairs.map(toRow);
-      this.#runs = [
-        {
-          start: 0,
-          rows,
-          cursor: page.next_cursor ?? undefined,
-          end: page.next_cursor == null,
-          stopped: page.partial && page.next_cursor != null,
-        },
-      ];
-      this.#ids = new Set(rows.map((row) => row.id));
+      this.#rows.reset(page);
       this.#base = null;
       this.#prepended = 0;
       this.shown = view;
@@ -358,7 +322,7 @@ export class Feed {
   }
 
   #count(): void {
-    const last = this.#runs.at(-1);
+    const { last } = this.#rows;
     if (!last) return;
     const loaded = last.start + last.rows.length;
     if (last.end) {
@@ -374,11 +338,11 @@ export class Feed {
   }
 
   #pump(): void {
-    if (this.#busy || this.pageError || this.stale || !this.shown || this.#runs.length === 0) return;
+    if (this.#busy || this.pageError || this.stale || !this.shown || !this.#rows.last) return;
     const [first, last] = this.#wanted;
-    const missing = this.#firstMissing(Math.max(0, first), Math.min(last + prefetchRows, this.total - 1));
+    const missing = this.#rows.firstMissing(Math.max(0, first), Math.min(last + prefetchRows, this.total - 1));
     if (missing < 0) return;
-    const run = this.#runs.findLast((r) => r.start <= missing);
+    const run = this.#rows.runBefore(missing);
     if (run?.end || run?.stopped) return;
     if (this.#steps++ >= mostSteps) return;
     this.#busy = true;
@@ -391,7 +355,7 @@ export class Feed {
       .then(() => {
         if (signal.aborted) return;
         this.#busy = false;
-        this.#evict();
+        this.#rows.evict(this.#limits.rows, this.#wanted);
         this.#count();
         this.#notify();
         this.#pump();
@@ -404,80 +368,20 @@ export class Feed {
       });
   }
 
-  /** The first index in [first, last] without a row; -1 when there is none. */
-  #firstMissing(first: number, last: number): number {
-    let at = first;
-    for (const run of this.#runs) {
-      if (at >= run.start && at < run.start + run.rows.length) at = run.start + run.rows.length;
-    }
-    return at <= last ? at : -1;
-  }
-
   async #extend(run: Run, signal: AbortSignal): Promise<void> {
     const oldest = run.rows.at(-1);
     const options = run.cursor ? { cursor: run.cursor } : oldest ? { to: justAfter(oldest.time) } : {};
     const page = await this.deps.page(this.shown as View, options, signal);
     if (signal.aborted) return;
-    this.#append(run, page);
-  }
-
-  #append(run: Run, page: PairPage): void {
-    const had = new Set(run.rows.slice(-50).map((row) => row.id));
-    for (const pair of page.pairs) {
-      if (had.has(pair.id)) continue;
-      run.rows.push(toRow(pair));
-      this.#ids.add(pair.id);
-    }
-    run.cursor = page.next_cursor ?? undefined;
-    run.end = page.next_cursor == null;
-    run.stopped = page.partial && !run.end;
+    this.#rows.extend(run, page);
     if (page.partial) this.partial = true;
-    this.#join(run);
-  }
-
-  /** Runs that have met become one; what lies behind moves to its true place. */
-  #join(run: Run): void {
-    const at = this.#runs.indexOf(run);
-    if (run.end) {
-      this.#runs.length = at + 1;
-      return;
-    }
-    const next = this.#runs[at + 1];
-    if (!next) return;
-    const met = run.rows.findIndex((row) => row.id === next.rows[0]?.id);
-    let shift = 0;
-    if (met >= 0) {
-      shift = run.start + met - next.start;
-      run.rows = [...run.rows.slice(0, met), ...next.rows];
-      run.cursor = next.cursor;
-      run.end = next.end;
-      run.stopped = next.stopped;
-      this.#runs.splice(at + 1, 1);
-    } else {
-      shift = Math.max(0, run.start + run.rows.length - next.start);
-    }
-    for (const later of this.#runs.slice(at + 1)) later.start += shift;
   }
 
   /** The newest rows again, after they were let go. */
   async #top(signal: AbortSignal): Promise<void> {
     const page = await this.deps.page(this.shown as View, {}, signal);
     if (signal.aborted) return;
-    this.#add(0, 0, page);
-  }
-
-  /** Makes a page a run of its own at this place among the runs. */
-  #add(at: number, start: number, page: PairPage): void {
-    const run: Run = {
-      start,
-      rows: page.pairs.map(toRow),
-      cursor: page.next_cursor ?? undefined,
-      end: page.next_cursor == null,
-      stopped: page.partial && page.next_cursor != null,
-    };
-    for (const row of run.rows) this.#ids.add(row.id);
-    this.#runs.splice(at, 0, run);
-    this.#join(run);
+    this.#rows.insertRun(0, page);
   }
 
   /** Jumps: finds the moment before which `index` rows lie, and asks for those that follow. */
@@ -494,52 +398,7 @@ export class Feed {
     if (!found) throw new Error('The list changed while it was read.');
     const page = await this.deps.page(view, { to: found.end }, signal);
     if (signal.aborted) return;
-    let at = this.#runs.findIndex((r) => r.start > index);
-    if (at < 0) at = this.#runs.length;
-    const before = this.#runs[at - 1];
-    this.#add(at, Math.max(found.newer + this.#prepended, before ? before.start + before.rows.length : 0), page);
-  }
-
-  /** Lets go of the rows farthest from the window. */
-  #evict(): void {
-    let held = this.#runs.reduce((n, run) => n + run.rows.length, 0);
-    const [first, last] = this.#wanted;
-    while (held > this.#limits.rows) {
-      let farthest: Run | undefined;
-      let most = 0;
-      for (const run of this.#runs) {
-        const end = run.start + run.rows.length;
-        const distance = run.start > last ? run.start - last : end < first ? first - end : 0;
-        if (distance >= most && this.#runs.length > 1) {
-          most = distance;
-          farthest = run;
-        }
-      }
-      if (farthest && most > 0) {
-        held -= farthest.rows.length;
-        this.#forget(farthest.rows);
-        this.#runs.splice(this.#runs.indexOf(farthest), 1);
-        continue;
-      }
-      // One run around the window: cut its far end.
-      const run = this.#runs[0] as Run;
-      const excess = held - this.#limits.rows;
-      const middle = (first + last) / 2 - run.start;
-      if (middle > run.rows.length / 2) {
-        this.#forget(run.rows.splice(0, excess));
-        run.start += excess;
-      } else {
-        this.#forget(run.rows.splice(run.rows.length - excess, excess));
-        run.cursor = undefined;
-        run.end = false;
-        run.stopped = false;
-      }
-      return;
-    }
-  }
-
-  #forget(rows: Row[]): void {
-    for (const row of rows) this.#ids.delete(row.id);
+    this.#rows.insertRun(found.newer + this.#prepended, page, index);
   }
 
   // Live.
@@ -602,7 +461,7 @@ export class Feed {
       return;
     }
     const rows = page.pairs.map(toRow);
-    const meets = rows.some((row) => this.#ids.has(row.id) || this.#pendingIds.has(row.id));
+    const meets = rows.some((row) => this.#rows.has(row.id) || this.#pendingIds.has(row.id));
     if (!meets && page.next_cursor != null) {
       // More came than a page holds.
       if (this.#held) this.#reloadOnRelease = true;
@@ -641,7 +500,7 @@ export class Feed {
 
   /** Rows that may be new: into the list, or into the queue while it holds still. */
   #take(candidates: readonly Row[]): void {
-    const rows = candidates.filter((row) => !this.#ids.has(row.id) && !this.#pendingIds.has(row.id));
+    const rows = candidates.filter((row) => !this.#rows.has(row.id) && !this.#pendingIds.has(row.id));
     if (rows.length === 0) return;
     // Until the chart is asked for again.
     if (this.chart) this.chart = countIn(this.chart, rows, this.since !== null);
@@ -655,44 +514,9 @@ export class Feed {
     this.#notify();
   }
 
-  /** Puts new rows where their time says: at the top, or a little below. */
   #insert(rows: Row[]): void {
-    let first = this.#runs[0];
-    if (!first || first.start > 0) {
-      // The top is not held; it will be asked for when it is looked at.
-      this.#prepended += rows.length;
-      for (const run of this.#runs) run.start += rows.length;
-      this.#count();
-      return;
-    }
-    rows.sort(newestFirst);
-    const added: Row[] = [];
-    for (const row of rows) {
-      if (this.#ids.has(row.id)) continue;
-      this.#ids.add(row.id);
-      added.push(row);
-    }
-    const tops = first.rows;
-    if (tops.length === 0 || (added.length > 0 && newestFirst(added.at(-1) as Row, tops[0] as Row) <= 0)) {
-      first.rows = [...added, ...tops];
-    } else {
-      for (const row of added) {
-        let low = 0;
-        let high = tops.length;
-        while (low < high) {
-          const middle = (low + high) >> 1;
-          if (newestFirst(row, tops[middle] as Row) < 0) high = middle;
-          else low = middle + 1;
-        }
-        // Older than all that is held: it will come with its page.
-        if (low === tops.length && !first.end) this.#ids.delete(row.id);
-        else tops.splice(low, 0, row);
-      }
-    }
-    this.#prepended += added.length;
-    for (const run of this.#runs.slice(1)) run.start += added.length;
-    this.#evict();
-    first = this.#runs[0];
+    this.#prepended += this.#rows.insert(rows);
+    this.#rows.evict(this.#limits.rows, this.#wanted);
     this.#count();
   }
 
@@ -700,12 +524,4 @@ export class Feed {
     this.#version++;
     for (const listener of this.#listeners) listener();
   }
-}
-
-function toRow(pair: PairSummary): Row {
-  return { ...pair, ms: parseMs(pair.time) };
-}
-
-function newestFirst(a: Row, b: Row): number {
-  return b.ms - a.ms || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 }
