@@ -8,11 +8,12 @@ package spool
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
-	"io/fs"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -187,6 +188,9 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.file = file
+	if value == nil && len(s.log.Segments()) > 0 { // it stood before the first segment
+		s.stateLost = true
+	}
 	if value != nil {
 		if err := json.Unmarshal(value, &s.state); err != nil {
 			s.stateLost, s.state = true, state{}
@@ -224,18 +228,20 @@ func (s *Spool) open() error {
 	return s.ballast.open()
 }
 
-// openID reads the spool's id, which stands in a file of its own for people
-// and in the state for the case that the file is gone.
+// openID reads the spool's id, which stands in a file of its own, with its
+// checksum, and in the state for the case that the file is gone or damaged.
 func (s *Spool) openID() error {
 	b, err := atomicfile.Read(s.dir, idName, 64)
+	const n = len(s.id)
 	switch {
-	case err == nil && len(b) == len(s.id):
+	case err == nil && len(b) == n+4 && crc32.Checksum(b[:n], castagnoli) == binary.LittleEndian.Uint32(b[n:]):
 		s.id = ID(b)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	case len(s.state.ID) == len(s.id):
+	case len(s.state.ID) == n:
 		s.id = ID(s.state.ID)
-		if err := atomicfile.Write(s.dir, idName, s.id[:]); err != nil {
+		return s.writeID()
+	case err == nil && len(b) == n: // before ids had a checksum
+		s.id = ID(b)
+		if err := s.writeID(); err != nil {
 			return err
 		}
 	default:
@@ -248,17 +254,24 @@ func (s *Spool) openID() error {
 	return s.persist()
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (s *Spool) writeID() error {
+	return atomicfile.Write(s.dir, idName, binary.LittleEndian.AppendUint32(s.id[:], crc32.Checksum(s.id[:], castagnoli)))
+}
+
 // makeID gives the spool a new id. s.mu is held, or nobody else has s yet.
 func (s *Spool) makeID() error {
-	var id ID
-	if _, err := io.ReadFull(rand.Reader, id[:]); err != nil {
+	old := s.id
+	if _, err := io.ReadFull(rand.Reader, s.id[:]); err != nil {
 		return fmt.Errorf("make id: %w", err)
 	}
 	// The file goes first: it is the one that is believed.
-	if err := atomicfile.Write(s.dir, idName, id[:]); err != nil {
+	if err := s.writeID(); err != nil {
+		s.id = old
 		return err
 	}
-	s.id, s.state.ID = id, id[:]
+	s.state.ID = s.id[:]
 	return s.persist()
 }
 

@@ -35,7 +35,8 @@ type File struct {
 
 // Open opens the file, or makes it with room for values of up to size bytes,
 // and gives the value that it has (nil for a new one). With ErrDamaged the
-// File is usable and empty. An existing file keeps its own size.
+// File is usable and empty. A larger file keeps its size; one that is shorter
+// was cut and is made whole, and what it has still counts.
 func Open(d vfs.FS, name string, size int) (*File, []byte, error) {
 	fail := func(err error) (*File, []byte, error) {
 		return nil, nil, fmt.Errorf("open slot file %s: %w", name, err)
@@ -55,16 +56,18 @@ func Open(d vfs.FS, name string, size int) (*File, []byte, error) {
 	if err != nil {
 		return fail(errors.Join(err, f.Close()))
 	}
-	if length < 2*headerLen || length > 64<<20 {
+	if length > 64<<20 {
 		return fail(errors.Join(fmt.Errorf("length is %d", length), f.Close()))
 	}
-	s := &File{f: f, size: length / 2}
+	s := &File{f: f, size: max(int64(headerLen+size), length/2)}
 	var value []byte
 	blank := 0
-	for i := range 2 {
+	for i := range int64(2) {
 		b := make([]byte, s.size)
-		if n, err := f.ReadAt(b, int64(i)*s.size); n < len(b) {
-			return fail(errors.Join(err, f.Close()))
+		n := max(0, min(s.size, length-i*s.size))
+		// A slot that the disk won't read is damaged like another.
+		if m, err := f.ReadAt(b[:n], i*s.size); int64(m) < n && err != nil {
+			b[0] = ^magic[0]
 		}
 		seq, v, ok := parse(b)
 		if ok && seq%2 == uint64(i) && seq > s.seq {
@@ -74,11 +77,30 @@ func Open(d vfs.FS, name string, size int) (*File, []byte, error) {
 			blank++
 		}
 	}
+	if err := s.extend(length); err != nil {
+		return fail(errors.Join(err, f.Close()))
+	}
 	// Damage beside a slot that was never written is the first write, torn.
-	if s.seq == 0 && blank == 0 {
+	if s.seq == 0 && (blank == 0 || length < 2*s.size) {
 		return s, nil, fmt.Errorf("open slot file %s: %w", name, ErrDamaged)
 	}
 	return s, value, nil
+}
+
+// extend gives back what was cut from a file. A full disk does not keep it
+// from being used: Store will say so, if it needs the room.
+func (s *File) extend(length int64) error {
+	if length >= 2*s.size {
+		return nil
+	}
+	_, err := s.f.WriteAt(make([]byte, 2*s.size-length), length)
+	if err == nil {
+		err = s.f.Sync()
+	}
+	if vfs.IsFull(err) {
+		return nil
+	}
+	return err
 }
 
 func parse(b []byte) (seq uint64, value []byte, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/weir-capture/weir/internal/slotfile"
@@ -106,5 +107,58 @@ func TestDamage(t *testing.T) {
 	}
 	if v := load(t, d); v != "new" {
 		t.Error(v)
+	}
+}
+
+// A file that was cut has the value still when that is in what is left, and
+// room for both slots again.
+func TestCutFile(t *testing.T) {
+	for n := range 2 * (20 + 100) {
+		d := faultfs.New()
+		s, _, err := slotfile.Open(d, "state", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []string{"one", "two"} {
+			if err := s.Store([]byte(v)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := d.Get("state")
+		d.Put("state", b[:n])
+		s, v, err := slotfile.Open(d, "state", 100)
+		switch {
+		case n < 23: // "two" is in the first slot
+			if !errors.Is(err, slotfile.ErrDamaged) {
+				t.Fatalf("cut to %d: %q, %v", n, v, err)
+			}
+		case err != nil || string(v) != "two":
+			t.Fatalf("cut to %d: %q, %v", n, v, err)
+		}
+		if err := s.Store(make([]byte, 100)); err != nil || len(d.Get("state")) != len(b) {
+			t.Fatal(err, len(d.Get("state")))
+		}
+	}
+}
+
+func TestSlotThatCannotBeRead(t *testing.T) {
+	d := faultfs.New()
+	s, _, err := slotfile.Open(d, "state", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []string{"one", "two"} {
+		if err := s.Store([]byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.SetReadFault(func(op faultfs.Op) *faultfs.Fault {
+		if op.At == 0 {
+			return &faultfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	})
+	if v := load(t, d); v != "one" {
+		t.Errorf("%q", v)
 	}
 }
