@@ -28,6 +28,10 @@ type Forwarder struct {
 	Acked []*capturev1.Range
 	// Refuse, if set, is the answer to Register.
 	Refuse error
+	// OnRegister, if set, may change the answer to Register, which says that
+	// the forwarder is as new as this program and has nothing to say about
+	// capture.
+	OnRegister func(*capturev1.RegisterResponse)
 	// OnBatch, if set, decides about each batch: whether it is acknowledged,
 	// and an error ends the stream. It is called without locks.
 	OnBatch func(*capturev1.Batch) (ack bool, err error)
@@ -36,7 +40,20 @@ type Forwarder struct {
 	registered []*capturev1.RegisterRequest
 	batches    []*capturev1.Batch
 	heartbeats []*capturev1.Heartbeat
-	cancels    map[*context.CancelFunc]struct{}
+	streams    map[*stream]struct{}
+}
+
+// stream is one that is open. gRPC wants one sender at a time.
+type stream struct {
+	grpc.BidiStreamingServer[capturev1.PushRequest, capturev1.PushResponse]
+	cancel context.CancelFunc
+	mu     sync.Mutex
+}
+
+func (s *stream) send(m *capturev1.PushResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Send(m)
 }
 
 // Serve serves on a listener until stop is called.
@@ -59,22 +76,30 @@ func (f *Forwarder) Register(_ context.Context, r *capturev1.RegisterRequest) (*
 		return nil, f.Refuse
 	}
 	f.registered = append(f.registered, r)
-	return &capturev1.RegisterResponse{ForwarderId: f.ID, Lease: 45e9, AckedBatches: f.Acked}, nil
+	resp := &capturev1.RegisterResponse{
+		ForwarderId: f.ID, Lease: 45e9, AckedBatches: f.Acked,
+		ApiVersion: capturev1.APIVersion, ApiOldest: capturev1.APIOldest,
+	}
+	if f.OnRegister != nil {
+		f.OnRegister(resp)
+	}
+	return resp, nil
 }
 
 // Push implements ProxyServiceServer.
-func (f *Forwarder) Push(stream grpc.BidiStreamingServer[capturev1.PushRequest, capturev1.PushResponse]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
+func (f *Forwarder) Push(push grpc.BidiStreamingServer[capturev1.PushRequest, capturev1.PushResponse]) error {
+	ctx, cancel := context.WithCancel(push.Context())
 	defer cancel()
+	s := &stream{BidiStreamingServer: push, cancel: cancel}
 	f.mu.Lock()
-	if f.cancels == nil {
-		f.cancels = make(map[*context.CancelFunc]struct{})
+	if f.streams == nil {
+		f.streams = make(map[*stream]struct{})
 	}
-	f.cancels[&cancel] = struct{}{}
+	f.streams[s] = struct{}{}
 	f.mu.Unlock()
-	defer func() { f.mu.Lock(); delete(f.cancels, &cancel); f.mu.Unlock() }()
+	defer func() { f.mu.Lock(); delete(f.streams, s); f.mu.Unlock() }()
 	errs := make(chan error, 1)
-	go func() { errs <- f.take(stream) }()
+	go func() { errs <- f.take(s) }()
 	select {
 	case err := <-errs:
 		return err
@@ -83,7 +108,7 @@ func (f *Forwarder) Push(stream grpc.BidiStreamingServer[capturev1.PushRequest, 
 	}
 }
 
-func (f *Forwarder) take(stream grpc.BidiStreamingServer[capturev1.PushRequest, capturev1.PushResponse]) error {
+func (f *Forwarder) take(stream *stream) error {
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -113,7 +138,7 @@ func (f *Forwarder) take(stream grpc.BidiStreamingServer[capturev1.PushRequest, 
 		if !ack {
 			continue
 		}
-		if err := stream.Send(&capturev1.PushResponse{Kind: &capturev1.PushResponse_Ack{Ack: &capturev1.Ack{Through: b.GetSeq()}}}); err != nil {
+		if err := stream.send(&capturev1.PushResponse{Kind: &capturev1.PushResponse_Ack{Ack: &capturev1.Ack{Through: b.GetSeq()}}}); err != nil {
 			return err
 		}
 	}
@@ -123,9 +148,20 @@ func (f *Forwarder) take(stream grpc.BidiStreamingServer[capturev1.PushRequest, 
 func (f *Forwarder) Break() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for cancel := range f.cancels {
-		(*cancel)()
+	for s := range f.streams {
+		s.cancel()
 	}
+}
+
+// Say sends something down the streams that are open.
+func (f *Forwarder) Say(m *capturev1.PushResponse) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for s := range f.streams {
+		errs = append(errs, s.send(m))
+	}
+	return errors.Join(errs...)
 }
 
 // Registered are the registrations so far.
