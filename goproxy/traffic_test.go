@@ -585,6 +585,8 @@ func TestDiagnosticsAndMetrics(t *testing.T) {
 	for _, want := range []string{
 		"weir_goproxy_pairs_seen_total 1\n", `weir_goproxy_connections_detected_total{protocol="http"} 1`, "weir_goproxy_connections_open 1\n",
 		`weir_goproxy_pairs_dropped_total{reason="memory"} 0`, `weir_goproxy_bytes_total{direction="client_to_server"}`, "weir_goproxy_capture_on 1\n",
+		`weir_goproxy_pairs_dropped_total{reason="ring"} 0`, `weir_goproxy_pairs_dropped_total{reason="stopped"} 0`, "weir_goproxy_pairs_sampled_total 0\n",
+		"weir_goproxy_pairs_waiting 0\n", "weir_goproxy_sample_keep_one_in 1\n", "weir_goproxy_ring_bytes 0\n", "weir_goproxy_ring_limit_bytes 0\n",
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("metrics lack %q", want)
