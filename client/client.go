@@ -30,6 +30,12 @@ type (
 	Info      = httpv1.Info
 	Fields    = httpv1.Fields
 	Health    = httpv1.Health
+	// Ledger is what was seen and what became of it, Why where a request
+	// went, Doctor what is wrong, Forwarders who they are.
+	Ledger     = httpv1.Ledger
+	Why        = httpv1.Why
+	Doctor     = httpv1.Doctor
+	Forwarders = httpv1.Forwarders
 	// QueryCheck is what the analyzer makes of a query.
 	QueryCheck = httpv1.QueryCheck
 	// Problem is what the analyzer answers instead; it is an error.
@@ -189,6 +195,51 @@ func (c *Client) Histogram(ctx context.Context, query, from, to string, buckets 
 func (c *Client) Proxies(ctx context.Context) (*Proxies, error) {
 	var out Proxies
 	return &out, c.get(ctx, "/api/v1/proxies", nil, &out)
+}
+
+// Forwarders lists those that are known.
+func (c *Client) Forwarders(ctx context.Context) (*Forwarders, error) {
+	var out Forwarders
+	return &out, c.get(ctx, "/api/v1/forwarders", nil, &out)
+}
+
+// LedgerAsk says what a ledger covers; everything may be empty.
+type LedgerAsk struct {
+	// App is the only one that is asked about.
+	App string
+	// From and To bound steps and gaps: RFC 3339 or how long ago ("15m").
+	From, To string
+	// Step is the least width of a step ("10m").
+	Step string
+}
+
+// Ledger says what was seen and what became of it.
+func (c *Client) Ledger(ctx context.Context, ask LedgerAsk) (*Ledger, error) {
+	v := url.Values{}
+	set(v, "app", ask.App)
+	set(v, "from", ask.From)
+	set(v, "to", ask.To)
+	set(v, "step", ask.Step)
+	var out Ledger
+	return &out, c.get(ctx, "/api/v1/ledger", v, &out)
+}
+
+// Why says where a request like query went, around a time (RFC 3339 or how
+// long ago; empty for now) and within so much of it ("1m"; empty for the
+// default).
+func (c *Client) Why(ctx context.Context, query, around, within string) (*Why, error) {
+	v := url.Values{}
+	set(v, "q", query)
+	set(v, "around", around)
+	set(v, "within", within)
+	var out Why
+	return &out, c.get(ctx, "/api/v1/why", v, &out)
+}
+
+// Doctor says what is wrong, why, and what to do.
+func (c *Client) Doctor(ctx context.Context) (*Doctor, error) {
+	var out Doctor
+	return &out, c.get(ctx, "/api/v1/doctor", nil, &out)
 }
 
 // Info says what answers.

@@ -218,6 +218,10 @@ func forwarder(f Forwarder) httpv1.Forwarder {
 		Sampling:       make(map[string]uint32, len(st.GetKeepOneIn())),
 		Destinations:   make([]httpv1.Destination, 0, len(st.GetDestinations())),
 	}
+	if st.GetNow() != 0 {
+		out.ClockSkewNS = st.GetNow() - f.LastSeen.UnixNano()
+		out.Skewed = time.Duration(out.ClockSkewNS).Abs() > skewShown
+	}
 	for _, r := range st.GetFilterRules() {
 		out.FilterRules = append(out.FilterRules, httpv1.FilterRule{Name: text(r.GetName()), Expression: text(r.GetExpression())})
 	}
@@ -322,14 +326,18 @@ func histogram(b *store.Buckets) httpv1.Histogram {
 	out := httpv1.Histogram{
 		From: nano(b.From), To: nano(b.To), StepNS: b.Step,
 		Buckets: make([]httpv1.Bucket, 0, len(b.Counts)),
-		Partial: b.Partial,
+		Partial: b.Partial, Sampled: b.Sampled,
 	}
 	for i, c := range b.Counts {
 		bucket := httpv1.Bucket{Time: nano(b.From + int64(i)*b.Step), Counts: classes(c), Estimated: classes(c)}
-		out.Buckets = append(out.Buckets, bucket)
 		out.Total += sum(c)
+		if i < len(b.Estimated) && b.Sampled {
+			c = b.Estimated[i]
+			bucket.Estimated = classes(c)
+		}
+		out.EstimatedTotal += sum(c)
+		out.Buckets = append(out.Buckets, bucket)
 	}
-	out.EstimatedTotal = out.Total
 	return out
 }
 

@@ -160,6 +160,8 @@ type Forwarder struct {
 	LastSeen       time.Time         `json:"last_seen" doc:"By the analyzer's clock."`
 	Started        *time.Time        `json:"started"`
 	Connected      bool              `json:"connected"`
+	ClockSkewNS    int64             `json:"clock_skew_ns" doc:"Its clock minus the analyzer's, when it was heard last."`
+	Skewed         bool              `json:"skewed" doc:"The clock is off by more than 2 s."`
 	Spool          Spool             `json:"spool"`
 	DLPConfig      string            `json:"dlp_config" doc:"Name of the redaction rule set; empty when none is on."`
 	FilterRule     string            `json:"filter_rule"`

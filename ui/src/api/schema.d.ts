@@ -582,6 +582,11 @@ export interface components {
             name: string;
         };
         Forwarder: {
+            /**
+             * Format: int64
+             * @description Its clock minus the analyzer's, when it was heard last.
+             */
+            clock_skew_ns: number;
             cluster: string;
             connected: boolean;
             destinations: components["schemas"]["Destination"][];
@@ -613,6 +618,8 @@ export interface components {
             sampling: {
                 [key: string]: number;
             };
+            /** @description The clock is off by more than 2 s. */
+            skewed: boolean;
             spool: components["schemas"]["Spool"];
             /** Format: date-time */
             started: string | null;
