@@ -3,7 +3,11 @@
 // the others nor receiving.
 package export
 
-import "context"
+import (
+	"context"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
 
 // Exporter is one destination.
 type Exporter interface {
@@ -14,4 +18,7 @@ type Exporter interface {
 	// was taken, or when there is nobody to take it. It returns nil in all
 	// these cases; an error means that it cannot go on at all.
 	Run(ctx context.Context, drain <-chan struct{}) error
+	// State says how far it is. The result is the caller's. It may be called
+	// at any time, by any goroutine.
+	State() *capturev1.DestinationState
 }

@@ -1,5 +1,10 @@
-// Package analyzer exports the spool to the analyzer: over one gRPC stream,
-// from where the analyzer says that it is, with a bounded part on its way.
+// Package analyzer exports the spool to an analyzer: over one gRPC stream,
+// what the analyzer does not have, new records before a backlog, with a bounded
+// part on its way.
+//
+// What cannot be sent is declared, so that the analyzer can account for it: a
+// record that is damaged, one that the analyzer refuses, a stretch that is no
+// longer there.
 package analyzer
 
 import (
@@ -7,14 +12,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
-	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/forwarder/export"
+	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/grpcpeer"
 	"github.com/weir-capture/weir/internal/lograte"
@@ -22,15 +29,14 @@ import (
 	"github.com/weir-capture/weir/spool"
 )
 
-// Name is the destination's and its cursor's.
+// Name is the destination that ANALYZER_ADDR names, and its cursor.
 const Name = "analyzer"
 
 const (
-	// maxMessage is what a frame may take; a little above what a proxy may
-	// send in one.
+	// maxMessage is what a message may take; a little above what a proxy may
+	// send in one. maxFrame is what is left of it for head and body.
 	maxMessage = 24 << 20
-	// window bounds the bytes that are sent and not acknowledged.
-	window = 32 << 20
+	maxFrame   = maxMessage - 4<<10
 	// haveTime is how long the analyzer has to say what it has.
 	haveTime = 10 * time.Second
 	// goodbyeTime is how long it has to take notice of the last status.
@@ -39,17 +45,27 @@ const (
 	statusEvery = time.Second
 	// complainEvery is how often the same trouble is told again.
 	complainEvery = time.Minute
+	// silentTime is how long it may acknowledge nothing before its state says
+	// so. The connection stays: it may have a reason to wait.
+	silentTime = 10 * time.Second
 )
 
 // Settings are what an Exporter needs.
 type Settings struct {
+	// Name is the destination's; the spool has a cursor of this name. Empty
+	// means the package's Name.
+	Name string
 	// Addr is the analyzer's "host:port".
 	Addr                          string
 	ForwarderID, Cluster, Version string
-	// Spool has a cursor with this package's Name.
-	Spool *spool.Spool
+	Spool                         *spool.Spool
+	// Filter says which pairs this destination does not want; nil: it wants
+	// all.
+	Filter *filter.Filter
 	// Status is what goes to the analyzer each second.
 	Status func() *capturev1.ForwarderStatus
+	// Dial connects to Addr; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Rand gives numbers in [0, 1).
 	Rand     func() float64
 	Log      *slog.Logger
@@ -64,28 +80,46 @@ type Exporter struct {
 	// complained is the last trouble that was told, and when.
 	complained   string
 	complainedAt time.Time
+	// limit, when it is not 0, says that a frame below until is refused, and
+	// how many may be on their way at a time to find out which. nearer: the
+	// last connection helped.
+	limit  int
+	until  uint64
+	nearer bool
 
-	mu      sync.Mutex
-	damaged uint64 // pairs in records that could not be read
-	// looked is where reading came to: damage before it was counted.
-	looked uint64
+	mu sync.Mutex
+	// done is what of the spool needs not be sent.
+	done spans
+	// gaveUp is what the analyzer does not even want to be told of.
+	gaveUp    spans
+	connected bool
+	trouble   string
+	// waiting is since when nothing was acknowledged of what is on its way;
+	// zero when nothing is.
+	waiting time.Time
+	// dropped and filtered count the pairs that did not go to this
+	// destination, by reason and by rule.
+	dropped, filtered map[string]uint64
+	// refused has, by the beginning of their parcels, frames that the analyzer
+	// does not take, and how often it has refused what was said of them.
+	refused map[uint64]int
+
+	rate export.Rate
 }
 
 // New makes an Exporter. It starts nothing.
 func New(set Settings) *Exporter {
-	return &Exporter{set: set, cursor: set.Spool.Cursor(Name)}
+	if set.Name == "" {
+		set.Name = Name
+	}
+	return &Exporter{
+		set: set, cursor: set.Spool.Cursor(set.Name),
+		dropped: map[string]uint64{}, filtered: map[string]uint64{}, refused: map[uint64]int{},
+	}
 }
 
 // Name implements export.Exporter.
-func (e *Exporter) Name() string { return Name }
-
-// Damaged counts pairs in records of the spool that could not be read. Records
-// whose head is damaged too count as one pair at least.
-func (e *Exporter) Damaged() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.damaged
-}
+func (e *Exporter) Name() string { return e.set.Name }
 
 // Run implements export.Exporter.
 func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
@@ -101,13 +135,17 @@ func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
 			return nil
 		default:
 		}
-		if !errors.Is(err, errRenewed) {
+		if !errors.Is(err, errRenewed) && !errors.Is(err, errTried) {
 			e.complain(err)
 		}
 		if time.Since(began) > retry.Max {
 			retry.Reset()
 		}
-		timer := time.NewTimer(retry.Next())
+		wait := retry.Next()
+		if e.nearer {
+			e.nearer, wait = false, 0
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-drain: // one more try, at once
@@ -121,20 +159,42 @@ func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
 // and then.
 func (e *Exporter) complain(err error) {
 	text := err.Error()
+	e.mu.Lock()
+	e.trouble = text
+	e.mu.Unlock()
 	if text == e.complained && time.Since(e.complainedAt) < complainEvery {
 		return
 	}
 	e.complained, e.complainedAt = text, time.Now()
 	e.set.Log.Warn("Not connected to analyzer; pairs stay in the spool and are sent later",
-		slog.String("addr", e.set.Addr), slog.String("error", text))
+		e.attrs(slog.String("addr", e.set.Addr), slog.String("error", text))...)
 }
+
+// attrs adds the destination's name where there may be several.
+func (e *Exporter) attrs(attrs ...slog.Attr) []any {
+	all := make([]any, 0, len(attrs)+1)
+	if e.set.Name != Name {
+		all = append(all, slog.String("destination", e.set.Name))
+	}
+	for _, a := range attrs {
+		all = append(all, a)
+	}
+	return all
+}
+
+var (
+	// errRenewed: the spool has another id, and wants to be asked for by it.
+	errRenewed = errors.New("the spool has a new id")
+	// errTried: what was sent a few frames at a time has all been taken.
+	errTried = errors.New("no frame is refused any more")
+)
 
 // session is one connection, from dialling to its end. It returns nil when
 // everything was taken after drain was closed.
 func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{Addr: e.set.Addr, Name: "analyzer", MaxMessage: maxMessage})
+	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{Addr: e.set.Addr, Name: "analyzer", MaxMessage: maxMessage, Dial: e.set.Dial})
 	if err != nil {
 		return err
 	}
@@ -148,28 +208,30 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	if err != nil {
 		return peer.Explain(ctx, err)
 	}
-	if err := e.begin(have); err != nil {
+	if err := capturev1.CheckVersions("analyzer", have.GetApiVersion(), have.GetApiOldest()); err != nil {
 		return err
 	}
-	e.set.Log.Info("Connected to analyzer", slog.String("addr", e.set.Addr))
+	route, err := e.begin(have)
+	if err != nil {
+		return err
+	}
+	e.set.Log.Info("Connected to analyzer", e.attrs(slog.String("addr", e.set.Addr))...)
 	e.complained = ""
-
-	f := &flight{e: e, stream: stream, room: semaphore.NewWeighted(window), acked: make(chan struct{}, 1)}
-	over := make(chan error, 2)
-	entries := make(chan seglog.Entry)
-	var wg sync.WaitGroup
-	wg.Go(func() { over <- f.listen() })
-	wg.Go(func() { over <- f.read(ctx, have.GetNextOffset(), entries) })
-	err = f.talk(drain, entries, over)
-	cancel()
-	wg.Wait()
-	if err == nil {
+	e.connect(true)
+	defer e.connect(false)
+	f := newFlight(e, stream, route)
+	err = f.run(ctx, cancel, drain)
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, errTried):
+		e.limit, e.until, e.nearer = 0, 0, true
+		return err
+	case status.Code(err) == codes.InvalidArgument:
+		e.suspect(f.onWay())
 	}
 	return peer.Explain(ctx, err)
 }
-
-type exportStream = grpc.BidiStreamingClient[capturev1.ExportRequest, capturev1.ExportResponse]
 
 // greet opens the stream: who we are, and what the other side has.
 func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream, *capturev1.ExportResponse_Have, error) {
@@ -182,6 +244,7 @@ func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream
 	hello := &capturev1.Hello{
 		SpoolId: id[:], OldestOffset: log.Oldest(), NextOffset: log.Next(),
 		ForwarderId: e.set.ForwarderID, Cluster: e.set.Cluster, Version: e.set.Version,
+		ApiVersion: capturev1.APIVersion, ApiOldest: capturev1.APIOldest,
 	}
 	// What is wrong with a stream Recv knows, not Send.
 	_ = stream.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Hello{Hello: hello}})
@@ -196,184 +259,150 @@ func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream
 	return stream, have, nil
 }
 
-// errRenewed: the spool has another id, and wants to be asked for by it.
-var errRenewed = errors.New("the spool has a new id")
-
-// begin brings the cursor to what the analyzer has.
-func (e *Exporter) begin(have *capturev1.ExportResponse_Have) error {
-	if next := e.set.Spool.Log().Next(); have.GetNextOffset() > next {
-		// Its files went back, as after a restored backup, and since then it
-		// may have taken records at offsets where the analyzer has others.
-		// Under another id all of it goes there; what the analyzer has
-		// already it knows by its batches.
-		e.set.Log.Warn("The analyzer has more of this spool than is in it: its directory is an older copy. It goes on under a new id",
-			slog.Uint64("next", next), slog.Uint64("analyzer", have.GetNextOffset()))
-		if err := e.set.Spool.Renew(); err != nil {
-			return err
-		}
-		return errRenewed
-	}
-	e.advance(have.GetNextOffset())
-	return nil
-}
-
-func (e *Exporter) advance(offset uint64) {
-	if err := e.cursor.Advance(offset); err != nil {
-		e.set.Repeated.Log(slog.LevelError, "Could not write the cursor of the analyzer", slog.String("error", err.Error()))
-	}
-}
-
-// flight is what is on its way on one stream.
-type flight struct {
-	e      *Exporter
-	stream exportStream
-	room   *semaphore.Weighted
-	acked  chan struct{} // something was acknowledged
-
-	mu   sync.Mutex
-	sent []parcel // in order, not acknowledged
-	high uint64   // next offset of the last one sent
-}
-
-type parcel struct {
-	next uint64
-	size int64
-}
-
-// read brings records from the spool while there is room for them.
-func (f *flight) read(ctx context.Context, from uint64, out chan<- seglog.Entry) error {
-	r := f.e.set.Spool.Log().Reader(from)
-	defer r.Close()
-	for {
-		entry, err := r.Next(ctx)
-		if err != nil {
-			if !f.e.skip(err) {
-				return err
-			}
-			continue
-		}
-		if err := f.room.Acquire(ctx, size(entry)); err != nil {
-			return err
-		}
-		select {
-		case out <- entry:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// size is what an entry takes of the window: never more than all of it.
-func size(e seglog.Entry) int64 { return min(int64(len(e.Head)+len(e.Body))+128, window) }
-
-// skip says whether reading can go on after err, and says what it costs.
-func (e *Exporter) skip(err error) bool {
-	if ce, ok := errors.AsType[*seglog.CorruptError](err); ok {
-		pairs := uint64(1)
-		if h, err := frame.Head(ce.Head); err == nil {
-			pairs = uint64(h.GetPairs())
-		}
+// suspect is told what was on its way when the analyzer refused a frame, which
+// it does by ending the stream. What it had stored before that it says on the
+// next one; of the rest half as many go at a time, until the refused one is
+// alone and known.
+func (e *Exporter) suspect(sent []*parcel) {
+	switch len(sent) {
+	case 0:
+		return
+	case 1:
+		p := sent[0]
 		e.mu.Lock()
-		again := ce.Offset < e.looked
-		if !again {
-			e.looked = ce.Next
-			e.damaged += pairs
-		}
+		e.refused[p.from]++
+		first := e.refused[p.from] == 1
 		e.mu.Unlock()
-		if !again {
-			e.set.Log.Error("A record of the spool is damaged; its pairs are lost and counted",
-				slog.String("error", ce.Error()), slog.Uint64("pairs", pairs))
+		if first && p.reason == "" {
+			e.quarantine(p.stretch())
 		}
-		return true
 	}
-	if re, ok := errors.AsType[*seglog.RemovedError](err); ok {
-		e.set.Repeated.Log(slog.LevelInfo, "The spool does not have everything that the analyzer has not",
-			slog.Uint64("from", re.From), slog.Uint64("to", re.To))
-		return true
-	}
-	return false
-}
-
-// talk sends records and status until the stream breaks, or until all is
-// taken after drain was closed.
-func (f *flight) talk(drain <-chan struct{}, entries <-chan seglog.Entry, over <-chan error) error {
-	tick := time.NewTicker(statusEvery)
-	defer tick.Stop()
-	if f.status() != nil {
-		return <-over
-	}
-	for {
-		if drain == nil && f.e.cursor.Offset() >= f.e.set.Spool.Log().End() {
-			return f.goodbye(over)
-		}
-		select {
-		case entry := <-entries:
-			if f.send(entry) != nil {
-				return <-over
-			}
-		case <-tick.C:
-			if f.status() != nil {
-				return <-over
-			}
-		case <-f.acked:
-		case <-drain:
-			drain = nil
-		case err := <-over:
-			return err
-		}
+	e.nearer = true
+	e.limit = max(len(sent)/2, 1)
+	for _, p := range sent {
+		e.until = max(e.until, p.to)
 	}
 }
 
-// goodbye says where everything ended up.
-func (f *flight) goodbye(over <-chan error) error {
-	if f.status() == nil && f.stream.CloseSend() == nil {
-		select {
-		case <-over:
-		case <-time.After(goodbyeTime):
+// refusals says how often the analyzer has refused what begins at an offset.
+func (e *Exporter) refusals(from uint64) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refused[from]
+}
+
+func (e *Exporter) connect(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.connected, e.waiting = on, time.Time{}
+	if on {
+		e.trouble = ""
+	}
+}
+
+// waits notes whether something is on its way, when something was sent or
+// acknowledged.
+func (e *Exporter) waits(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !on:
+		e.waiting = time.Time{}
+	case e.waiting.IsZero():
+		e.waiting = time.Now()
+	}
+}
+
+// pass notes that nothing of a stretch has to be sent.
+func (e *Exporter) pass(s span) { e.took(&parcel{span: s}) }
+
+// giveUp notes that a parcel cannot be sent at all.
+func (e *Exporter) giveUp(p *parcel) {
+	e.mu.Lock()
+	if p.reason == ReasonRefused {
+		e.gaveUp.add(p.span)
+	}
+	e.mu.Unlock()
+	e.took(p)
+}
+
+// took notes that parcels have arrived, or that nobody will take them, and
+// brings the cursor to where nothing is open below.
+func (e *Exporter) took(parcels ...*parcel) {
+	e.mu.Lock()
+	for _, p := range parcels {
+		e.done.add(p.span)
+		delete(e.refused, p.from)
+		for rule, n := range p.filtered {
+			e.filtered[rule] += uint64(n)
+		}
+		if p.reason != "" {
+			e.dropped[p.reason] += p.lost
 		}
 	}
-	return nil
-}
-
-func (f *flight) status() error {
-	return f.stream.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Status{Status: f.e.set.Status()}})
-}
-
-func (f *flight) send(entry seglog.Entry) error {
-	f.mu.Lock()
-	f.sent = append(f.sent, parcel{entry.Next, size(entry)})
-	f.high = entry.Next
-	f.mu.Unlock()
-	return f.stream.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Frame{Frame: &capturev1.Frame{
-		Offset: entry.Offset, NextOffset: entry.Next, Head: entry.Head, Body: entry.Body,
-	}}})
-}
-
-// listen takes acknowledgements until the stream ends, and says why it did.
-func (f *flight) listen() error {
-	for {
-		resp, err := f.stream.Recv()
-		if err != nil {
-			return fmt.Errorf("connection ended: %w", err)
-		}
-		ack := resp.GetStored()
-		if ack == nil {
+	low := e.done.low()
+	e.mu.Unlock()
+	for _, p := range parcels {
+		text := "A record of the spool is damaged; its pairs are lost and counted"
+		switch p.reason {
+		case "":
 			continue
+		case ReasonRefused:
+			text = "The analyzer refuses a record of the spool; its pairs are lost and counted"
 		}
-		f.mu.Lock()
-		// Nobody can have what was not sent.
-		through := min(ack.GetNextOffset(), f.high)
-		n := 0
-		for n < len(f.sent) && f.sent[n].next <= through {
-			f.room.Release(f.sent[n].size)
-			n++
-		}
-		f.sent = append(f.sent[:0], f.sent[n:]...)
-		f.mu.Unlock()
-		f.e.advance(through)
-		select {
-		case f.acked <- struct{}{}:
-		default:
+		e.set.Log.Error(text, e.attrs(slog.Uint64("offset", p.at), slog.Uint64("bytes", p.end-p.at), slog.Uint64("pairs", p.lost))...)
+	}
+	if err := e.cursor.Advance(low); err != nil && !errors.Is(err, seglog.ErrClosed) {
+		e.set.Repeated.Log(slog.LevelError, "Could not write the cursor of the analyzer",
+			slog.String("destination", e.set.Name), slog.String("error", err.Error()))
+	}
+}
+
+// low is the offset below which everything is done with.
+func (e *Exporter) low() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.done.low()
+}
+
+// Damaged counts pairs in records of the spool that could not be read. Records
+// whose head is damaged too count as one pair at least.
+func (e *Exporter) Damaged() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.dropped[ReasonDamaged]
+}
+
+// State implements export.Exporter.
+func (e *Exporter) State() *capturev1.DestinationState {
+	log, at := e.set.Spool.Log(), e.cursor.Offset()
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	st := &capturev1.DestinationState{
+		Name: e.set.Name, Connected: e.connected, Offset: at, Error: e.trouble,
+		Dropped: copyOf(e.dropped), Filtered: copyOf(e.filtered),
+	}
+	if full := e.cursor.Lost().Things; full > 0 {
+		st.Dropped[ReasonSpoolFull] += full
+	}
+	end := log.End()
+	if from := max(at, log.Oldest()); from < end {
+		st.BacklogBytes = end - from - e.done.within(from, end)
+	}
+	st.BacklogEta = int64(e.rate.ETA(now, st.GetBacklogBytes()))
+	if silent := now.Sub(e.waiting); !e.waiting.IsZero() && silent > silentTime {
+		st.Error = fmt.Sprintf("it has acknowledged nothing for %v", silent.Round(time.Second))
+	}
+	return st
+}
+
+func copyOf(m map[string]uint64) map[string]uint64 {
+	c := make(map[string]uint64, len(m))
+	for k, n := range m {
+		if n > 0 {
+			c[k] = n
 		}
 	}
+	return c
 }
