@@ -21,6 +21,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/goproxy/ship/shiptest"
+	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/vfs/faultfs"
 )
 
@@ -497,4 +498,91 @@ func TestTheEndIsCounted(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestSlowToTheEnd: there is always something to send, and still the time for
+// the goodbye comes.
+func TestSlowToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 64<<20)
+		f := &shiptest.Forwarder{ID: "a"}
+		f.OnBatch = func(*capturev1.Batch) (bool, error) { time.Sleep(100 * time.Millisecond); return true, nil }
+		y.reach(f)
+		time.Sleep(time.Second)
+		const added = 300
+		y.add(added, 100<<10) // each a batch of its own
+		began := time.Now()
+		y.end()
+		if d := time.Since(began); d > drainTime+goodbyeTime+time.Second {
+			t.Errorf("took %v", d)
+		}
+		hs := f.Heartbeats()
+		last := hs[len(hs)-1]
+		if c := last.Counters; !last.Goodbye || c.Dropped["stopped"] == 0 || c.Batched != uint64(len(f.Pairs())) || c.Seen != added || c.Seen != c.Batched+c.Dropped["stopped"] {
+			t.Errorf("it has %d pairs, and heard %v", len(f.Pairs()), last)
+		}
+	})
+}
+
+// TestADiskThatHangs keeps nobody from ending, and what it was given last is
+// not counted twice.
+func TestADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := faultfs.New()
+		hang := make(chan struct{})
+		dir.SetFault(func(op faultfs.Op) *faultfs.Fault {
+			if op.Kind == "write" {
+				<-hang
+			}
+			return nil
+		})
+		y := newYard(t, 1<<20, onDisk(dir, 1<<30))
+		f := &shiptest.Forwarder{ID: "a"}
+		f.OnBatch = func(*capturev1.Batch) (bool, error) { return false, nil }
+		y.reach(f)
+		time.Sleep(time.Second)
+		y.fill(50, 1000)
+		if n := len(f.Heartbeats()); n < 5 {
+			t.Errorf("%d heartbeats while the disk hung", n)
+		}
+		began := time.Now()
+		y.end()
+		if d := time.Since(began); d > drainTime+2*goodbyeTime+time.Second {
+			t.Errorf("took %v", d)
+		}
+		close(hang)
+		synctest.Wait()
+		l := y.ledger.Pairs()
+		if l.Seen != l.Batched+l.Dropped["stopped"]+l.Dropped["memory"] || l.Dropped["stopped"] == 0 {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+// TestWhatMayBeSent is bounded, for it cannot go to the ring any more.
+func TestWhatMayBeSent(t *testing.T) {
+	b := budget.New(1 << 20)
+	for _, withRing := range []bool{true, false} {
+		q := newQueue(b, withRing)
+		for range 8 {
+			q.add(&parcel{batch: new(capturev1.Batch), held: 100 << 10, pairs: 1})
+		}
+		sent := 0
+		for {
+			p, fresh := q.next(uint64(sent))
+			if p == nil {
+				break
+			}
+			sent++
+			if p.batch.Seq = uint64(sent); !fresh {
+				t.Error("sent again")
+			}
+		}
+		if want := map[bool]int{true: 3, false: 8}[withRing]; sent != want {
+			t.Errorf("with a ring %v: %d batches were sent, want %d", withRing, sent, want)
+		}
+		if p, fresh := q.next(0); p == nil || fresh || p.batch.Seq != 1 {
+			t.Error("what was sent may be sent again")
+		}
+	}
 }
