@@ -1,6 +1,6 @@
 import { keepPreviousData, queryOptions, type QueryClient } from '@tanstack/react-query';
 import { formatCount } from '../lib/format';
-import { fieldOf } from '../lib/query';
+import { fieldOf, requestQuery } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
 import { call, getJson, Problem } from './client';
 import type { Doctor, FieldsAnswer, Histogram, Info, Ledger, Pair, PairPage, ProxiesAnswer, QueryCheck, Why } from './types';
@@ -88,14 +88,21 @@ export const proxiesQuery = queryOptions({
   refetchInterval: 2000,
 });
 
-/** What became of what was seen: all apps, or one; `every` is how often it is asked for again, in milliseconds. */
-export const ledgerQuery = (range: Range, app: string | undefined, every: number | false) =>
-  queryOptions({
-    queryKey: ['ledger', range.from, range.to, app],
-    queryFn: ({ signal }) => getJson<Ledger>('ledger', { ...rangeParams(range), app }, signal),
+/**
+ * What became of what was seen: all apps, or one. `every` is how often it is
+ * asked for again, in milliseconds. A range that is open at its start begins
+ * at `start`, an RFC 3339 time; nothing is asked for until that is known.
+ */
+export const ledgerQuery = (range: Range, app: string | undefined, every: number | false, start?: string) => {
+  const from = range.from === 'all' ? start : range.from;
+  return queryOptions({
+    queryKey: ['ledger', from, range.to, app],
+    queryFn: ({ signal }) => getJson<Ledger>('ledger', { from, to: range.to, app }, signal),
+    enabled: from !== undefined,
     refetchInterval: every,
     placeholderData: keepPreviousData,
   });
+};
 
 /** Sums only: those do not depend on the range, and the shortest has the fewest steps. */
 export const sumsQuery = ledgerQuery({ from: '1m' }, undefined, 2000);
@@ -107,13 +114,18 @@ export interface WhyQuestion {
   app?: string;
   /** An RFC 3339 time; absent: now. */
   around?: string;
+  /** How far from that to look, on both sides: "5m". */
+  within?: string;
 }
 
-export const whyQuery = (question: WhyQuestion | null) =>
+export const whyQuery = ({ path, method, app, around, within }: WhyQuestion) =>
   queryOptions({
-    queryKey: ['why', question],
-    queryFn: ({ signal }) => getJson<Why>('why', { ...question }, signal),
-    enabled: question !== null,
+    queryKey: ['why', path, method, app, around, within],
+    queryFn: async ({ client, signal }) => {
+      const q = requestQuery(path, method, app);
+      await rightQuery(client, q, signal);
+      return getJson<Why>('why', { q, around, within }, signal);
+    },
     staleTime: Infinity,
     gcTime: 0,
   });

@@ -17,7 +17,7 @@ interface Props {
 export function Explain({ children, label, title, text, className }: Props) {
   const [opened, setOpened] = useState(false);
   return (
-    <Popover opened={opened} onChange={setOpened} position="bottom" offset={4} width={360} returnFocus withinPortal withRoles={false}>
+    <Popover opened={opened} onChange={setOpened} position="bottom" offset={4} width={360} returnFocus trapFocus withRoles={false}>
       <Popover.Target>
         <button type="button" className={className ?? s.button} aria-label={label} aria-expanded={opened} aria-haspopup="dialog" title={title} onClick={() => setOpened(!opened)}>
           {children}

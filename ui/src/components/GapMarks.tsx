@@ -109,7 +109,7 @@ function Gap({ gap, zone }: { gap: LedgerGap; zone: Zone }) {
           {gap.proxy_id && ` · ${visibleText(gap.proxy_id)}`} · {spanText(gap, zone, now)}
         </span>
       </p>
-      <p>{visibleText(gap.text) || sentence(info.cause)}</p>
+      <p>{sentence(visibleText(gap.text) || info.cause)}</p>
       {info.fix && <p className="muted">{info.fix}</p>}
     </li>
   );

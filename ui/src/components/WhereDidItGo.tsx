@@ -24,6 +24,16 @@ const kinds: Readonly<Record<WhyFinding['kind'], { icon: IconName; tone: string;
   never_seen: { icon: 'eye-off', tone: 'tone-attention', label: 'never seen' },
 };
 
+/** How far around a time to look. */
+const spans: readonly [string, string][] = [
+  ['1m', '1 min'],
+  ['5m', '5 min'],
+  ['15m', '15 min'],
+  ['1h', '1 hour'],
+  ['24h', '24 hours'],
+];
+const usualSpan = '5m';
+
 interface Props {
   asked: WhyQuestion | null;
   onAsk: (question: WhyQuestion | null) => void;
@@ -36,7 +46,7 @@ export function WhereDidItGo({ asked, onAsk }: Props) {
     <section aria-labelledby={id}>
       <h2 id={id}>Where did my request go?</h2>
       {/* Another question, from a link or from going back, fills the form anew. */}
-      <Form key={`${asked?.path} ${asked?.method} ${asked?.around}`} asked={asked} onAsk={onAsk} />
+      <Form key={`${asked?.path} ${asked?.method} ${asked?.around} ${asked?.within}`} asked={asked} onAsk={onAsk} />
       {asked && <Answer question={asked} />}
     </section>
   );
@@ -46,6 +56,7 @@ function Form({ asked, onAsk }: Props) {
   const { zone } = usePrefs();
   const [path, setPath] = useState(asked?.path ?? '');
   const [method, setMethod] = useState(asked?.method ?? '');
+  const [within, setWithin] = useState(asked?.within ?? usualSpan);
   const around = parseMs(asked?.around);
   const [when, setWhen] = useState(Number.isNaN(around) ? '' : toInput(around, zone));
   return (
@@ -59,6 +70,7 @@ function Form({ asked, onAsk }: Props) {
           path: path.trim(),
           ...(method.trim() ? { method: method.trim().toUpperCase() } : {}),
           ...(Number.isNaN(ms) ? {} : { around: new Date(ms).toISOString() }),
+          ...(within === usualSpan ? {} : { within }),
         });
       }}
     >
@@ -73,11 +85,21 @@ function Form({ asked, onAsk }: Props) {
       </datalist>
       <label className={s.grow}>
         <span className="muted">Path</span>
-        <input className={s.path} value={path} onChange={(e) => setPath(e.target.value)} placeholder="/api/orders/42" required autoComplete="off" spellCheck={false} />
+        <input className={s.path} value={path} onChange={(e) => setPath(e.target.value)} placeholder="/api/orders/42, or the whole address" required autoComplete="off" spellCheck={false} />
       </label>
       <label>
         <span className="muted">Around ({zone === 'utc' ? 'UTC' : 'local time'}; empty: now)</span>
         <input type="datetime-local" step="1" value={when} onChange={(e) => setWhen(e.target.value)} />
+      </label>
+      <label>
+        <span className="muted">Give or take</span>
+        <select value={within} onChange={(e) => setWithin(e.target.value)}>
+          {spans.map(([value, label]) => (
+            <option key={value} value={value}>
+              {label}
+            </option>
+          ))}
+        </select>
       </label>
       <button type="submit" className="btn primary">
         <Icon name="search" /> Find it
@@ -92,7 +114,7 @@ function Form({ asked, onAsk }: Props) {
 }
 
 function Answer({ question }: { question: WhyQuestion }) {
-  const { data, error, isFetching, refetch } = useQuery(whyQuery(question));
+  const { data, error, isFetching, refetch } = useQuery(whyQuery({ ...question, within: question.within ?? usualSpan }));
   const { zone } = usePrefs();
   const now = useNow(60_000);
   const [element, setElement] = useState<HTMLDivElement | null>(null);

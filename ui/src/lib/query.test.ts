@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addClause, builtinFields, clauses, complete, fieldOf, quoteKey, quoteValue, appOf, wordOf } from './query';
+import { addClause, builtinFields, clauses, complete, fieldOf, quoteKey, quoteValue, appOf, requestQuery, wordOf } from './query';
 
 const offer = (text: string, caret = text.length) => complete(text, caret, builtinFields, { app: ['checkout', 'two words'] });
 
@@ -88,4 +88,16 @@ test('a path, but no pattern', () => {
   expect(wordOf('method:GET path:/api/orders/42', 'path')).toBe('/api/orders/42');
   expect(wordOf('path:/api/*', 'path')).toBeUndefined();
   expect(wordOf('path:/users/', 'path')).toBeUndefined();
+});
+
+test.each<[string, string | undefined, string | undefined, string]>([
+  ['/api/orders/42', undefined, undefined, 'path:"/api/orders/42"'],
+  ['/api/orders/42?page=2', 'GET', 'checkout', 'path:"/api/orders/42" method:GET app:checkout'],
+  ['/api/*', undefined, undefined, 'path:/api/*'],
+  ['/users/', undefined, undefined, 'path:"/users/"'],
+  ['http://shop:8080/cart?a=1#x', 'POST', undefined, 'host:"shop:8080" path:"/cart" method:POST'],
+  ['https://shop', undefined, undefined, 'host:shop path:"/"'],
+  ['/a" OR status:500', undefined, undefined, 'path:"/a\\" OR status:500"'],
+])('the query for the request %s', (path, method, app, want) => {
+  expect(requestQuery(path, method, app)).toBe(want);
 });

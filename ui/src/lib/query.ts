@@ -185,3 +185,18 @@ export function wordOf(query: string, field: string): string | undefined {
 export function appOf(query: string): string | undefined {
   return wordOf(query, 'app');
 }
+
+/**
+ * The query for a request as people write it: a path, or a whole address, of
+ * which host and path are taken. A path with a star is a pattern.
+ */
+export function requestQuery(path: string, method?: string, app?: string): string {
+  const address = /^https?:\/\/([^/?#]+)([^?#]*)/i.exec(path);
+  const plain = (address ? address[2] || '/' : path).replace(/[?#].*$/, '') || '/';
+  return [
+    ...(address ? [`host:${quoteValue(address[1] as string)}`] : []),
+    `path:${/^[\w/.*~-]*\*[\w/.*~-]*$/.test(plain) ? plain : quoteValue(plain)}`,
+    ...(method ? [`method:${quoteValue(method)}`] : []),
+    ...(app ? [`app:${quoteValue(app)}`] : []),
+  ].join(' ');
+}

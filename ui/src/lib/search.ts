@@ -41,12 +41,14 @@ export interface LedgerSearch {
   path?: string;
   method?: string;
   around?: string;
+  /** How far around that; "5m" where it is absent. */
+  within?: string;
 }
 
 /** Takes what a URL says and keeps what makes sense; never throws. */
 export function readLedgerSearch(raw: Record<string, unknown>): LedgerSearch {
   const out: LedgerSearch = {};
-  for (const name of ['from', 'to', 'app', 'path', 'method', 'around'] as const) {
+  for (const name of ['from', 'to', 'app', 'path', 'method', 'around', 'within'] as const) {
     const value = raw[name];
     if (typeof value === 'string' && value.trim() !== '' && !(name === 'from' && value === defaultFrom)) out[name] = value.trim();
   }

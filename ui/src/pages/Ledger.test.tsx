@@ -33,7 +33,7 @@ const document: LedgerDocument = {
 };
 
 function setUp(ledger: LedgerDocument, address = '/ledger', why?: Why) {
-  const calls = serve((path) => (path === 'ledger' ? ledger : path === 'why' ? why : undefined));
+  const calls = serve((path) => (path === 'ledger' ? ledger : path === 'why' ? why : path === 'query' ? { mistake: null } : undefined));
   const router = showAt(address, Ledger, readLedgerSearch);
   return { calls, router };
 }
@@ -98,7 +98,8 @@ test('asks where a request went, and shows the findings', async () => {
   await userEvent.type(screen.getByRole('combobox', { name: 'Method' }), 'get{Enter}');
   const answer = await screen.findByTestId('why');
   await vi.waitFor(() => expect(answer.textContent).toContain('never seen is where method:GET path:/api/orders/42 went'));
-  expect(calls).toContain('/api/v1/why?path=%2Fapi%2Forders%2F42&method=GET');
+  await vi.waitFor(() => expect(answer.textContent).toContain('never seen'));
+  expect(calls).toContain('/api/v1/why?q=path%3A%22%2Fapi%2Forders%2F42%22+method%3AGET&within=5m');
   expect(router.state.location.search).toEqual({ path: '/api/orders/42', method: 'GET' });
   const findings = within(answer).getAllByRole('listitem').map((li) => li.textContent);
   expect(findings[0]).toMatch(/certain.*No proxy saw it\..*Does it go to where a proxy listens\?.*:4143 → 127\.0\.0\.1:8080/);
@@ -111,4 +112,10 @@ test('as text, with everything that was lost', () => {
   expect(text).toContain('all: 1,100 seen = 1,000 stored');
   expect(text).toContain('catalog catalog-1: at most 10 died with the proxy.');
   expect(text).toContain('ended catalog catalog-1: at most 10 up to its last report');
+});
+
+test('all of time begins where counting began', async () => {
+  const { calls } = setUp(document, '/ledger?from=all');
+  await screen.findByTestId('verdict');
+  expect(calls).toContain('/api/v1/ledger?from=2026-11-23T11%3A00%3A00Z');
 });

@@ -36,7 +36,8 @@ export function Ledger() {
   const navigate = route.useNavigate();
   const { zone } = usePrefs();
   const range = useMemo(() => searchRange(search), [search]);
-  const { data, error, isPlaceholderData } = useQuery(ledgerQuery(range, search.app, isLive(range) ? refreshMs : false));
+  const { data: sums } = useQuery(sumsQuery);
+  const { data, error, isPlaceholderData } = useQuery(ledgerQuery(range, search.app, isLive(range) ? refreshMs : false, sums?.since));
   const go = (change: Partial<LedgerSearch>) => void navigate({ search: (old) => ({ ...old, ...change }) });
   return (
     <main className={s.page} aria-busy={isPlaceholderData}>
@@ -60,8 +61,8 @@ export function Ledger() {
           <Sum ledger={data} />
           {data.apps.length > 1 && <Apps apps={data.apps} total={data.total} onPick={(app) => go({ app })} />}
           <WhereDidItGo
-            asked={search.path ? { path: search.path, method: search.method, around: search.around, app: search.app } : null}
-            onAsk={(q) => go({ path: q?.path, method: q?.method, around: q?.around })}
+            asked={search.path ? { path: search.path, method: search.method, around: search.around, within: search.within, app: search.app } : null}
+            onAsk={(q) => go({ path: q?.path, method: q?.method, around: q?.around, within: q?.within })}
           />
           <section aria-labelledby="steps">
             <h2 id="steps">
@@ -308,7 +309,7 @@ function Gaps({ gaps, partial, zone }: { gaps: readonly LedgerGap[]; partial: bo
                   <td>{reasonInfo(gap.hop, gap.reason).label}</td>
                   <td>{visibleText(gap.app)}</td>
                   <td className="mono">{visibleText(gap.proxy_id) || '–'}</td>
-                  <td className={t.wide}>{visibleText(gap.text) || sentence(reasonInfo(gap.hop, gap.reason).cause)}</td>
+                  <td className={t.wide}>{sentence(visibleText(gap.text) || reasonInfo(gap.hop, gap.reason).cause)}</td>
                   <td>
                     <Link to="/" search={aroundStretch(gap.from, gap.to)} title="The pairs before and after it">
                       Traffic
@@ -374,7 +375,7 @@ function Deaths({ deaths, zone }: { deaths: readonly LedgerDeath[]; zone: Zone }
                 <td className={t.number}>
                   <PlaceCount place="unknown" pairs={death.at_most} />
                 </td>
-                <td className={t.wide}>{visibleText(death.text)}</td>
+                <td className={t.wide}>{sentence(visibleText(death.text))}</td>
               </tr>
             ))}
           </tbody>

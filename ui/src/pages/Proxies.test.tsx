@@ -38,6 +38,7 @@ const proxy = (change: Partial<ProxyState>): ProxyState => ({
 });
 
 const forwarder: ForwarderState = {
+  clock_skew_ns: 0,
   cluster: 'prod',
   connected: true,
   destinations: [],
@@ -50,6 +51,7 @@ const forwarder: ForwarderState = {
   last_seen: new Date().toISOString(),
   proxies_omitted: 0,
   sampling: {},
+  skewed: false,
   spool: { bytes_limit: 1e10, bytes_used: 4e8, exported_offset: 10, next_offset: 14, oldest_offset: 1 },
   started: null,
   telemetry: null,

@@ -233,7 +233,7 @@ export function Traffic() {
 
   // Where pairs were lost, along with the counts; of one app where the query is about one.
   const shownRange = feed.shown?.range ?? range;
-  const ledger = useQuery(ledgerQuery(shownRange, appOf(feed.shown?.q ?? q), isLive(shownRange) ? chartRefreshMs : false));
+  const ledger = useQuery(ledgerQuery(shownRange, appOf(feed.shown?.q ?? q), isLive(shownRange) ? chartRefreshMs : false, feed.chart?.from));
   const gaps = ledger.data?.gaps ?? noGaps;
 
   const body = useRef<HTMLDivElement>(null);

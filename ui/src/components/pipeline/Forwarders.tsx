@@ -59,7 +59,7 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
   const dropped = Object.entries(f.dropped).filter(([, n]) => n > 0);
   const total = sum(f.dropped);
   const stuck = f.destinations.filter((d) => d.error !== '');
-  const followed = open || stuck.length > 0;
+  const followed = open || stuck.length > 0 || f.skewed;
   return (
     <>
       <tr className={followed ? t.followed : undefined} data-forwarder={f.forwarder_id}>
@@ -102,10 +102,23 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
           <Use used={f.spool.bytes_used} limit={f.spool.bytes_limit} of="the spool’s limit" />
         </td>
       </tr>
-      {stuck.length > 0 && (
+      {(stuck.length > 0 || f.skewed) && (
         <tr className={open ? t.followed : undefined}>
           <td />
           <td colSpan={columns - 1} className={t.notes}>
+            {f.skewed && (
+              <p>
+                <span className="tone-attention">
+                  <Icon name="clock" size={12} />
+                </span>
+                <span>
+                  <b>
+                    Clock {f.clock_skew_ns < 0 ? 'behind' : 'ahead'} by {formatDuration(Math.abs(f.clock_skew_ns))}:
+                  </b>{' '}
+                  <span className="muted">times of its proxies cannot be held against it. Synchronise the clock of that machine.</span>
+                </span>
+              </p>
+            )}
             {stuck.map((d) => (
               <p key={d.name}>
                 <span className="tone-bad">
@@ -137,6 +150,7 @@ function Everything({ forwarder: f, now }: { forwarder: ForwarderState; now: num
   const started = parseMs(f.started);
   const facts: [string, ReactNode][] = [
     ['Started', Number.isNaN(started) ? '–' : `${formatMoment(started, zone)} (${formatAgo(started, now)})`],
+    ['Clock skew', formatDuration(f.clock_skew_ns)],
     ['Spool', `${formatSize(f.spool.bytes_used)} of ${formatSize(f.spool.bytes_limit)}`],
     ['Sampling', Object.entries(f.sampling).map(([app, n]) => `${app === '*' ? 'all others' : visibleText(app)} 1/${formatCount(n)}`).join(', ') || 'left to the proxies'],
     ...f.destinations.map((d): [string, ReactNode] => [
