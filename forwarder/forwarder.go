@@ -27,7 +27,6 @@ import (
 	"github.com/weir-capture/weir/forwarder/registry"
 	"github.com/weir-capture/weir/forwarder/sampling"
 	"github.com/weir-capture/weir/forwarder/telemetry"
-	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/lograte"
 	"github.com/weir-capture/weir/internal/vfs"
@@ -76,7 +75,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	accepted := receive.NewAccepted(time.Now)
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
 		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: []string{analyzer.Name},
-		Count: pairs, State: accepted.State, OnDrop: f.dropped,
+		Count: receive.Pairs, Condense: receive.Condense(f.repeated), State: accepted.State, OnDrop: f.dropped,
 	})
 	if err != nil {
 		return nil, spoolError(cfg.SpoolDir, err)
@@ -118,15 +117,6 @@ func spoolError(dir string, err error) error {
 		return &daemon.Hinted{Err: err, Hint: "Each forwarder needs a spool of its own: stop the other one, or set SPOOL_DIR to another directory."}
 	}
 	return &daemon.Hinted{Err: err, Hint: "Set SPOOL_DIR to a directory that can be written."}
-}
-
-// pairs is how many pairs a record of the spool holds.
-func pairs(head []byte) uint64 {
-	h, err := frame.Head(head)
-	if err != nil {
-		return 0
-	}
-	return uint64(h.GetPairs())
 }
 
 // dropped says that the spool made room.

@@ -78,10 +78,10 @@ type fakeAnalyzer struct {
 	pairs   map[string]int    // by id
 	// declared is the pairs that frames say were dropped, by batch.
 	declared map[string]uint64
-	status  *capturev1.ForwarderStatus
-	hellos  int
-	skipped int
-	mute    bool // stores and does not acknowledge
+	status   *capturev1.ForwarderStatus
+	hellos   int
+	skipped  int
+	mute     bool // stores and does not acknowledge
 }
 
 func newAnalyzer(t *testing.T) *fakeAnalyzer {

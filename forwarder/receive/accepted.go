@@ -78,8 +78,9 @@ func (a *Accepted) Recover(log *seglog.Log) error {
 			continue // not one of ours; who reads the spool will say so
 		}
 		epoch := registry.Epoch(h.GetSource().GetEpoch())
-		if len(h.GetLost()) == 0 {
+		if !frame.IsLoss(h) {
 			a.Add(epoch, h.GetBatchSeq())
+			continue
 		}
 		for _, run := range h.GetLost() {
 			for i := range uint64(len(run.GetPairs())) {

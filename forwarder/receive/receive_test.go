@@ -52,6 +52,7 @@ type options struct {
 	when      spool.WhenFull
 	redactor  receive.Redactor
 	keepOneIn func(app string) uint32
+	now       func() time.Time
 }
 
 func start(t *testing.T, o options) *rig {
@@ -70,14 +71,8 @@ func start(t *testing.T, o options) *rig {
 	}
 	accepted := receive.NewAccepted(time.Now)
 	sp, err := spool.OpenFS(o.fs, spool.Options{
-		MaxBytes: o.max, SegmentBytes: 4 << 10, WhenFull: o.when, Cursors: []string{"x"}, State: accepted.State,
-		Count: func(head []byte) uint64 {
-			h, err := frame.Head(head)
-			if err != nil {
-				t.Error(err)
-			}
-			return uint64(h.GetPairs())
-		},
+		MaxBytes: o.max, SegmentBytes: 4 << 10, WhenFull: o.when, Cursors: []string{"x"}, State: accepted.State, Now: o.now,
+		Count: receive.Pairs, Condense: receive.Condense(lograte.New(slog.New(slog.DiscardHandler), time.Hour)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -423,7 +418,6 @@ func fill(b *capturev1.Batch) {
 // disk works again the same forwarder goes on.
 func TestDiskTrouble(t *testing.T) {
 	for name, trouble := range map[string]func(*faultfs.FS){
-		"full": func(d *faultfs.FS) { d.SetCapacity(d.Used() + 100) },
 		"sync": func(d *faultfs.FS) {
 			d.SetFault(func(op faultfs.Op) *faultfs.Fault {
 				if op.Kind == "sync" {
@@ -453,7 +447,6 @@ func TestDiskTrouble(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 			r.fs.SetFault(nil)
-			r.fs.SetCapacity(0)
 			s = r.push()
 			s.send(batch(1, 2))
 			s.send(batch(1, 3))
@@ -541,6 +534,146 @@ func TestR19SpoolFullDropNewest(t *testing.T) {
 	totals = r.receiver.Totals()
 	if got := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[receive.ReasonSpoolFull]; got != (n-took)*perBatch {
 		t.Errorf("%d pairs counted after the restart, %d came: %+v", got, (n-took)*perBatch, totals)
+	}
+}
+
+// account holds the spool to the law, as long as nobody has taken anything of
+// it: every batch from 1 to n is there once, or declared lost, and none is
+// twice. It tells how many pairs are there and how many are not, and why.
+func (r *rig) account(n uint64) (pairs, filtered, dropped uint64) {
+	r.t.Helper()
+	here, lost := map[uint64]bool{}, map[uint64]uint64{}
+	for e, err := range r.spool.Log().Records(0) {
+		if err != nil {
+			if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
+				continue
+			}
+			r.t.Fatal(err)
+		}
+		h, err := frame.Head(e.Head)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, run := range h.GetLost() {
+			for i, n := range run.GetPairs() {
+				seq := run.GetFirstBatch() + uint64(i)
+				if _, twice := lost[seq]; twice {
+					r.t.Errorf("batch %d is declared twice", seq)
+				}
+				lost[seq] = uint64(n)
+				dropped += uint64(n)
+			}
+			for _, n := range run.GetFiltered() {
+				filtered += uint64(n)
+			}
+			for _, n := range run.GetDropped() {
+				dropped += uint64(n)
+			}
+		}
+		if frame.IsLoss(h) {
+			continue
+		}
+		if here[h.GetBatchSeq()] {
+			r.t.Errorf("batch %d is there twice", h.GetBatchSeq())
+		}
+		here[h.GetBatchSeq()] = true
+		pairs += uint64(h.GetPairs())
+		for _, n := range h.GetFiltered() {
+			filtered += uint64(n)
+		}
+		for _, n := range h.GetDropped() {
+			dropped += uint64(n)
+		}
+	}
+	for seq := uint64(1); seq <= n; seq++ {
+		_, gone := lost[seq]
+		if here[seq] == gone {
+			r.t.Errorf("batch %d: there %v, lost %v", seq, here[seq], gone)
+		}
+	}
+	if sum := pairs + filtered + dropped; sum != n*perBatch {
+		r.t.Errorf("%d pairs, %d filtered, %d dropped: %d of %d that were taken", pairs, filtered, dropped, sum, n*perBatch)
+	}
+	return pairs, filtered, dropped
+}
+
+// TestR19DiskFull: the disk is full before the spool's own limit is reached.
+// The policy decides what goes, all of it is declared, and when there is room
+// again the same process goes on.
+func TestR19DiskFull(t *testing.T) {
+	for _, when := range []spool.WhenFull{spool.DropOldest, spool.DropNewest} {
+		t.Run(string(when), func(t *testing.T) {
+			d := faultfs.New()
+			var later atomic.Int64
+			now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+			r := start(t, options{fs: d, max: 1 << 20, when: when, now: now})
+			r.register(1)
+			const n = 900
+			d.SetCapacity(d.Used() + 24<<10)
+			acked := uint64(0)
+			ship := func(through uint64) *status.Status {
+				t.Helper()
+				s := r.push()
+				go func() {
+					for seq := acked + 1; seq <= through; seq++ {
+						_ = s.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: batch(1, seq)}})
+					}
+				}()
+				for acked < through {
+					resp, err := s.Recv()
+					if err != nil {
+						return status.Convert(err)
+					}
+					acked = max(acked, resp.GetAck().GetThrough())
+				}
+				return nil
+			}
+			refused := ship(n)
+			if refused == nil && when == spool.DropNewest {
+				t.Errorf("all of %d batches fit on a disk that is full", n)
+			}
+			if refused != nil && (refused.Code() != codes.Unavailable || !strings.Contains(refused.Message(), "full")) {
+				t.Errorf("%v", refused)
+			}
+			took := acked
+			if a := r.register(1).GetAckedBatches(); len(a) == 1 {
+				took = a[0].GetLast()
+			}
+			pairs, _, dropped := r.account(took)
+			if pairs == 0 || dropped == 0 {
+				t.Errorf("%d pairs are there, %d dropped", pairs, dropped)
+			}
+			totals := r.receiver.Totals()
+			if sum := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[receive.ReasonSpoolFull]; sum != took*perBatch {
+				t.Errorf("%d batches were taken, %+v", took, totals)
+			}
+			// Room, and no restart; the spool looks for it now and then.
+			d.SetCapacity(0)
+			later.Store(int64(time.Minute))
+			poll(t, func() error {
+				if got := ship(n + 50); got != nil {
+					return got.Err()
+				}
+				return nil
+			})
+			after, _, _ := r.account(n + 50)
+			if after <= pairs && when == spool.DropNewest {
+				t.Errorf("%d pairs were there, and %d now that there is room", pairs, after)
+			}
+		})
+	}
+}
+
+func poll(t *testing.T, f func() error) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal(err)
+		}
 	}
 }
 
