@@ -97,6 +97,10 @@ func (l *Log) recoverNewest() error {
 			// Nothing whole: a crash while it was made. Records cannot have
 			// been in it, and its predecessor is the newest again.
 			l.nextBase = max(l.nextBase, s.base+uint64(max(s.bytes, 1)))
+			l.recovery.CutBytes += s.bytes
+			// Or a whole file was damaged later. What it has is kept, as far
+			// as there is room; that is no reason not to start.
+			_ = l.Quarantine(&CorruptError{Segment: s.name, Offset: s.base, Next: s.base + uint64(s.bytes), Part: "file"})
 			l.segs = l.segs[:len(l.segs)-1]
 			l.forget(s)
 			if n := len(l.segs); n > 0 {
@@ -109,7 +113,8 @@ func (l *Log) recoverNewest() error {
 		}
 		torn := int64(s.end - end)
 		s.end, l.end = end, end
-		l.recovery = Recovery{CutBytes: torn, CutHeads: tail.heads, Clean: torn == 0 && tail.last == kindMark && !tail.unreadable}
+		gone := l.recovery.CutBytes
+		l.recovery = Recovery{CutBytes: gone + torn, CutHeads: tail.heads, Clean: gone == 0 && torn == 0 && tail.last == kindMark && !tail.unreadable}
 		// What was read may have been in the page cache only: it is synced
 		// before anybody relies on it.
 		f, err := l.sync(s)
