@@ -34,6 +34,7 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/query"
 )
 
@@ -142,6 +143,11 @@ func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
 		return nil, fmt.Errorf("make directory of index: %w", err)
 	}
 	x, err := open(ctx, opt, freshName(opt.Dir), true)
+	if err == nil {
+		if err = failpoint.Hit(failpoint.StoreAfterIndexRename); err != nil {
+			err = errors.Join(err, x.Close())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make index: %w", errors.Join(err, os.RemoveAll(opt.Dir)))
 	}
@@ -183,7 +189,10 @@ func take(dir string) (path string, err error) {
 			return "", err
 		}
 	}
-	return path, os.Rename(files[0], path)
+	if err := os.Rename(files[0], path); err != nil {
+		return "", err
+	}
+	return path, failpoint.Hit(failpoint.StoreAfterIndexRename)
 }
 
 func open(ctx context.Context, opt Options, path string, create bool) (x *Index, err error) {

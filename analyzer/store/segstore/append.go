@@ -67,7 +67,9 @@ type incoming struct {
 func (s *Store) appendGroup(ctx context.Context, spool store.ID, frames []*capturev1.Frame) (int, error) {
 	var group []*incoming
 	var bytes, weight int64
-	at := s.opt.Now().UnixNano()
+	now := s.opt.Now()
+	s.watch(now)
+	at := now.UnixNano()
 	for _, f := range frames {
 		size := int64(len(f.GetHead()) + len(f.GetBody()))
 		if len(group) > 0 && (bytes+size > groupBytes || weight >= s.opt.Backlog/4) {
@@ -209,7 +211,7 @@ func (s *Store) committed(in *incoming, off, next uint64) {
 	}
 	s.delivery.commit(&in.wrapper, in.news)
 	s.live.publish(in.block, in.pairs, in.bytes)
-	s.lastAt.Store(max(s.lastAt.Load(), in.wrapper.at))
+	s.lastAt.Store(in.wrapper.at)
 	s.lastOff.Store(off)
 	s.counters.frames.Add(1)
 	s.counters.pairs.Add(uint64(len(in.pairs)))

@@ -53,20 +53,57 @@ func TestSecondStoreOnTheDirectory(t *testing.T) {
 	start(t, segstore.Options{Dir: dir})
 }
 
+// A directory of a later release is left alone, and the refusal says why.
 func TestOtherFormat(t *testing.T) {
 	dir := t.TempDir()
 	start(t, segstore.Options{Dir: dir}).close(t)
-	meta := filepath.Join(dir, "META.json")
-	b, err := os.ReadFile(meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, spoilt := range []string{strings.Replace(string(b), `"format": 1`, `"format": 2`, 1), "{}", "", "not json"} {
-		if err := os.WriteFile(meta, []byte(spoilt), 0o600); err != nil {
+	b := segstore.EncodeMeta(3, "segstore", "0197a000-0000-7000-8000-000000000000")
+	for _, name := range []string{"META.json", "META.copy.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := segstore.Open(segstore.Options{Dir: dir, OpenIndex: openIndex(testLog(t))}, testLog(t)); err == nil || !strings.Contains(err.Error(), "META.json") && !strings.Contains(err.Error(), "format 2") && !strings.Contains(err.Error(), "format 0") {
-			t.Errorf("%q: %v, %v", spoilt, s, err)
+	}
+	_, err := segstore.Open(segstore.Options{Dir: dir, OpenIndex: openIndex(testLog(t))}, testLog(t))
+	if err == nil || !strings.Contains(err.Error(), `format 3 of "segstore"`) {
+		t.Errorf("opened with %v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "META.json")); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("it has become %q, %v", got, err)
+	}
+}
+
+// Either of the two files that say which store this is may be damaged or gone;
+// with both, all but the name is there.
+func TestDamagedMeta(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, segstore.Options{Dir: dir})
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	appendFrames(t, s, f, 0, 10, 5)
+	id := s.ID()
+	s.close(t)
+	for _, names := range [][]string{{"META.json"}, {"META.copy.json"}, {"META.json", "META.copy.json"}} {
+		for _, spoilt := range []string{"{}", "", "not json", "absent"} {
+			for _, name := range names {
+				err := os.WriteFile(filepath.Join(dir, name), []byte(spoilt), 0o600)
+				if spoilt == "absent" {
+					err = os.Remove(filepath.Join(dir, name))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := start(t, segstore.Options{Dir: dir})
+			if (s.ID() == id) != (len(names) == 1) {
+				t.Errorf("%v %q: id %s, was %s", names, spoilt, s.ID(), id)
+			}
+			id = s.ID()
+			if err := upTo(storetest.All(t, s, store.List{Whole: true}), 10); err != nil {
+				t.Errorf("%v %q: %v", names, spoilt, err)
+			}
+			s.close(t)
+			if kept, err := os.ReadFile(filepath.Join(dir, names[0]+".damaged")); spoilt != "absent" && (err != nil || string(kept) != spoilt) {
+				t.Errorf("%v %q: kept %q, %v", names, spoilt, kept, err)
+			}
 		}
 	}
 }
@@ -494,8 +531,22 @@ func TestDamage(t *testing.T) {
 
 // clock is a time that tests move.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu     sync.Mutex
+	now    time.Time
+	passed time.Duration
+}
+
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.passed
+}
+
+// jump sets the wall clock.
+func (c *clock) jump(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(by)
 }
 
 func (c *clock) Now() time.Time {
@@ -508,6 +559,7 @@ func (c *clock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+	c.passed += d
 }
 
 // settled waits until retention and index are at rest with n pairs, and gives
@@ -536,7 +588,7 @@ func TestRetentionByAge(t *testing.T) {
 	c := &clock{now: time.Unix(1_800_000_000, 0)}
 	dir := t.TempDir()
 	opt := segstore.Options{
-		Dir: dir, Retention: 8 * time.Hour, Now: c.Now, // segments of an hour
+		Dir: dir, Retention: 8 * time.Hour, Now: c.Now, Elapsed: c.Elapsed, // segments of an hour
 		RetainEvery: 5 * time.Millisecond, IndexDelay: time.Millisecond,
 	}
 	s := start(t, opt)
@@ -588,6 +640,61 @@ func TestRetentionByAge(t *testing.T) {
 	settled(t, s, exactly(10))
 }
 
+// What is set on the wall clock makes nothing older than it is, and nothing
+// younger: only what passes does.
+func TestRetentionWhenTheClockJumps(t *testing.T) {
+	for _, by := range []time.Duration{10 * 365 * 24 * time.Hour, 9 * time.Hour, -30 * time.Hour} {
+		t.Run(by.String(), func(t *testing.T) {
+			c := &clock{now: time.Unix(1_800_000_000, 0)}
+			s := start(t, segstore.Options{
+				Dir: t.TempDir(), Retention: 8 * time.Hour, Now: c.Now, Elapsed: c.Elapsed,
+				RetainEvery: 5 * time.Millisecond, IndexDelay: time.Millisecond,
+			})
+			f := storetest.NewForwarder(1, storetest.NewProxy(1))
+			add := func(from, to uint64) {
+				t.Helper()
+				appendFrames(t, s, f, from, to, 5)
+				indexed(t, s)
+			}
+			// looked lets retention look several times, and says what it left.
+			looked := func(what string, want uint64) {
+				t.Helper()
+				looks := s.Retained()
+				eventually(t, "retention looks", func() bool { return s.Retained() > looks+3 })
+				if got := settled(t, s, func(store.Extent) bool { return true }); uint64(len(got)) != want {
+					t.Errorf("%s: %d pairs, want %d", what, len(got), want)
+				}
+			}
+			// A segment is as old as the beginning of the next one.
+			add(0, 10)
+			c.add(2 * time.Hour)
+			add(10, 20)
+			c.jump(by)
+			looked("after the jump", 20)
+			add(20, 30)
+			c.add(3 * time.Hour)
+			looked("at 5 h", 30)
+			add(30, 40)
+			c.add(4 * time.Hour)
+			looked("at 9 h", 40)
+			c.add(2 * time.Hour)
+			left, later := uint64(20), uint64(20)
+			if by < 0 { // by the wall clock no segment was old enough to end
+				left, later = 30, 40
+			}
+			looked("at 11 h", left)
+			c.jump(-by)
+			looked("when it is set back", left)
+			add(40, 50)
+			looked("with new ones", left+10)
+			c.add(3 * time.Hour)
+			looked("at 14 h", later)
+			c.add(6 * time.Hour)
+			looked("at 20 h", 0)
+		})
+	}
+}
+
 // removeFails is an index that now and then cannot remove rows.
 type removeFails struct {
 	index.Index
@@ -608,7 +715,7 @@ func TestRetentionThatFailsHalfWay(t *testing.T) {
 	var times atomic.Int64
 	open := openIndex(testLog(t))
 	s := start(t, segstore.Options{
-		Dir: t.TempDir(), Retention: 8 * time.Hour, Now: c.Now,
+		Dir: t.TempDir(), Retention: 8 * time.Hour, Now: c.Now, Elapsed: c.Elapsed,
 		RetainEvery: 5 * time.Millisecond, IndexDelay: time.Millisecond,
 		OpenIndex: func(ctx context.Context, dir, id string, end uint64) (index.Index, error) {
 			x, err := open(ctx, dir, id, end)

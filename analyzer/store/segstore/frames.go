@@ -103,6 +103,9 @@ func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
 		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
 			return nil, errGone
 		}
+		if c, ok := errors.AsType[*seglog.CorruptError](err); ok {
+			s.damaged(c)
+		}
 		return nil, fmt.Errorf("read record: %w", err)
 	}
 	d, err := openRecord(off, e.Head, e.Body)

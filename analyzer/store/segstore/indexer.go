@@ -12,7 +12,6 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
-	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -276,7 +275,7 @@ func (s *Store) rowsOf(e *seglog.Entry, rows []index.Row, weight int64) ([]index
 	return rows, weight
 }
 
-// damage counts and logs a stretch of the log that cannot be read, and says
+// damage takes note of a stretch of the log that cannot be read, and says
 // where reading goes on. An error of another kind is given back.
 func (s *Store) damage(err error) (next uint64, _ error) {
 	if removed, ok := errors.AsType[*seglog.RemovedError](err); ok {
@@ -286,15 +285,7 @@ func (s *Store) damage(err error) (next uint64, _ error) {
 	if !ok {
 		return 0, fmt.Errorf("read log: %w", err)
 	}
-	s.counters.damagedRecords.Add(1)
-	attrs := []any{slog.String("error", c.Error())}
-	if w, err := decodeWrapper(c.Head); err == nil {
-		if h, err := frame.Head(w.frameHead); err == nil && !w.duplicate {
-			s.counters.damagedPairs.Add(uint64(h.GetPairs()))
-			attrs = append(attrs, slog.Uint64("pairs", uint64(h.GetPairs())), slog.String("app", h.GetSource().GetApp()))
-		}
-	}
-	s.log.Error("A record of the log is damaged", attrs...)
+	s.damaged(c)
 	return c.Next, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -31,6 +32,7 @@ func (s *Store) retainLoop(ctx context.Context) {
 		if err := s.retain(ctx, s.opt.Now()); err != nil && ctx.Err() == nil {
 			s.log.Error("Could not remove what is too old", slog.String("error", err.Error()))
 		}
+		s.looks.Add(1)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -43,7 +45,8 @@ func (s *Store) retainLoop(ctx context.Context) {
 // A kill between the two leaves rows that point to nothing, which readers pass
 // over and the next start removes; where the index fails, the next look does.
 func (s *Store) retain(ctx context.Context, now time.Time) error {
-	if err := s.letGo(now); err != nil {
+	s.watch(now)
+	if err := s.letGo(); err != nil {
 		return fmt.Errorf("end segment: %w", err)
 	}
 	segs := s.seglog.Segments()
@@ -52,11 +55,11 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	removed := 0
 	for i := range len(segs) - 1 {
 		// Whatever is in a segment came before the next one was begun.
-		newest := segs[i+1].Created
-		if at := s.lastAt.Load(); at > 0 && s.lastOff.Load() < segs[i+1].Base {
-			newest = time.Unix(0, at)
+		newest, stamped := segs[i+1].Created, segs[i+1].Base
+		if at, off := s.lastAt.Load(), s.lastOff.Load(); at > 0 && off < stamped {
+			newest, stamped = time.Unix(0, at), off
 		}
-		tooOld := s.opt.Retention > 0 && !newest.IsZero() && now.Sub(newest) > s.opt.Retention
+		tooOld := s.opt.Retention > 0 && !newest.IsZero() && s.ages.of(newest, stamped) > s.opt.Retention
 		tooMany := s.opt.RetentionBytes > 0 && total > s.opt.RetentionBytes
 		if !tooOld && !tooMany {
 			break
@@ -71,7 +74,11 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		}
 		s.live.forget(cut)
 		s.cache.forget(cut)
+		s.ages.forget(cut)
 		s.rowsBelow = cut
+		if err := failpoint.Hit(failpoint.StoreMidCompaction); err != nil {
+			return fmt.Errorf("remove segments: %w", err)
+		}
 	}
 	if s.rowsBelow == 0 {
 		return nil
@@ -99,13 +106,23 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// watch looks whether the wall clock was set.
+func (s *Store) watch(now time.Time) {
+	if by := s.ages.look(now, s.seglog.Next()); by != 0 {
+		s.log.Warn("The wall clock jumped; retention goes by the time that passed", slog.Duration("by", by), slog.Time("now", now))
+	}
+}
+
 // letGo begins a new segment when everything in the last one is too old: the
 // log never removes its last one, and where nothing comes any more none would
 // follow it.
-func (s *Store) letGo(now time.Time) error {
+func (s *Store) letGo() error {
 	segs := s.seglog.Segments()
-	if s.opt.Retention == 0 || len(segs) == 0 || s.lastOff.Load() < segs[len(segs)-1].Base ||
-		now.Sub(time.Unix(0, s.lastAt.Load())) <= s.opt.Retention {
+	if s.opt.Retention == 0 || len(segs) == 0 {
+		return nil
+	}
+	off := s.lastOff.Load()
+	if off < segs[len(segs)-1].Base || s.ages.of(time.Unix(0, s.lastAt.Load()), off) <= s.opt.Retention {
 		return nil
 	}
 	if err := s.seglog.Rotate(); err != nil {

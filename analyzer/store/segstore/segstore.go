@@ -11,8 +11,8 @@
 //
 //	DATA_DIR/
 //	  LOCK        held by the process that has the directory; says its id
-//	  META.json   version of the layout, id of the store
-//	  seg/        the log (package seglog)
+//	  META.json   version of the layout, id of the store; META.copy.json is the same again
+//	  seg/        the log (package seglog), in quarantine/ what was damaged of it
 //	  index/      disposable
 package segstore
 
@@ -88,6 +88,9 @@ type Options struct {
 	Committed func(store.Commit)
 	// Now is the clock: time.Now.
 	Now func() time.Time
+	// Elapsed is the time that has passed since some moment, whatever Now is
+	// set to: time.Since of the moment of Open.
+	Elapsed func() time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -112,6 +115,10 @@ func (o Options) withDefaults() Options {
 	def(&o.ReadyWait, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		opened := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(opened) }
 	}
 	return o
 }
@@ -142,10 +149,14 @@ type Store struct {
 	heavy *semaphore.Weighted
 
 	counters counters
+	damages  damages
 	// lastAt is when the newest frame arrived, lastOff where it stands; 0 when
 	// there is none in the newest segment.
 	lastAt  atomic.Int64
 	lastOff atomic.Uint64
+	ages    ages
+	// looks counts how often retention has looked.
+	looks atomic.Int64
 	// rowsBelow is the offset below which retention still has to remove rows;
 	// 0: none. It is the retention loop's own.
 	rowsBelow uint64
@@ -184,8 +195,9 @@ type Counters struct {
 	Duplicates uint64
 	// Unreadable are frames that were stored and could not be opened.
 	Unreadable uint64
-	// DamagedRecords and DamagedPairs were found in the log while it was read
-	// for the index.
+	// DamagedRecords are stretches of the log that were found unreadable,
+	// DamagedPairs the pairs that were in them where a record's head still
+	// says so. Nobody looks for them: what is not read is not found.
 	DamagedRecords, DamagedPairs uint64
 	// IndexRebuilds counts how often the index was begun anew.
 	IndexRebuilds uint64
@@ -203,9 +215,10 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		gates: gates{open: map[store.ID]*gate{}},
 		heavy: semaphore.NewWeighted(heavyQueries),
 		cache: newFrameCache(opt.CacheBytes),
+		ages:  ages{elapsed: opt.Elapsed},
 	}
 	s.index.init()
-	if s.dir, err = openDirectory(opt.Dir, opt.Now()); err != nil {
+	if s.dir, err = openDirectory(opt.Dir, opt.Now(), log); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -270,7 +283,7 @@ func (s *Store) recover() error {
 		if err != nil {
 			return fmt.Errorf("read record at offset %d: %w", e.Offset, err)
 		}
-		s.lastAt.Store(max(s.lastAt.Load(), w.at))
+		s.lastAt.Store(w.at)
 		if w.mark {
 			continue
 		}

@@ -158,6 +158,7 @@ func (f *follower) catchUp(ctx context.Context) (place, error) {
 				return place{}, ctx.Err()
 			}
 			if c, ok := errors.AsType[*seglog.CorruptError](err); ok {
+				f.s.damaged(c)
 				f.seq = max(f.seq, c.Next)
 				continue
 			}
