@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/weir-capture/weir/daemon"
@@ -38,8 +39,9 @@ type Config struct {
 	// SampleFile says what proxies shall sample (room sampling); empty leaves
 	// it to them.
 	SampleFile string
-	// Analyzer is the analyzer's "host:port".
-	Analyzer string
+	// Analyzer is the analyzer's "host:port"; empty where Exporters, a file for
+	// export.Load, names other destinations.
+	Analyzer, Exporters string
 	// SpoolDir is made when it is missing; SpoolBytes bounds it.
 	SpoolDir   string
 	SpoolBytes int64
@@ -68,7 +70,7 @@ func LoadConfig(env *daemon.Env) Config {
 			env.Fail("SAMPLE_FILE", err.Error(), `a file with lines such as "checkout 1/10" or "* 1/4"`)
 		}
 	}
-	c.Analyzer = env.Addr("ANALYZER_ADDR", "")
+	c.loadDestinations(env)
 	c.SpoolDir = env.String("SPOOL_DIR", "")
 	if c.SpoolDir == "" {
 		c.SpoolDir = statedir.Default("spool")
@@ -79,9 +81,25 @@ func LoadConfig(env *daemon.Env) Config {
 	}
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
 	env.Unsupported(
-		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE", "EXPORTERS",
+		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE",
 		"ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
 		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
 	)
 	return c
+}
+
+// loadDestinations reads where pairs go. Without EXPORTERS there has to be an
+// analyzer.
+func (c *Config) loadDestinations(env *daemon.Env) {
+	c.Exporters = env.String("EXPORTERS", "")
+	if c.Exporters == "" {
+		c.Analyzer = env.Addr("ANALYZER_ADDR", "")
+		return
+	}
+	c.Analyzer = env.Addr("ANALYZER_ADDR", daemon.AddrOptional)
+	if _, err := c.destinations(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			env.Fail("EXPORTERS", line, `a YAML or JSON file with a list, exporters, of destinations of type analyzer or file`)
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -21,7 +20,6 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder/export"
-	"github.com/weir-capture/weir/forwarder/export/analyzer"
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/receive"
 	"github.com/weir-capture/weir/forwarder/registry"
@@ -53,7 +51,6 @@ type Forwarder struct {
 	receiver  *receive.Receiver
 	sampling  *sampling.Watcher // nil without a SAMPLE_FILE
 	telemetry *telemetry.Meter
-	analyzer  *analyzer.Exporter
 	exporters []export.Exporter
 }
 
@@ -72,9 +69,13 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 		}
 		keepOneIn = func(app string) uint32 { return f.sampling.Rules().KeepOneIn(app) }
 	}
+	destinations, err := cfg.destinations()
+	if err != nil {
+		return nil, fmt.Errorf("load EXPORTERS: %w", err)
+	}
 	accepted := receive.NewAccepted(time.Now)
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
-		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: []string{analyzer.Name},
+		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: names(destinations),
 		Count: receive.Pairs, Condense: receive.Condense(f.repeated), State: accepted.State, OnDrop: f.dropped,
 	})
 	if err != nil {
@@ -100,13 +101,12 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 		KeepOneIn: keepOneIn, Log: log, Repeated: f.repeated,
 	})
 	f.telemetry = telemetry.New(f.telemetryInterval(), time.Now)
-	f.analyzer = analyzer.New(analyzer.Settings{
-		Addr: cfg.Analyzer, ForwarderID: f.id, Cluster: cfg.Cluster, Version: daemon.Version,
-		Spool: f.spool, Status: f.status, Rand: rand.Float64, Log: log, Repeated: f.repeated,
-	})
-	// Every destination, one a line.
-	f.exporters = []export.Exporter{
-		f.analyzer,
+	for _, d := range destinations {
+		x, err := f.exporter(d)
+		if err != nil {
+			return nil, errors.Join(err, f.listener.Close(), f.spool.Close())
+		}
+		f.exporters = append(f.exporters, x)
 	}
 	return f, nil
 }
@@ -213,25 +213,29 @@ func (f *Forwarder) announce() {
 
 // status is what the analyzer hears each second.
 func (f *Forwarder) status() *capturev1.ForwarderStatus {
-	log, cursor := f.spool.Log(), f.spool.Cursor(analyzer.Name)
+	log := f.spool.Log()
 	totals := f.receiver.Totals()
 	dropped := maps.Clone(totals.Dropped)
 	for reason, l := range f.spool.Dropped() {
 		add(dropped, reason, l.Things)
 	}
-	add(dropped, receive.ReasonSpoolFull, cursor.Lost().Things)
-	add(dropped, "spool_damaged", f.analyzer.Damaged())
+	// What did not reach the first destination, which is the analyzer wherever
+	// there is one; the others say so in their own states.
+	states := f.states()
+	for reason, n := range states[0].GetDropped() {
+		add(dropped, reason, n)
+	}
 	proxies, omitted := f.registry.Snapshot()
 	st := &capturev1.ForwarderStatus{
 		ForwarderId: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
 		Now: f.clock.Now(), Started: f.clock.Start(),
 		Spool: &capturev1.SpoolState{
 			BytesUsed: uint64(log.Bytes()), BytesLimit: uint64(f.spool.MaxBytes()),
-			OldestOffset: log.Oldest(), NextOffset: log.Next(), ExportedOffset: cursor.Offset(),
+			OldestOffset: log.Oldest(), NextOffset: log.Next(), ExportedOffset: states[0].GetOffset(),
 		},
 		Proxies: proxies, ProxiesOmitted: uint32(omitted),
 		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(), FilterRules: f.filter.Rules(),
-		Filtered: totals.Filtered, Dropped: dropped,
+		Filtered: totals.Filtered, Dropped: dropped, Destinations: states,
 		Telemetry: f.telemetry.Measure(f.traffic),
 	}
 	if f.sampling != nil {
