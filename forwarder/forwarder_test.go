@@ -44,7 +44,8 @@ func TestFromProxyToAnalyzer(t *testing.T) {
 		st := a.lastStatus()
 		if len(st.GetProxies()) != 2 || st.GetProxies()[0].GetState() != capturev1.ProxyStatus_STATE_CONNECTED ||
 			st.GetSpool().GetExportedOffset() != st.GetSpool().GetNextOffset() || st.GetSpool().GetBytesUsed() == 0 ||
-			st.GetFilterRule() != "standard" || st.GetCluster() != "prod" || st.GetDlpConfig() != "" || len(st.GetDropped()) > 0 {
+			st.GetFilterRule() != "standard" || len(st.GetFilterRules()) != 2 || st.GetFilterRules()[0].GetName() != "health_check" ||
+			!strings.Contains(st.GetFilterRules()[0].GetExpression(), "/healthz") || len(st.GetKeepOneIn()) > 0 || st.GetCluster() != "prod" || st.GetDlpConfig() != "" || len(st.GetDropped()) > 0 {
 			return fmt.Errorf("%v", st)
 		}
 		return nil
@@ -409,14 +410,63 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
-func TestTelemetryLine(t *testing.T) {
-	cfg := config(t, "127.0.0.1:1")
-	cfg.Telemetry, cfg.Namespace = time.Minute, "shop"
-	f := run(t, cfg)
-	f.stop()
-	if !strings.Contains(f.log.String(), `"msg":"Telemetry reporting to the analyzer every 1m0s"`) {
-		t.Error(f.log.String())
+// TestTelemetry: with an interval and a namespace the forwarder reports on
+// itself, in the first status and then at the interval; without, never.
+func TestTelemetry(t *testing.T) {
+	reports := func(interval time.Duration, namespace, line string, enough func([]*capturev1.Telemetry) error) {
+		t.Helper()
+		a := newAnalyzer(t)
+		a.start()
+		cfg := config(t, a.addr)
+		cfg.Telemetry, cfg.Namespace = interval, namespace
+		f := run(t, cfg)
+		p := newProxy(1)
+		p.start(t, f.addr())
+		p.make(10)
+		poll(t, "reports", func() error {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.status == nil {
+				return errors.New("no status")
+			}
+			return enough(a.telemetry)
+		})
+		if !strings.Contains(f.log.String(), line) {
+			t.Error(f.log.String())
+		}
 	}
+	reports(time.Second, "shop", `"msg":"Telemetry reporting to the analyzer every 1s"`, func(list []*capturev1.Telemetry) error {
+		if len(list) < 2 {
+			return fmt.Errorf("%d reports", len(list))
+		}
+		pairs := 0.0
+		for _, r := range list {
+			if r.GetMemoryHeap() == 0 || r.GetGoroutines() == 0 || r.GetInterval() <= 0 {
+				t.Fatalf("%v", r)
+			}
+			pairs += r.GetPairsPerSecond() * time.Duration(r.GetInterval()).Seconds()
+		}
+		last := list[len(list)-1]
+		if pairs < 29.9 || pairs > 30.1 || last.GetProxiesConnected() != 1 {
+			return fmt.Errorf("%v pairs, then %v", pairs, last)
+		}
+		return nil
+	})
+	reports(time.Hour, "shop", "every 1h0m0s", func(list []*capturev1.Telemetry) error {
+		if len(list) != 1 {
+			return fmt.Errorf("%d reports", len(list))
+		}
+		return nil
+	})
+	off := `"msg":"Telemetry reporting turned off because interval is zero or app pod namespace is empty"`
+	none := func(list []*capturev1.Telemetry) error {
+		if len(list) > 0 {
+			t.Fatalf("turned off, and it reports: %v", list)
+		}
+		return nil
+	}
+	reports(0, "shop", off, none)
+	reports(time.Second, "", off, none)
 }
 
 // TestPlainConnections: people look at the port with nc and curl. It is
@@ -500,6 +550,13 @@ func TestConfig(t *testing.T) {
 		return forwarder.LoadConfig(env), env.Err()
 	}
 	t.Setenv("XDG_STATE_HOME", "/state")
+	dir := t.TempDir()
+	sample, bad := filepath.Join(dir, "sample"), filepath.Join(dir, "bad")
+	for file, text := range map[string]string{sample: "shop 1/10\n", bad: "shop 1/10\nweb 1/0\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c, err := load(map[string]string{"CLUSTER_NAME": "my_cluster", "ANALYZER_ADDR": "analyzer:4191"})
 	if err != nil {
 		t.Fatal(err)
@@ -518,18 +575,20 @@ func TestConfig(t *testing.T) {
 	c, err = load(map[string]string{
 		"SERVICE_PORT": "9999", "CLUSTER_NAME": "c", "APP_POD_NAMESPACE": "ns", "LOG_LEVEL": "debug", "TELEMETRY_INTERVAL": "30s",
 		"FILTER_RULE": "path:/static/*", "ANALYZER_ADDR": "[::1]:4191", "SPOOL_DIR": "/s", "SPOOL_MAX_BYTES": "2GiB", "SPOOL_WHEN_FULL": "drop_newest",
-		"DLP_CONFIG": "", "DLP_KEY": "",
+		"SAMPLE_FILE": sample,
+		"DLP_CONFIG":  "", "DLP_KEY": "",
 	})
 	want = forwarder.Config{
 		Port: 9999, Cluster: "c", Namespace: "ns", LogLevel: slog.LevelDebug, Telemetry: 30 * time.Second, FilterRule: "path:/static/*",
 		Analyzer: "[::1]:4191", SpoolDir: "/s", SpoolBytes: 2 << 30, WhenFull: spool.DropNewest,
+		SampleFile: sample,
 	}
 	if err != nil || c != want {
 		t.Errorf("all set: %+v %v", c, err)
 	}
 	vars := map[string]string{
 		"SERVICE_PORT": "x", "TELEMETRY_INTERVAL": "soon", "FILTER_RULE": "stauts:500", "ANALYZER_ADDR": "nowhere",
-		"SPOOL_MAX_BYTES": "1MiB", "SPOOL_WHEN_FULL": "block", "LOG_LEVEL": "loud",
+		"SPOOL_MAX_BYTES": "1MiB", "SPOOL_WHEN_FULL": "block", "LOG_LEVEL": "loud", "SAMPLE_FILE": bad,
 	}
 	for _, later := range []string{
 		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE", "EXPORTERS", "ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
@@ -547,7 +606,13 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s is not named:\n%v", name, err)
 		}
 	}
-	if !strings.Contains(err.Error(), `Unknown field "stauts" at column 1`) {
+	for _, want := range []string{`Unknown field "stauts" at column 1`, `line 2: "1/0" is not 1/N`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Error(err)
+		}
+	}
+	_, err = load(map[string]string{"CLUSTER_NAME": "c", "ANALYZER_ADDR": "h:1", "SPOOL_DIR": "/s", "TELEMETRY_INTERVAL": "10ms"})
+	if err == nil || !strings.Contains(err.Error(), "at least 1s") {
 		t.Error(err)
 	}
 }

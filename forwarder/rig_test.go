@@ -79,9 +79,11 @@ type fakeAnalyzer struct {
 	// declared is the pairs that frames say were dropped, by batch.
 	declared map[string]uint64
 	status   *capturev1.ForwarderStatus
-	hellos   int
-	skipped  int
-	mute     bool // stores and does not acknowledge
+	// telemetry is every report that a status brought.
+	telemetry []*capturev1.Telemetry
+	hellos    int
+	skipped   int
+	mute      bool // stores and does not acknowledge
 }
 
 func newAnalyzer(t *testing.T) *fakeAnalyzer {
@@ -154,6 +156,9 @@ func (a *fakeAnalyzer) Export(stream grpc.BidiStreamingServer[capturev1.ExportRe
 		if st := req.GetStatus(); st != nil {
 			a.mu.Lock()
 			a.status = st
+			if st.GetTelemetry() != nil {
+				a.telemetry = append(a.telemetry, st.GetTelemetry())
+			}
 			a.mu.Unlock()
 			continue
 		}
