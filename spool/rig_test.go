@@ -53,15 +53,21 @@ func condense(heads iter.Seq[[]byte]) ([]seglog.Record, error) {
 // by the state at the head of each segment and the records behind it.
 type owner struct {
 	*spool.Spool
+	dir      vfs.FS
 	accepted map[int]bool
 }
 
 func openOwner(d vfs.FS, opt spool.Options) (*owner, error) {
-	o := &owner{accepted: map[int]bool{}}
+	o := &owner{dir: d, accepted: map[int]bool{}}
 	opt.Condense = condense
 	opt.State = func() []byte {
-		var b []byte
+		var b []byte // ranges, first and last
 		for _, n := range slices.Sorted(maps.Keys(o.accepted)) {
+			if len(b) > 0 && int(binary.BigEndian.Uint32(b[len(b)-4:])) == n-1 {
+				b = b[:len(b)-4]
+			} else {
+				b = binary.BigEndian.AppendUint32(b, uint32(n))
+			}
 			b = binary.BigEndian.AppendUint32(b, uint32(n))
 		}
 		return b
@@ -74,8 +80,10 @@ func openOwner(d vfs.FS, opt spool.Options) (*owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	for ; len(state) >= 4; state = state[4:] {
-		o.accepted[int(binary.BigEndian.Uint32(state))] = true
+	for ; len(state) >= 8; state = state[8:] {
+		for n := binary.BigEndian.Uint32(state); n <= binary.BigEndian.Uint32(state[4:]); n++ {
+			o.accepted[int(n)] = true
+		}
 	}
 	for e, err := range o.Log().Heads(from) {
 		if _, damaged := errors.AsType[*seglog.CorruptError](err); damaged {
