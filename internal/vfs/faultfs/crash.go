@@ -25,6 +25,13 @@ func (d *FS) Crash(rng *rand.Rand) *FS {
 	return d.start(d.crashed(rng))
 }
 
+// Fork is a copy of the directory as it is; the run on this one goes on.
+func (d *FS) Fork() *FS {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.start(d.killed())
+}
+
 // start is a directory of that state, on a disk of the same size.
 func (d *disk) start(s state) *FS {
 	c := New()
