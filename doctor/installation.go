@@ -169,9 +169,11 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 			}
 		}
 		if f.DLPConfig == "" {
-			redaction.add(where, Warning, "What it forwards is stored as it was captured.", Cause{
+			// A state that the user chose, or that this version leaves no choice
+			// about: to be known, not to be mended.
+			redaction.add(where, Skipped, "Off: what it forwards is stored as it was captured.", Cause{
 				"DLP_CONFIG is not set there.",
-				"Set DLP_CONFIG=standard in the forwarder's environment where traffic may hold secrets, if its version supports it.",
+				"Where traffic holds secrets, leave it out with FILTER_RULE, or set DLP_CONFIG=standard with a forwarder that has rule sets.",
 			})
 		}
 		for _, d := range f.Destinations {

@@ -1,9 +1,12 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/query"
@@ -17,6 +20,8 @@ type example struct {
 	// known has the fields that the query gave a value, keyed ones with their
 	// key.
 	known map[string]bool
+	// methodAsked: the query says something of the method.
+	methodAsked bool
 }
 
 // verdict is what an expression says of an example.
@@ -41,10 +46,16 @@ func exampleOf(q *query.Query) example {
 	e := example{pair: &capturev1.RRPair{Source: &capturev1.Source{}, Request: &capturev1.Message{}, Response: &capturev1.Message{}}, known: map[string]bool{}}
 	var head strings.Builder
 	for _, n := range terms(q.Root) {
+		if not, ok := n.(query.Not); ok {
+			t, ok := not.Node.(query.Term)
+			e.methodAsked = e.methodAsked || ok && t.Field == query.FieldMethod
+			continue
+		}
 		t, ok := n.(query.Term)
 		if !ok || len(t.Values) == 0 {
 			continue
 		}
+		e.methodAsked = e.methodAsked || t.Field == query.FieldMethod
 		v := t.Values[0]
 		if len(t.Values) > 1 {
 			// host:shop is two values: as it is, and with any port.
@@ -93,6 +104,19 @@ func exampleOf(q *query.Query) example {
 	}
 	e.pair.Request.Head = []byte("GET / HTTP/1.1\r\n" + head.String() + "\r\n")
 	return e
+}
+
+// asGET is the same request as a GET; ok is false where its method is known,
+// or something is known of it. Who asks for a path and says no more means one.
+func (e example) asGET() (get example, ok bool) {
+	if e.methodAsked {
+		return e, false
+	}
+	pair := proto.CloneOf(e.pair)
+	pair.Method = http.MethodGet
+	known := maps.Clone(e.known)
+	known[string(query.FieldMethod)] = true
+	return example{pair: pair, known: known}, true
 }
 
 // app is the one that was asked about; empty for any.

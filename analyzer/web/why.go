@@ -25,6 +25,8 @@ const (
 	// whyRows is how many stored pairs are listed, whyCount how many are
 	// counted.
 	whyRows, whyCount = 10, 1000
+	// maxExpression is how much of a rule's expression is shown.
+	maxExpression = 200
 	// whyProxies is how many proxies are listed of each kind.
 	whyProxies = 20
 	// leaseLength is how long a proxy may be silent before its forwarder gives
@@ -78,7 +80,9 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 	w.died()
 	w.sampled()
 	w.inFlight()
-	w.neverSeen(s.deps.Ledger.Processes(1, math.MaxInt64, math.MaxInt32), proxies(known).Proxies)
+	if len(w.findings) == 0 || w.findings[0].Kind != "stored" {
+		w.neverSeen(s.deps.Ledger.Processes(1, math.MaxInt64, math.MaxInt32), proxies(known).Proxies)
+	}
 	// Certain ones before possible ones; otherwise in the order above.
 	slices.SortStableFunc(w.findings, func(a, b httpv1.WhyFinding) int {
 		return cmp.Compare(rank(a.Certain), rank(b.Certain))
@@ -159,7 +163,10 @@ func (w *inquiry) filtered(known []Forwarder) {
 		if err != nil {
 			continue // of a forwarder that knows more than this analyzer
 		}
-		n, verdict := counted[r.name], w.asked.judge(parsed.Root)
+		n, verdict, as := counted[r.name], w.asked.judge(parsed.Root), ""
+		if get, assumed := w.asked.asGET(); verdict == maybe && assumed && get.judge(parsed.Root) == yes {
+			verdict, as = yes, ", as a GET,"
+		}
 		if verdict == no || verdict == maybe && n == 0 {
 			continue
 		}
@@ -170,13 +177,13 @@ func (w *inquiry) filtered(known []Forwarder) {
 		}
 		switch {
 		case f.Certain:
-			f.Text = fmt.Sprintf("The filter rule %q leaves out such requests: %s of that time were left out by it.", r.name, plural(n, "pair"))
+			f.Text = fmt.Sprintf("The filter rule %q leaves out such a request%s and left out %s of that time.", r.name, as, plural(n, "pair"))
 		case verdict == yes:
-			f.Text = fmt.Sprintf("The filter rule %q leaves out such requests, but none was left out by it at that time.", r.name)
+			f.Text = fmt.Sprintf("The filter rule %q leaves out such a request%s but left out none at that time.", r.name, as)
 		default:
 			f.Text = fmt.Sprintf("The filter rule %q may have left it out, as it did %s of that time; what was asked does not say enough to tell.", r.name, plural(n, "pair"))
 		}
-		f.Text += " It is: " + text(r.expression)
+		f.Text += " It is: " + text(cut(r.expression, maxExpression))
 		w.add(f)
 	}
 	// Rules that no forwarder has any more, or that one did not tell of.
@@ -189,6 +196,14 @@ func (w *inquiry) filtered(known []Forwarder) {
 			})
 		}
 	}
+}
+
+// cut shortens a text to at most n bytes and a sign that it was.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + " …"
 }
 
 // dropped lists the losses of that time.
@@ -337,7 +352,12 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 		f.Text = "No proxy" + of + " was watching at that time."
 		f.Fix = "Keep goproxy running as long as the application does."
 	default:
-		f.Text = whoWatched(there, of) + " Such a request did not pass, or was not like what was asked."
+		f.Text = whoWatched(there, of)
+		if certain {
+			f.Text += " No such request passed, or it was not like what was asked."
+		} else {
+			f.Text += " If it is none of the above, it did not pass, or was not like what was asked."
+		}
 		f.Fix = "Check that the client connects to the proxy and not to the application itself, that the time is right, and ask with fewer terms."
 	}
 	if len(off) > 0 {

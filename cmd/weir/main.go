@@ -1,5 +1,5 @@
 // Weir is the command line: it runs the three programs in one process (up,
-// demo) and asks a running analyzer (query, tail, show).
+// demo) and asks a running analyzer (query, ledger, doctor and others).
 package main
 
 import (
@@ -9,13 +9,17 @@ import (
 	"github.com/weir-capture/weir/cmd/weir/cli"
 	"github.com/weir-capture/weir/cmd/weir/stack"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/statedir"
 )
 
 func main() {
 	daemon.Private()
 	ctx, stop := daemon.SignalContext(context.Background())
 	std := cli.IO{Out: os.Stdout, Err: os.Stderr, Color: colored(os.Stdout)}
-	status := cli.Run(ctx, os.Args[1:], std, cli.Programs{Up: stack.Up, Demo: stack.Demo})
+	status := cli.Run(ctx, os.Args[1:], std, cli.Programs{
+		Up: stack.Up, Demo: stack.Demo,
+		Config: stack.Config, SpoolDir: statedir.Default("spool"), DataDir: statedir.Default("data"),
+	})
 	stop()
 	os.Exit(status)
 }

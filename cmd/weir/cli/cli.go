@@ -55,6 +55,11 @@ type IO struct {
 type Programs struct {
 	Up   func(context.Context, IO, Up) error
 	Demo func(context.Context, IO, Demo) error
+	// Config reads the environment of a program as it does itself; the error
+	// has a line for each wrong variable. SpoolDir and DataDir are where those
+	// are when nobody says.
+	Config            func(program string, lookup func(string) (string, bool)) error
+	SpoolDir, DataDir string
 }
 
 // UsageError is a mistake of the caller: exit status 2.
@@ -69,7 +74,7 @@ var ErrQuiet = errors.New("failed")
 // later are commands of weir that this version does not have. They are
 // refused by name, so that a script learns that they exist elsewhere.
 var later = []string{
-	"curl", "export", "import", "stats", "ledger", "why", "doctor", "dlp", "key", "user", "audit", "backup", "restore", "store", "plan",
+	"curl", "export", "import", "stats", "dlp", "key", "user", "audit", "backup", "restore", "store", "plan",
 }
 
 // grammar is what kong reads.
@@ -81,6 +86,9 @@ type grammar struct {
 	Query   queryCommand   `cmd:"" help:"List stored pairs, newest first."`
 	Tail    tailCommand    `cmd:"" help:"Follow pairs as they are stored."`
 	Show    showCommand    `cmd:"" help:"Show one pair, whole."`
+	Ledger  ledgerCommand  `cmd:"" help:"Say what became of every pair that was seen."`
+	Why     whyCommand     `cmd:"" help:"Say where a request went."`
+	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong, why, and what to do."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -165,6 +173,66 @@ func (showCommand) Help() string {
 Bodies are decompressed; those that are not text are only counted.`
 }
 
+type ledgerCommand struct {
+	Output string `short:"o" default:"table" enum:"table,json" help:"table or json (${default})."`
+	App    string `placeholder:"NAME" help:"Only this app."`
+	From   string `default:"24h" placeholder:"TIME" help:"Gaps not older: RFC 3339, or how long ago, such as 15m (${default})."`
+	To     string `placeholder:"TIME" help:"Gaps older than this."`
+	Watch  bool   `help:"Print it again every two seconds, until Ctrl-C."`
+}
+
+func (ledgerCommand) Help() string {
+	return `Example:
+
+  weir ledger
+  weir ledger --app checkout --from 1h
+  weir ledger -o json
+
+The counts are since counting began, also of what retention has removed; gaps
+are of the time that is asked for. Exit status: 0 when the sum holds, 1 when
+pairs are missing without a reason.`
+}
+
+type whyCommand struct {
+	Output string   `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
+	Path   string   `placeholder:"PATH" help:"Path of the request; * stands for anything."`
+	Method string   `placeholder:"METHOD" help:"Its method."`
+	Host   string   `placeholder:"HOST" help:"The host that it named."`
+	App    string   `placeholder:"NAME" help:"The app that it was made to."`
+	Status string   `placeholder:"STATUS" help:"Status of its response: 503, 5xx."`
+	Query  string   `placeholder:"QUERY" help:"More about it, in the query language."`
+	Around string   `placeholder:"TIME" help:"When it was made: RFC 3339, or how long ago, such as 15m; now without it."`
+	Within string   `default:"1m" placeholder:"TIME" help:"How far from that to look, on both sides (${default})."`
+	Terms  []string `arg:"" optional:"" name:"query" help:"The same as --query."`
+}
+
+func (whyCommand) Help() string {
+	return `Example:
+
+  weir why --path /pay --method POST --around 2026-11-23T12:04:05Z
+  weir why --app checkout --path '/orders/*' --around 10m --within 5m
+
+It was stored, filtered, dropped and why, lost with its proxy, sampled out, is
+on its way, or was never seen; then it says who was watching.`
+}
+
+type doctorCommand struct {
+	Output  string   `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
+	EnvFile []string `placeholder:"FILE" help:"Look at what this env-file sets up instead of at the environment; may be given again."`
+}
+
+func (doctorCommand) Help() string {
+	return `Example:
+
+  weir doctor
+  weir doctor --env-file goproxy.env --env-file forwarder.list
+
+It looks at this machine as the variables of goproxy, forwarder and analyzer
+set it up (ports, upstream, forwarder, directories, clock, rules), and at what
+the analyzer knows of all others. Exit status: 0 when all is well, 1 when there
+is a warning or a failure.`
+}
+
 type versionCommand struct{}
 
 // exit carries the status that kong wants to end with (after --help).
@@ -241,6 +309,12 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		err = tail(ctx, std, api, g.Tail)
 	case "show":
 		err = show(ctx, std, api, g.Show)
+	case "ledger":
+		err = ledger(ctx, std, api, g.Ledger)
+	case "why":
+		err = why(ctx, std, api, g.Why)
+	case "doctor":
+		err = diagnose(ctx, std, api, programs, g.Doctor)
 	}
 	return explain(err)
 }

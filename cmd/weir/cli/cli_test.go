@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/memstore"
 	"github.com/weir-capture/weir/analyzer/web"
@@ -21,6 +23,7 @@ import (
 	"github.com/weir-capture/weir/cmd/weir/cli"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/vfs"
 )
 
 // TestMain lets the scripts run weir with programs that only say what they
@@ -41,6 +44,13 @@ func TestMain(m *testing.M) {
 				fmt.Fprintf(std.Out, "%+v\n", d)
 				return cli.ErrQuiet
 			},
+			Config: func(program string, lookup func(string) (string, bool)) error {
+				if v, _ := lookup("FILTER_RULE"); v == "bad:" {
+					return errors.New(program + ": FILTER_RULE is wrong")
+				}
+				return nil
+			},
+			SpoolDir: os.Getenv("WORK"), DataDir: os.Getenv("WORK"),
 		}
 		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{Out: os.Stdout, Err: os.Stderr, Color: os.Getenv("TEST_COLOR") != ""}, programs))
 	}})
@@ -51,22 +61,79 @@ func TestScripts(t *testing.T) {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	st := memstore.New(func() int64 { return at.UnixNano() })
 	fill(t, st, at)
-	srv, err := web.New(web.Config{Now: func() time.Time { return at.Add(time.Minute) }}, web.Deps{Store: st}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
+	now := at.Add(time.Minute)
+	serve := func(unaccounted bool) string {
+		srv, err := web.New(web.Config{Now: func() time.Time { return now }}, web.Deps{
+			Store: st, Ledger: account(t, at, now, unaccounted), Forwarders: func() []web.Forwarder {
+				return []web.Forwarder{{Connected: true, LastSeen: now, Status: &capturev1.ForwarderStatus{
+					ForwarderId: "f1", Cluster: "c", Now: now.UnixNano(),
+					FilterRules: []*capturev1.FilterRule{{Name: "health", Expression: "method:GET path:/healthz"}},
+				}}}
+			},
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts := httptest.NewServer(srv.Handler())
+		t.Cleanup(ts.Close) // the scripts run in parallel, after this function
+		return ts.URL
 	}
-	ts := httptest.NewServer(srv.Handler())
-	t.Cleanup(ts.Close) // the scripts run in parallel, after this function
+	good, bad := serve(false), serve(true)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("WEIR_URL", ts.URL)
+			e.Setenv("WEIR_URL", good)
+			e.Setenv("WEIR_BAD", bad)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // the detector waits a second by default
 			return nil
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// nothing is a store that has committed nothing.
+type nothing struct{}
+
+func (nothing) Commits(uint64) iter.Seq2[store.Commit, error] {
+	return func(func(store.Commit, error) bool) {}
+}
+
+// account is a ledger in which each kind of end occurs.
+func account(t *testing.T, at, now time.Time, unaccounted bool) *ledger.Ledger {
+	t.Helper()
+	dir, err := vfs.Dir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	clock := at.Add(-time.Hour)
+	l := ledger.New(ledger.Options{Now: func() time.Time { return clock }}, slog.New(slog.DiscardHandler))
+	if err := l.Open(dir, "s", 0, nothing{}); err != nil {
+		t.Fatal(err)
+	}
+	src := &capturev1.Source{Cluster: "c", Namespace: "n", App: "shop", Pod: "pod-1", ProxyId: "pod-1", Epoch: make([]byte, 16)}
+	l.Commit(store.Commit{At: at.UnixNano(), Next: 1, Head: &capturev1.FrameHead{
+		Source: src, EpochStarted: at.Add(-time.Minute).UnixNano(), BatchSeq: 1, FirstPairSeq: 1, Received: 10, Pairs: 4,
+		Filtered: map[string]uint32{"health": 4}, Dropped: map[string]uint32{"fault": 2},
+		TimeMin: at.UnixNano(), TimeMax: at.Add(time.Second).UnixNano(),
+		Counters: &capturev1.Counters{Seen: 20, Batched: 10, Sampled: 3, Dropped: map[string]uint64{"memory": 5}},
+	}})
+	for range 5 {
+		clock = clock.Add(time.Second)
+		state, acked := capturev1.ProxyStatus_STATE_REAPED, uint64(10)
+		if unaccounted {
+			acked = 12
+		}
+		l.Observe([]ledger.Forwarder{{Connected: true, Status: &capturev1.ForwarderStatus{
+			ForwarderId: "f1", Cluster: "c", Now: now.UnixNano(), Started: 1,
+			Proxies: []*capturev1.ProxyStatus{{
+				Source: src, State: state, EpochStarted: at.Add(-time.Minute).UnixNano(), LastSeen: at.UnixNano(), Ended: at.Add(45 * time.Second).UnixNano(),
+				Counters: &capturev1.Counters{Seen: 24, Batched: 14, Acked: acked, Sampled: 3, Dropped: map[string]uint64{"memory": 5}},
+			}},
+		}}})
+	}
+	return l
 }
 
 func fill(t *testing.T, st *memstore.Store, at time.Time) {
