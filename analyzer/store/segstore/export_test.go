@@ -1,6 +1,10 @@
 package segstore
 
-import "time"
+import (
+	"time"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+)
 
 // EncodeMeta is a META.json of any format.
 func EncodeMeta(format int, engine, id string) []byte {
@@ -13,3 +17,21 @@ func EncodeMeta(format int, engine, id string) []byte {
 
 // Retained is how often retention has looked.
 func (s *Store) Retained() int64 { return s.looks.Load() }
+
+// Scan reads every pair that is in the log, past the index.
+func (s *Store) Scan() ([]*capturev1.RRPair, error) {
+	var out []*capturev1.RRPair
+	for e, err := range s.seglog.Records(s.seglog.Oldest()) {
+		if err != nil {
+			return nil, err
+		}
+		d, err := openRecord(e.Offset, e.Head, e.Body)
+		if err != nil {
+			return nil, err
+		}
+		for _, st := range d.pairs {
+			out = append(out, st.Pair)
+		}
+	}
+	return out, nil
+}
