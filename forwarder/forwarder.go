@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"strconv"
 	"sync"
@@ -211,20 +210,14 @@ func (f *Forwarder) announce() {
 	}
 }
 
-// status is what the analyzer hears each second.
+// status is what the analyzer hears each second. What receiving filtered and
+// dropped counts from the start of this process; what a destination did not
+// get, cumulative over restarts, stands in its own state. The spool's state
+// goes by the first destination, which is the analyzer wherever there is one.
 func (f *Forwarder) status() *capturev1.ForwarderStatus {
 	log := f.spool.Log()
 	totals := f.receiver.Totals()
-	dropped := maps.Clone(totals.Dropped)
-	for reason, l := range f.spool.Dropped() {
-		add(dropped, reason, l.Things)
-	}
-	// What did not reach the first destination, which is the analyzer wherever
-	// there is one; the others say so in their own states.
 	states := f.states()
-	for reason, n := range states[0].GetDropped() {
-		add(dropped, reason, n)
-	}
 	proxies, omitted := f.registry.Snapshot()
 	st := &capturev1.ForwarderStatus{
 		ForwarderId: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
@@ -235,7 +228,7 @@ func (f *Forwarder) status() *capturev1.ForwarderStatus {
 		},
 		Proxies: proxies, ProxiesOmitted: uint32(omitted),
 		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(), FilterRules: f.filter.Rules(),
-		Filtered: totals.Filtered, Dropped: dropped, Destinations: states,
+		Filtered: totals.Filtered, Dropped: totals.Dropped, Destinations: states,
 		Telemetry: f.telemetry.Measure(f.traffic),
 	}
 	if f.sampling != nil {
@@ -247,10 +240,4 @@ func (f *Forwarder) status() *capturev1.ForwarderStatus {
 func (f *Forwarder) traffic() telemetry.Traffic {
 	t := f.receiver.Totals()
 	return telemetry.Traffic{Pairs: t.Pairs, Bytes: t.Bytes, Proxies: f.registry.Connected()}
-}
-
-func add(m map[string]uint64, key string, n uint64) {
-	if n > 0 {
-		m[key] += n
-	}
 }

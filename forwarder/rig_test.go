@@ -238,6 +238,14 @@ func (a *fakeAnalyzer) stored(want map[string]bool) error {
 	return nil
 }
 
+// notDelivered is what the first destination is said not to have got.
+func notDelivered(st *capturev1.ForwarderStatus) map[string]uint64 {
+	for _, d := range st.GetDestinations() {
+		return d.GetDropped()
+	}
+	return nil
+}
+
 // sums counts pairs: those that are stored and those that frames declare.
 func (a *fakeAnalyzer) sums() (stored, declared uint64) {
 	a.mu.Lock()
