@@ -627,6 +627,9 @@ type Counters struct {
 	// Connections accepted, and those whose upstream could not be dialled.
 	ConnsAccepted uint64 `protobuf:"varint,9,opt,name=conns_accepted,json=connsAccepted,proto3" json:"conns_accepted,omitempty"`
 	ConnsFailed   uint64 `protobuf:"varint,10,opt,name=conns_failed,json=connsFailed,proto3" json:"conns_failed,omitempty"`
+	// When they were read, by the proxy's wall clock: everything that it had
+	// seen up to then is in them. Unix nanoseconds.
+	At            int64 `protobuf:"varint,11,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,6 +730,13 @@ func (x *Counters) GetConnsAccepted() uint64 {
 func (x *Counters) GetConnsFailed() uint64 {
 	if x != nil {
 		return x.ConnsFailed
+	}
+	return 0
+}
+
+func (x *Counters) GetAt() int64 {
+	if x != nil {
+		return x.At
 	}
 	return 0
 }
@@ -1024,7 +1034,7 @@ const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	"\x03now\x18\x02 \x01(\x03R\x03now\x125\n" +
 	"\bcounters\x18\x03 \x01(\v2\x19.weir.capture.v1.CountersR\bcounters\x121\n" +
 	"\x05state\x18\x04 \x01(\v2\x1b.weir.capture.v1.ProxyStateR\x05state\x12\x18\n" +
-	"\agoodbye\x18\x05 \x01(\bR\agoodbye\"\xbb\x03\n" +
+	"\agoodbye\x18\x05 \x01(\bR\agoodbye\"\xcb\x03\n" +
 	"\bCounters\x12\x12\n" +
 	"\x04seen\x18\x01 \x01(\x04R\x04seen\x12\x18\n" +
 	"\abatched\x18\x02 \x01(\x04R\abatched\x12\x18\n" +
@@ -1037,7 +1047,8 @@ const file_api_capture_v1_proxy_proto_rawDesc = "" +
 	"\x16bytes_server_to_client\x18\b \x01(\x04R\x13bytesServerToClient\x12%\n" +
 	"\x0econns_accepted\x18\t \x01(\x04R\rconnsAccepted\x12!\n" +
 	"\fconns_failed\x18\n" +
-	" \x01(\x04R\vconnsFailed\x1a:\n" +
+	" \x01(\x04R\vconnsFailed\x12\x0e\n" +
+	"\x02at\x18\v \x01(\x03R\x02at\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x99\x03\n" +
