@@ -85,7 +85,7 @@ func (l *Ledger) commit(c store.Commit) {
 			d.N = min(d.N, int64(sane(c.GetDropped()[l.drops.list[d.Key].Reason])))
 		}
 	}
-	l.count(p, h.GetCounters(), at)
+	l.count(p, h.GetCounters(), countedAt(h.GetCounters(), at, c.At))
 	if !c.Duplicate {
 		if c.Reclaimed {
 			l.reclaim(p, h, c.At)
@@ -116,6 +116,16 @@ func batchTime(t, at int64) int64 {
 		return at
 	}
 	return t
+}
+
+// countedAt is when counters were read. A batch may have waited long between
+// its last pair and the moment in which it was sent with its proxy's counters;
+// where a proxy does not say that moment, said is what is known.
+func countedAt(c *capturev1.Counters, said, now int64) int64 {
+	if c.GetAt() == 0 {
+		return said
+	}
+	return batchTime(c.GetAt(), now)
 }
 
 func (l *Ledger) spoolOf(id store.ID, at int64) *spool {

@@ -161,7 +161,7 @@ func (l *Ledger) listed(fw *forwarder, s *capturev1.ProxyStatus, now int64) {
 	v.State, v.LastSeen, v.Ended, v.Gone, v.round = s.GetState(), s.GetLastSeen(), s.GetEnded(), false, fw.round
 	// A forwarder's clock may be ahead.
 	at := batchTime(s.GetLastSeen(), now)
-	l.count(p, s.GetCounters(), at)
+	l.count(p, s.GetCounters(), countedAt(s.GetCounters(), at, now))
 	if changed {
 		l.dirty = true
 		l.judge(p, at)

@@ -183,8 +183,10 @@ func stir(c chan struct{}) {
 // counters reads the ledger. What waits for a forwarder is still open to it.
 func (s *Shipper) counters() *capturev1.Counters {
 	l := s.set.Ledger
+	at := s.set.Now() // before they are read: what comes between is in them too
 	p := l.Pairs()
 	return &capturev1.Counters{
+		At:   at,
 		Seen: p.Seen, Batched: p.Batched, Sampled: p.Sampled, Dropped: p.Dropped,
 		Acked: l.Acked.Load(), BodiesShed: l.BodiesShed.Load(),
 		BytesClientToServer: l.ClientToServer.Load(), BytesServerToClient: l.ServerToClient.Load(),
