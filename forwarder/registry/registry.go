@@ -64,14 +64,6 @@ type proxy struct {
 	// seen is when it was last heard, until when its lease runs out, and ended
 	// when it was reaped or stopped.
 	seen, until, ended time.Time
-	// counted is when its counters were what they are, by this clock: a
-	// heartbeat may have been on its way for long, and other signs of life
-	// bring no counters. Zero before the first.
-	counted time.Time
-	// ahead is how far its clock is ahead of this one, as the heartbeat that
-	// was on its way for the shortest time shows it.
-	ahead    time.Duration
-	aheadSet bool
 	// streams counts the Push streams that are open: one, or two for the
 	// moment in which a new one takes over.
 	streams int
@@ -81,29 +73,6 @@ type proxy struct {
 
 // heard renews the lease.
 func (p *proxy) heard(now time.Time) { p.seen, p.until = now, now.Add(Lease) }
-
-// count remembers when the counters of a heartbeat were read. sent is the
-// proxy's clock then; 0 when it did not say.
-func (p *proxy) count(sent int64, now time.Time) {
-	p.counted = now
-	if sent == 0 {
-		return
-	}
-	ahead := time.Duration(sent - now.UnixNano())
-	if late := p.ahead - ahead; p.aheadSet && 0 < late && late < Lease {
-		p.counted = now.Add(-late)
-		return
-	}
-	p.ahead, p.aheadSet = ahead, true
-}
-
-// lastSeen is up to when its counters are known.
-func (p *proxy) lastSeen() int64 {
-	if p.counted.IsZero() {
-		return p.seen.UnixNano()
-	}
-	return p.counted.UnixNano()
-}
 
 // New makes an empty registry. expire is called by Run, without the
 // registry's lock; it may be nil.
@@ -186,7 +155,6 @@ func (r *Registry) Heartbeat(epoch Epoch, h *capturev1.Heartbeat) {
 	p.heard(now)
 	if h.GetCounters() != nil {
 		p.status.Counters = h.GetCounters()
-		p.count(h.GetNow(), now)
 	}
 	if h.GetState() != nil {
 		p.status.ProxyState = h.GetState()
@@ -322,7 +290,7 @@ func (r *Registry) Snapshot() (list []*capturev1.ProxyStatus, omitted int) {
 		list[i] = &capturev1.ProxyStatus{
 			Source: s.GetSource(), State: p.state, Version: s.GetVersion(),
 			ListenAddr: s.GetListenAddr(), UpstreamAddr: s.GetUpstreamAddr(),
-			Registered: s.GetRegistered(), LastSeen: p.lastSeen(), EpochStarted: s.GetEpochStarted(),
+			Registered: s.GetRegistered(), LastSeen: p.seen.UnixNano(), EpochStarted: s.GetEpochStarted(),
 			ClockSkew: s.GetClockSkew(), Counters: s.GetCounters(), ProxyState: s.GetProxyState(),
 			Ended:       unixNano(p.ended),
 			DuplicateId: p.state == capturev1.ProxyStatus_STATE_CONNECTED && connected[s.GetSource().GetProxyId()] > 1,

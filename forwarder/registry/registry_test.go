@@ -227,37 +227,6 @@ func TestBounded(t *testing.T) {
 	})
 }
 
-// TestLastSeenIsTheCounters: what a proxy is known to have seen is known up to
-// when its counters were read, not up to when their heartbeat came, nor up to
-// other signs of life.
-func TestLastSeenIsTheCounters(t *testing.T) {
-	run(t, func(r *registry.Registry, _ *buffer, _ func() []registry.Epoch) {
-		e := registry.Epoch{1}
-		if err := r.Register(e, status("a"), 1); err != nil {
-			t.Fatal(err)
-		}
-		r.Connect(e)
-		lastSeen := func() time.Time { list, _ := r.Snapshot(); return time.Unix(0, list[0].GetLastSeen()) }
-		const ahead = time.Minute // its clock
-		beat := func(read time.Time) {
-			r.Heartbeat(e, &capturev1.Heartbeat{Now: read.Add(ahead).UnixNano(), Counters: &capturev1.Counters{Seen: 9}})
-		}
-		first := time.Now()
-		beat(first)
-		sleep(3 * time.Second)
-		r.Hold(e)()
-		if got := lastSeen(); !got.Equal(first) {
-			t.Errorf("after the end of some work: %v, its counters are of %v", got, first)
-		}
-		second := time.Now()
-		sleep(2 * time.Second) // on its way
-		beat(second)
-		if got := lastSeen(); !got.Equal(second) {
-			t.Errorf("a late heartbeat: %v, its counters are of %v", got, second)
-		}
-	})
-}
-
 // TestR30WhatAReapedProxySaidStays: its last counters and the time of its end
 // are there for as long as it is remembered, and go on when it comes back.
 func TestR30WhatAReapedProxySaidStays(t *testing.T) {
