@@ -49,6 +49,7 @@ func TestR11(t *testing.T) {
 			r.noErrors()
 			r.enough(scale(1500, 15_000))
 			a := r.account(ledger.Rules{})
+			r.inGaps(a)
 			dropped := a.Dropped()
 			for reason, n := range dropped {
 				if n > 0 && (ring || reason != "proxy/memory") {

@@ -113,6 +113,7 @@ func TestR19Spool(t *testing.T) {
 				t.Error("no request came after the analyzer did")
 			}
 			r.exactly(a)
+			r.inGaps(a)
 			r.report("R19 disk full under the spool, "+policy, a, "64 MiB tmpfs; went on without a restart")
 		})
 	}
@@ -264,6 +265,7 @@ func TestR18(t *testing.T) {
 	r.noErrors()
 	a := r.account(ledger.Rules{})
 	r.exactly(a)
+	r.inGaps(a)
 	damaged := a.Dropped()["forwarder/spool_damaged"]
 	if damaged == 0 || damaged != a.Declared() {
 		t.Errorf("declared were %v", a.Dropped())

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -150,8 +151,35 @@ func line(fault string, a *ledger.Account, note string, args ...any) faultreport
 	}
 }
 
-// ready is how long a program took from its start to being ready, by its own
-// log or its answer.
+// inGaps fails the test for a missing request that was made at a time of
+// which the ledger says that nothing was lost. Gaps are known to the moments
+// of reports, which come every second.
+func (r *rig) inGaps(a *ledger.Account) {
+	r.t.Helper()
+	const report = 1500 * time.Millisecond
+	outside := 0
+	for _, at := range a.MissingAt {
+		sent := time.Unix(0, at)
+		if !slices.ContainsFunc(a.Ledger.Gaps, func(g httpv1.LedgerGap) bool {
+			return sent.After(g.From.Add(-report)) && sent.Before(g.To.Add(report))
+		}) {
+			outside++
+		}
+	}
+	if outside > 0 {
+		first, last := time.Unix(0, a.MissingAt[0]), time.Unix(0, a.MissingAt[len(a.MissingAt)-1])
+		r.t.Errorf("of %d missing requests, made from %v to %v, %d are in none of the ledger's gaps:", len(a.MissingAt), first, last, outside)
+		for i, g := range a.Ledger.Gaps {
+			if i == 10 {
+				r.t.Logf("and %d more", len(a.Ledger.Gaps)-i)
+				break
+			}
+			r.t.Logf("%s/%s %d from %v to %v: %s", g.Hop, g.Reason, g.Pairs, g.From, g.To, g.Text)
+		}
+	}
+}
+
+// timed is how long something takes.
 func timed(f func()) time.Duration {
 	start := time.Now()
 	f()

@@ -130,7 +130,13 @@ func TestWhyDroppedForAFullSpool(t *testing.T) {
 	l := r.load(150)
 	l.Response, l.Request = 256<<10, 256<<10
 	stop := l.Background(t, r.book)
-	r.pause(5 * time.Second)
+	harness.Poll(t, 45*time.Second, "a full spool", func() error {
+		if n := size(t, r.spoolDir()); n < 28<<20 {
+			return fmt.Errorf("%d bytes", n)
+		}
+		return nil
+	})
+	r.pause(3 * time.Second)
 	stop()
 	r.StartAnalyzer()
 	r.settle(time.Minute)
@@ -172,7 +178,10 @@ func TestWhyNeverSeen(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, time.Minute)
 	r.StartAll()
-	r.ask(r.Front(), "/why/seen/"+ledger.NewID())
+	// Who is watching is known from what was seen.
+	seen := "/why/seen/" + ledger.NewID()
+	r.why(20*time.Second, seen, r.ask(r.Front(), seen), "stored")
+	r.settle(20 * time.Second)
 	path := "/why/" + ledger.NewID()
 	at := r.ask("http://"+harness.Addr(r.upstream), path) // past the proxy
 	f := r.why(20*time.Second, path, at, "never_seen")
