@@ -58,11 +58,11 @@ func (y *yard) drained() {
 	}
 }
 
-// TestR11TheForwarderIsAway for a minute, under load: memory stays within
+// TestR11TheForwarderIsAway for a while, under load: memory stays within
 // its limit, everything that was taken arrives after, and what was not is
 // counted. With a ring on disk nothing is lost at all.
 func TestR11TheForwarderIsAway(t *testing.T) {
-	const pairs = 600 * 50
+	const pairs = 200 * 50
 	for _, c := range []struct {
 		name string
 		ring int64
@@ -75,7 +75,7 @@ func TestR11TheForwarderIsAway(t *testing.T) {
 					edit = append(edit, onDisk(dir, c.ring))
 				}
 				y := newYard(t, 1<<20, edit...)
-				added := y.fill(pairs/50, 400)
+				added := y.fill(pairs/50, 1000)
 				used, limit := y.Ring()
 				if used > limit || limit != c.ring || dir.Used() != used {
 					t.Errorf("the ring takes %d of %d, the disk says %d", used, limit, dir.Used())
@@ -96,7 +96,7 @@ func TestR11TheForwarderIsAway(t *testing.T) {
 					t.Errorf("%d bytes are left in the ring", used)
 				}
 				// And again: nothing of the first time is in the way.
-				more := y.fill(20, 400)
+				more := y.fill(20, 1000)
 				y.drained()
 				y.exact(added+more, f)
 			})
@@ -111,15 +111,15 @@ func TestR11LargePairs(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		y := newYard(t, 1<<20, onDisk(faultfs.New(), 1<<30))
 		added := 0
-		for range 400 {
+		for range 120 {
 			added += y.add(1, rng.IntN(600<<10))
 			time.Sleep(100 * time.Millisecond)
 			if y.budget.Used() > y.budget.Limit() {
 				t.Fatalf("%d bytes are held", y.budget.Used())
 			}
 		}
-		if added < 200 {
-			t.Fatalf("there was room for %d of 400", added)
+		if added < 80 {
+			t.Fatalf("there was room for %d of 120", added)
 		}
 		f := &shiptest.Forwarder{ID: "a"}
 		y.reach(f)
@@ -139,8 +139,8 @@ func TestR12AForwarderThatReadsAndDoesNotAcknowledge(t *testing.T) {
 		stuck.OnBatch = func(*capturev1.Batch) (bool, error) { return false, nil }
 		leave := y.reach(stuck)
 		time.Sleep(time.Second)
-		added := y.fill(200, 1000)
-		if added != 200*50 {
+		added := y.fill(80, 1000)
+		if added != 80*50 {
 			t.Errorf("there was room for %d", added)
 		}
 		if n := len(stuck.Pairs()); n == 0 || n > 500 {
@@ -299,7 +299,7 @@ func TestADiskThatFails(t *testing.T) {
 					}
 					return nil
 				})
-				added += y.fill(100, 400)
+				added += y.fill(60, 400)
 				if y.ledger.Pairs().Dropped["memory"] == 0 {
 					t.Error("there was room although the disk failed")
 				}
@@ -451,7 +451,7 @@ func TestTheEndIsCounted(t *testing.T) {
 					edit = append(edit, onDisk(dir, 64<<20))
 				}
 				y := newYard(t, 1<<20, edit...)
-				added := y.fill(100, 1000)
+				added := y.fill(60, 1000)
 				f := &shiptest.Forwarder{ID: "a"}
 				n := 0
 				f.OnBatch = func(*capturev1.Batch) (bool, error) { n++; return n <= c.acks, nil }
@@ -484,7 +484,7 @@ func TestTheEndIsCounted(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			dir := faultfs.New()
 			y := newYard(t, 1<<20, onDisk(dir, 64<<20))
-			added := y.fill(100, 1000)
+			added := y.fill(60, 1000)
 			y.end()
 			if l := y.ledger.Pairs(); l.Dropped["stopped"] != uint64(added) || l.Waiting != 0 || y.budget.Used() != 0 || dir.Used() != 0 {
 				t.Errorf("%+v, %d and %d bytes", l, y.budget.Used(), dir.Used())
