@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,9 +40,15 @@ func TestViewerGap(t *testing.T) {
 	s := harness.NewStack(t, bins, nginx.Port)
 	s.ProxyEnv["CAPTURE_MEMORY_LIMIT"] = "1MiB"
 	s.StartAll()
-	said := walk(t, s, "gap.mjs", map[string]func(){
-		"forwarder away": func() { s.Forwarder.Stop(20 * time.Second) },
-		"forwarder back": s.StartForwarder,
+	said := walk(t, s, "gap.mjs", map[string]func() answer{
+		"sampling proxy": func() answer {
+			s.ProxyEnv["CAPTURE_SAMPLE"] = "1/4"
+			p, port := s.SecondProxy(nginx.Port, "sampled_app", "sampled")
+			p.WaitMessage(20*time.Second, "Successfully registered with forwarder")
+			return answer{Front: "http://" + harness.Addr(port)}
+		},
+		"forwarder away": func() answer { s.Forwarder.Stop(20 * time.Second); return answer{} },
+		"forwarder back": func() answer { s.StartForwarder(); return answer{} },
 	})
 	shown := said["the sum on the ledger page"]
 	if t.Failed() {
@@ -107,10 +112,15 @@ type said struct {
 	Seen, Stored, Dropped uint64
 }
 
+// answer is what the test has to say to what a walk asks for.
+type answer struct {
+	Front string `json:"front,omitempty"`
+}
+
 // walk runs a script of the folder browser against the stack, does what it
 // asks for, and returns what its steps said, by name. Every step that failed
 // is an error of the test.
-func walk(t *testing.T, s *harness.Stack, script string, asks map[string]func()) map[string]said {
+func walk(t *testing.T, s *harness.Stack, script string, asks map[string]func() answer) map[string]said {
 	t.Helper()
 	out := harness.Artifacts(t)
 	cfg, err := json.Marshal(map[string]any{
@@ -156,8 +166,7 @@ func walk(t *testing.T, s *harness.Stack, script string, asks map[string]func())
 			if !ok {
 				t.Fatalf("the walk asks for %q", line.Ask)
 			}
-			do()
-			if _, err := io.WriteString(stdin, line.Ask+"\n"); err != nil {
+			if err := json.NewEncoder(stdin).Encode(do()); err != nil {
 				t.Fatal(err)
 			}
 			continue

@@ -39,6 +39,31 @@ await step('no gap before', async () => {
   if ((await mark.count()) > 0) throw new Error('a gap is shown before anything was lost');
 });
 
+await step('what was sampled is an estimate, and says so', async () => {
+  const { front } = await ask('sampling proxy');
+  // Which connections are kept is a matter of chance: enough of them for some of each.
+  const count = 120;
+  for (let i = 0; i < count; i += 8) {
+    await Promise.all(Array.from({ length: 8 }, (_, k) => send('GET', `/echo?sampled=${i + k}`, '', {}, false, front)));
+  }
+  sent += count;
+  const note = page.getByRole('button', { name: /sampled: estimated from/ });
+  await note.waitFor({ timeout: 30_000 });
+  const chip = page.getByRole('row').filter({ hasText: 'sampled=' }).filter({ hasText: 'stands for 4' }).first();
+  await chip.waitFor();
+  // ~ stands before every count that is an estimate: the sum of what the pairs stand for.
+  await page.waitForFunction(async () => {
+    const { pairs } = await (await fetch('api/v1/pairs?limit=1000')).json();
+    const stand = pairs.reduce((n, p) => n + p.sample_weight, 0);
+    return stand > pairs.length && [...document.querySelectorAll('button')].some((b) => b.textContent.trim() === `~${stand} sampled`);
+  }, undefined, { timeout: 30_000, polling: 500 });
+  await note.click();
+  await page.getByRole('dialog', { name: /estimates/ }).waitFor();
+  await shot(page, 'gap-0-sampled-light');
+  await page.keyboard.press('Escape');
+  return { note: await note.innerText() };
+});
+
 await step('the gap shows by itself, with its reason', async () => {
   await ask('forwarder away');
   const filler = 'x'.repeat(3000);
@@ -56,6 +81,7 @@ await step('the sum on the ledger page', async () => {
   const sum = await sums(page);
   lost = sum.dropped;
   if (sum.seen !== sent) throw new Error(`${sum.seen} seen of ${sent} that were sent`);
+  if (sum.sampled === 0) throw new Error(`nothing was sampled: ${JSON.stringify(sum)}`);
   if (sum.unaccounted !== 0 || sum.unknown !== 0) throw new Error(`not accounted for: ${JSON.stringify(sum)}`);
   if (sum.seen !== sum.stored + sum.filtered + sum.sampled + sum.dropped) throw new Error(`the sum does not add up: ${JSON.stringify(sum)}`);
   const verdict = await page.getByTestId('verdict').innerText();

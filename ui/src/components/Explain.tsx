@@ -24,7 +24,10 @@ export function Explain({ children, label, title, text, className }: Props) {
         </button>
       </Popover.Target>
       <Popover.Dropdown className={s.dropdown} role="dialog" aria-label={title}>
-        {text}
+        {/* The focus goes to the words, whether or not there is something to act on among them. */}
+        <div className={s.text} tabIndex={-1} data-autofocus>
+          {text}
+        </div>
       </Popover.Dropdown>
     </Popover>
   );

@@ -14,9 +14,9 @@ import s from './Histogram.module.css';
 import { Icon } from './Icon';
 
 const names: Readonly<Record<string, string>> = { none: 'no status' };
-const height = 88;
-/** The caption's line, above the highest bar. */
-const captionHeight = 17;
+const height = 96;
+/** The caption's line, above the highest bar: as high as what can be hit in it. */
+const captionHeight = 24;
 
 interface Props {
   counts: Counts;

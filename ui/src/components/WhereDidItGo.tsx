@@ -3,7 +3,7 @@ import { Link } from '@tanstack/react-router';
 import { useEffect, useId, useState } from 'react';
 import { whyQuery, type WhyQuestion } from '../api/queries';
 import type { Why, WhyFinding, WhyProxy } from '../api/types';
-import { formatAgo, formatClock, formatCount, formatDuration, formatMoment, formatShort, plural } from '../lib/format';
+import { formatAgo, formatClock, formatCount, formatDuration, formatMoment, formatShort } from '../lib/format';
 import { usePrefs } from '../lib/prefs';
 import { fromInput, toInput } from '../lib/range';
 import { parseMs } from '../lib/time';
@@ -176,7 +176,6 @@ function Finding({ finding, why }: { finding: WhyFinding; why: Why }) {
     <li data-kind={finding.kind}>
       <p>
         <Kind kind={finding.kind} /> <span className={s.sure}>{finding.certain ? 'certain' : 'possible'}</span> {visibleText(finding.text)}
-        {finding.count > 0 && <span className="muted"> {plural(finding.count, 'pair')} went there in that time.</span>}
       </p>
       {finding.fix && <p className="muted">{visibleText(finding.fix)}</p>}
       {finding.pairs.length > 0 && (
