@@ -74,7 +74,7 @@ func Condense(heads iter.Seq[[]byte], reason string) (notes [][]byte, pairs uint
 			runs, why = []*capturev1.LostRun{run}, reason
 			pairs += uint64(h.GetPairs())
 		}
-		if err := c.add(h, why, runs); err != nil {
+		if err := c.add(h, len(b), why, runs); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -104,7 +104,7 @@ type groupKey struct{ epoch, reason string }
 // group is the declaration of one epoch as it grows.
 type group struct {
 	head    *capturev1.FrameHead
-	base    int // bytes of head without its runs
+	base    int // upper bound of head's bytes without its runs
 	bytes   int // upper bound of the runs' bytes
 	batches int
 	// nextPair is the sequence of the pair behind the last run.
@@ -117,7 +117,8 @@ type condenser struct {
 	notes  [][]byte
 }
 
-func (c *condenser) add(h *capturev1.FrameHead, reason string, runs []*capturev1.LostRun) error {
+// add takes the runs of a head of size bytes.
+func (c *condenser) add(h *capturev1.FrameHead, size int, reason string, runs []*capturev1.LostRun) error {
 	key := groupKey{string(h.GetSource().GetEpoch()), reason}
 	g := c.groups[key]
 	if g == nil {
@@ -129,8 +130,10 @@ func (c *condenser) add(h *capturev1.FrameHead, reason string, runs []*capturev1
 	// epoch need not be in the order of its batches.
 	if g.head.Source == nil || h.GetCounters().GetSeen() >= g.head.GetCounters().GetSeen() {
 		g.head.Source, g.head.EpochStarted, g.head.Counters = h.GetSource(), h.GetEpochStarted(), h.GetCounters()
-		bare := &capturev1.FrameHead{Source: g.head.Source, EpochStarted: g.head.EpochStarted, Counters: g.head.Counters, LostReason: reason}
-		g.base = proto.Size(bare) + 2*timeBytes
+		if IsLoss(h) {
+			size = proto.Size(&capturev1.FrameHead{Source: g.head.Source, EpochStarted: g.head.EpochStarted, Counters: g.head.Counters})
+		}
+		g.base = size + len(reason) + 2*timeBytes + 8
 	}
 	for _, run := range runs {
 		if err := c.addRun(g, run); err != nil {
@@ -144,20 +147,21 @@ func (c *condenser) add(h *capturev1.FrameHead, reason string, runs []*capturev1
 const timeBytes = 11
 
 func (c *condenser) addRun(g *group, run *capturev1.LostRun) error {
-	// Tag, length, and what the times and the length of pairs may grow by
-	// when batches join.
-	size := proto.Size(run) + 2*timeBytes + 12
 	var last *capturev1.LostRun
 	if n := len(g.head.GetLost()); n > 0 {
 		last = g.head.GetLost()[n-1]
 	}
 	join := last != nil && plain(last) && plain(run) && g.nextPair == run.GetFirstPairSeq() &&
 		last.GetFirstBatch()+uint64(len(last.GetPairs())) == run.GetFirstBatch()
+	size := 0
 	if join {
-		size = 0
 		for _, p := range run.GetPairs() {
 			size += protowire.SizeVarint(uint64(p))
 		}
+	} else {
+		// With tag and length, and what the times and the length of pairs may
+		// grow by when batches join.
+		size = proto.Size(run) + 2*timeBytes + 12
 	}
 	if last != nil && (g.base+g.bytes+size > MaxLossBytes || g.batches+len(run.GetPairs()) > MaxLossBatches) {
 		if err := c.flush(g); err != nil {
