@@ -450,7 +450,7 @@ type FrameHead struct {
 	// Length of the uncompressed body.
 	BodyLen        uint32 `protobuf:"varint,11,opt,name=body_len,json=bodyLen,proto3" json:"body_len,omitempty"`
 	MaybeDuplicate bool   `protobuf:"varint,12,opt,name=maybe_duplicate,json=maybeDuplicate,proto3" json:"maybe_duplicate,omitempty"`
-	// The proxy's counters when the batch was cut.
+	// The proxy's counters when the batch was first sent.
 	Counters *Counters `protobuf:"bytes,13,opt,name=counters,proto3" json:"counters,omitempty"`
 	// A declaration of loss instead of a batch: batch_seq, received and pairs
 	// are 0 then, and lost says which batches of the epoch the forwarder had

@@ -173,7 +173,7 @@ type RRPair struct {
 	// it here, so that a stored pair describes itself.
 	Source *Source `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	// Sequence of this pair within the proxy's epoch: 1, 2, 3 … in the order in
-	// which pairs entered batches, without holes.
+	// which batches were first sent, without holes.
 	ProxySeq  uint64    `protobuf:"varint,3,opt,name=proxy_seq,json=proxySeq,proto3" json:"proxy_seq,omitempty"`
 	Direction Direction `protobuf:"varint,4,opt,name=direction,proto3,enum=weir.capture.v1.Direction" json:"direction,omitempty"`
 	// Lower-case name from protocol/protocols: "http", "tls", "http2", "redis",

@@ -423,8 +423,8 @@ func (*PushRequest_Batch) isPushRequest_Kind() {}
 func (*PushRequest_Heartbeat) isPushRequest_Kind() {}
 
 // Batch is a run of pairs that is accepted, acknowledged and deduplicated as
-// a whole. It is identified by (epoch, seq) and never changes once it was
-// cut, so that it can be sent again.
+// a whole. It is identified by (epoch, seq), both given when it is first sent,
+// and never changes after that, so that it can be sent again.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Common to all pairs of the batch; pairs leave their own source empty.
@@ -439,7 +439,7 @@ type Batch struct {
 	// It may have reached another forwarder before, which stands behind the
 	// same address.
 	MaybeDuplicate bool `protobuf:"varint,6,opt,name=maybe_duplicate,json=maybeDuplicate,proto3" json:"maybe_duplicate,omitempty"`
-	// The proxy's counters when the batch was cut.
+	// The proxy's counters when the batch was first sent.
 	Counters      *Counters `protobuf:"bytes,7,opt,name=counters,proto3" json:"counters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -605,12 +605,14 @@ func (x *Heartbeat) GetGoodbye() bool {
 }
 
 // Counters are cumulative since the epoch began; they only grow. Always:
-// seen = batched + sampled + sum(dropped) + pairs still open.
+// seen = batched + sampled + sum(dropped) + pairs still open or waiting to be
+// sent for the first time.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Pairs begun (requests seen, opaque connections opened).
 	Seen uint64 `protobuf:"varint,1,opt,name=seen,proto3" json:"seen,omitempty"`
-	// Pairs that entered a batch. The last proxy_seq given out.
+	// Pairs in batches that were sent, once at least. The last proxy_seq given
+	// out.
 	Batched uint64 `protobuf:"varint,2,opt,name=batched,proto3" json:"batched,omitempty"`
 	// Pairs left out by sampling.
 	Sampled uint64 `protobuf:"varint,3,opt,name=sampled,proto3" json:"sampled,omitempty"`
