@@ -41,6 +41,8 @@ type inquiry struct {
 	from, to int64
 	report   ledger.Report
 	findings []httpv1.WhyFinding
+	// unlikely go behind everything else.
+	unlikely []httpv1.WhyFinding
 }
 
 func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], error) {
@@ -87,6 +89,7 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 	slices.SortStableFunc(w.findings, func(a, b httpv1.WhyFinding) int {
 		return cmp.Compare(rank(a.Certain), rank(b.Certain))
 	})
+	w.findings = append(w.findings, w.unlikely...)
 	return &output[httpv1.Why]{httpv1.Why{
 		Query: q.String(), From: nano(w.from), To: nano(w.to), Verdict: w.findings[0].Kind, Findings: w.findings,
 	}}, nil
@@ -99,14 +102,17 @@ func rank(certain bool) int {
 	return 1
 }
 
-func (w *inquiry) add(f httpv1.WhyFinding) {
+func (w *inquiry) add(f httpv1.WhyFinding) { w.findings = append(w.findings, complete(f)) }
+
+// complete has no null lists.
+func complete(f httpv1.WhyFinding) httpv1.WhyFinding {
 	if f.Pairs == nil {
 		f.Pairs = []httpv1.Row{}
 	}
 	if f.Proxies == nil {
 		f.Proxies = []httpv1.WhyProxy{}
 	}
-	w.findings = append(w.findings, f)
+	return f
 }
 
 // stored looks for the request itself.
@@ -184,7 +190,11 @@ func (w *inquiry) filtered(known []Forwarder) {
 			f.Text = fmt.Sprintf("The filter rule %q may have left it out, as it did %s of that time; what was asked does not say enough to tell.", r.name, plural(n, "pair"))
 		}
 		f.Text += " It is: " + text(cut(r.expression, maxExpression))
-		w.add(f)
+		if f.Certain {
+			w.add(f)
+		} else {
+			w.unlikely = append(w.unlikely, complete(f))
+		}
 	}
 	// Rules that no forwarder has any more, or that one did not tell of.
 	for _, name := range slices.Sorted(maps.Keys(counted)) {
@@ -296,7 +306,8 @@ func (w *inquiry) inFlight() {
 // neverSeen says who was watching, and who was not. It is certain where the
 // request can be nowhere else.
 func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
-	certain := !slices.ContainsFunc(w.findings, func(f httpv1.WhyFinding) bool { return f.Kind != "filtered" || f.Count > 0 })
+	elsewhere := slices.ContainsFunc(w.unlikely, func(f httpv1.WhyFinding) bool { return f.Count > 0 })
+	certain := len(w.findings) == 0 && !elsewhere
 	app := w.asked.app()
 	now := map[string]httpv1.Proxy{}
 	for _, p := range known {
@@ -356,7 +367,7 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 		if certain {
 			f.Text += " No such request passed, or it was not like what was asked."
 		} else {
-			f.Text += " If it is none of the above, it did not pass, or was not like what was asked."
+			f.Text += " If it is none of the others, it did not pass, or was not like what was asked."
 		}
 		f.Fix = "Check that the client connects to the proxy and not to the application itself, that the time is right, and ask with fewer terms."
 	}
@@ -391,10 +402,10 @@ func whyProxy(p ledger.Process, at httpv1.Proxy) (httpv1.WhyProxy, httpv1.Proxy)
 		State: [...]string{ledger.Unknown: "unknown", ledger.Live: "connected", ledger.Stopped: "stopped", ledger.Died: "reaped"}[p.State],
 		Since: nanoOrNil(p.First), Seen: p.Seen, Listen: at.ListenAddr, Upstream: at.UpstreamAddr,
 	}
-	if p.State == ledger.Live && at.State == "away" {
-		out.State = at.State
+	if at.State != "" {
+		out.State = at.State // it is newer
 	}
-	if p.State != ledger.Live {
+	if out.State != "connected" && out.State != "away" {
 		out.Until = nanoOrNil(p.Last)
 	}
 	return out, at
