@@ -2,8 +2,9 @@
 // durable cursors for those who read it, and a limit with a declared way to
 // keep it. Records are bytes to it.
 //
-// What it loses on purpose is counted durably before it is lost. A record that
-// every cursor has passed is not a loss; its segment is removed.
+// What it loses on purpose is declared in the log, and counted, durably before
+// it is lost. A record that every cursor has passed is not a loss; its segment
+// is removed.
 package spool
 
 import (
@@ -40,10 +41,8 @@ const (
 const (
 	idName    = "id"
 	stateName = "state"
-	// stateBytes is room for some hundred cursors and reasons.
+	// stateBytes is room for some hundred cursors.
 	stateBytes = 32 << 10
-	// maxReasons bounds the words of CountDropped.
-	maxReasons = 64
 	// persistEvery is how old a cursor on disk may get while nothing else
 	// makes it be written. A lost advance costs only a repeated read.
 	persistEvery = time.Second
@@ -125,7 +124,6 @@ type Spool struct {
 type state struct {
 	ID      []byte                  `json:"id"`
 	Cursors map[string]*cursorState `json:"cursors"`
-	Dropped map[string]Loss         `json:"dropped"`
 	// Floor: everything below it is dropped or read, and counted. What is
 	// still there of it after a crash is removed without counting again.
 	Floor uint64 `json:"floor"`
@@ -195,9 +193,6 @@ func (s *Spool) open() error {
 		if err := json.Unmarshal(value, &s.state); err != nil {
 			s.stateLost, s.state = true, state{}
 		}
-	}
-	if s.state.Dropped == nil {
-		s.state.Dropped = map[string]Loss{}
 	}
 	old := s.state.Cursors
 	s.state.Cursors = make(map[string]*cursorState, len(s.opt.Cursors))

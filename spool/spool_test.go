@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/weir-capture/weir/internal/vfs"
@@ -220,27 +219,6 @@ func TestDropNewest(t *testing.T) {
 	}
 	if l := s.Cursor("a").Lost(); l != (spool.Loss{}) {
 		t.Errorf("read is not lost: %+v", l)
-	}
-}
-
-func TestCountDroppedSurvivesAFullDisk(t *testing.T) {
-	d := faultfs.New()
-	s := open(t, d, options(spool.DropNewest))
-	if _, err := s.Append(record(1)); err != nil {
-		t.Fatal(err)
-	}
-	d.SetCapacity(d.Used())
-	if _, err := s.Append(record(2)); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if err := s.CountDropped("spool_full", spool.Loss{Records: 1, Things: 7}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s = open(t, d.Crash(nil), options(spool.DropNewest))
-	if got := s.Dropped()["spool_full"]; got != (spool.Loss{Records: 3, Things: 21}) {
-		t.Errorf("%+v", got)
 	}
 }
 
