@@ -3,7 +3,7 @@ import { doctorQuery } from '../api/queries';
 import type { Doctor as Report, DoctorCheck } from '../api/types';
 import { CopyButton } from '../components/CopyButton';
 import { Icon, type IconName } from '../components/Icon';
-import { formatAgo, plural } from '../lib/format';
+import { formatAgo, formatCount, plural } from '../lib/format';
 import { doctorText, groupsOf } from '../lib/doctor';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
@@ -14,8 +14,8 @@ import s from './Doctor.module.css';
 const looks: Readonly<Record<DoctorCheck['status'], { icon: IconName; tone: string; title: (n: number) => string }>> = {
   failure: { icon: 'cross', tone: 'tone-bad', title: (n) => plural(n, 'failure') },
   warning: { icon: 'triangle', tone: 'tone-attention', title: (n) => plural(n, 'warning') },
-  ok: { icon: 'check', tone: 'tone-ok', title: (n) => `${plural(n, 'check')} fine` },
-  skipped: { icon: 'dash', tone: 'muted', title: (n) => `${plural(n, 'check')} not made` },
+  ok: { icon: 'check', tone: 'tone-ok', title: (n) => `${formatCount(n)} well` },
+  skipped: { icon: 'info', tone: 'muted', title: (n) => `${formatCount(n)} to know` },
 };
 
 /** What is wrong, why, and what to do: the same as the command line says. */
@@ -88,12 +88,12 @@ function Check({ check }: { check: DoctorCheck }) {
         <p>{visibleText(check.found)}</p>
         {check.cause && (
           <p>
-            <span className="muted">Cause:</span> {visibleText(check.cause)}
+            <span className="muted">Why:</span> {visibleText(check.cause)}
           </p>
         )}
         {check.fix && (
           <p>
-            <span className="muted">Fix:</span> {visibleText(check.fix)}
+            <span className="muted">Do:</span> {visibleText(check.fix)}
           </p>
         )}
       </div>
