@@ -110,7 +110,9 @@ func (a *Analyzer) forwarders() []web.Forwarder {
 	list := a.directory.List()
 	out := make([]web.Forwarder, len(list))
 	for i, f := range list {
-		out[i] = web.Forwarder{Status: f.Status, LastSeen: f.LastSeen, Connected: f.Connected}
+		out[i] = web.Forwarder{
+			Status: f.Status, LastSeen: f.LastSeen, Connected: f.Connected, Telemetry: f.Telemetry, TelemetryAt: f.TelemetryAt,
+		}
 	}
 	return out
 }

@@ -31,6 +31,10 @@ type Forwarder struct {
 	LastSeen time.Time
 	// Connected: it has a stream open.
 	Connected bool
+	// Telemetry is the newest that came with a status, at TelemetryAt: it does
+	// not come with each. Nil before the first.
+	Telemetry   *capturev1.Telemetry
+	TelemetryAt time.Time
 	// Peer is the address that it came from.
 	Peer string
 	// Gaps counts stretches of its spool of which nobody knows what was in
@@ -122,5 +126,8 @@ func (d *Directory) update(forwarderID string, status *capturev1.ForwarderStatus
 	defer d.mu.Unlock()
 	if e := d.entries[forwarderID]; e != nil {
 		e.Status, e.LastSeen = status, now
+		if t := status.GetTelemetry(); t != nil {
+			e.Telemetry, e.TelemetryAt = t, now
+		}
 	}
 }

@@ -150,6 +150,9 @@ func (l *Ledger) listed(fw *forwarder, s *capturev1.ProxyStatus, now int64) {
 		l.dirty = true
 	}
 	p.heard = now
+	if p.proxyID == "" {
+		p.proxyID = src.GetProxyId()
+	}
 	i := slices.IndexFunc(p.views, func(v view) bool { return v.Forwarder == fw.id })
 	if i < 0 {
 		p.views = append(p.views, view{Forwarder: fw.id})

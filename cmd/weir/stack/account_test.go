@@ -310,7 +310,7 @@ func TestWhyDroppedForMemory(t *testing.T) {
 	r := newRig(t, map[string]string{"CAPTURE_MEMORY_LIMIT": "1MiB"})
 	r.analyzer()
 	r.proxy()
-	const n = 3000
+	const n = 1500
 	for i := range n {
 		r.request("/orders/" + strconv.Itoa(i))
 	}
