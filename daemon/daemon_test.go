@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -134,6 +136,25 @@ func TestLogShapes(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("got  %swant %s", c.got, c.want)
+		}
+	}
+}
+
+func TestHangups(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	hangups := Hangups(ctx)
+	for range 2 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case s := <-hangups:
+			if s != syscall.SIGHUP {
+				t.Errorf("%v", s)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("no signal")
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestR30CrowdComesBack(t *testing.T) {
 	stopIdle()
 	to = addr
 
-	f = run(t, cfg)
+	run(t, cfg)
 	took := together(register)
 	p99, noise := took[crowd*99/100], nothing[crowd*99/100]
 	shipped := together(ship)

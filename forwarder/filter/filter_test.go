@@ -8,6 +8,7 @@ import (
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/query"
 )
 
 func pair(method, target, agent string) *capturev1.RRPair {
@@ -120,5 +121,30 @@ func TestMistakes(t *testing.T) {
 		if _, err := filter.Load(setting); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, want %s", setting, err, want)
 		}
+	}
+}
+
+// TestRules: people can read what filters, in the order in which it does.
+func TestRules(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, []byte("# mine\nstatic: path:/static/*\nstandard\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := filter.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range f.Rules() {
+		names = append(names, r.GetName())
+		if _, err := query.Parse(r.GetExpression()); err != nil {
+			t.Errorf("%s: %v", r.GetName(), err)
+		}
+	}
+	if got := strings.Join(names, " "); got != "static health_check monitoring_agent" || f.Rules()[0].GetExpression() != "path:/static/*" {
+		t.Errorf("%s: %v", got, f.Rules()[0])
+	}
+	if f, err = filter.Load(filter.None); err != nil || len(f.Rules()) > 0 {
+		t.Errorf("%v %v", f.Rules(), err)
 	}
 }

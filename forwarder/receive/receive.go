@@ -125,8 +125,8 @@ func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(16), grpc.MaxHeaderListSize(64<<10),
 		grpc.ConnectionTimeout(preface),
-		// Thousands of proxies that are mostly silent share their buffers.
-		grpc.SharedWriteBuffer(true), grpc.ReadBufferSize(readBuffer),
+		// Thousands of proxies are mostly silent.
+		grpc.ReadBufferSize(readBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)

@@ -11,15 +11,18 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -53,6 +56,9 @@ type options struct {
 	redactor  receive.Redactor
 	keepOneIn func(app string) uint32
 	now       func() time.Time
+	// listener and dial replace a real port.
+	listener net.Listener
+	dial     grpc.DialOption
 }
 
 func start(t *testing.T, o options) *rig {
@@ -86,20 +92,26 @@ func start(t *testing.T, o options) *rig {
 	}
 	log := slog.New(slog.DiscardHandler)
 	r := &rig{t: t, fs: o.fs, spool: sp}
-	r.registry = registry.New(log, nil)
+	r.registry = registry.New(log, func(e registry.Epoch) { r.receiver.Expire(e) })
 	r.receiver = receive.New(receive.Settings{
 		ForwarderID: "f", Version: "v", Cluster: "prod", Spool: sp, Accepted: accepted, Registry: r.registry,
 		Filter: fl, Redactor: o.redactor, KeepOneIn: o.keepOneIn, Log: log, Repeated: lograte.New(log, time.Hour),
 	})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ln, dial := o.listener, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if ln == nil {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		dial = append(dial, o.dial)
 	}
 	r.addr = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- r.receiver.Run(ctx, ln) }()
-	cc, err := grpc.NewClient("passthrough:///"+r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	reaping := make(chan error)
+	go func() { reaping <- r.registry.Run(ctx) }()
+	cc, err := grpc.NewClient("passthrough:///"+r.addr, dial...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +123,7 @@ func start(t *testing.T, o options) *rig {
 		}
 		stopped = true
 		cancel()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, <-reaping); err != nil {
 			t.Error(err)
 		}
 		_ = cc.Close()
@@ -777,6 +789,58 @@ func TestRefusedIsNotAcknowledged(t *testing.T) {
 	}
 }
 
+// TestR30SilentProxyIsReapedAndComesBack in virtual time: its connection is
+// well and it says nothing. After 45 s its stream ends, and it registers again
+// with everything in its place.
+func TestR30SilentProxyIsReapedAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := bufconn.Listen(64 << 10)
+		r := start(t, options{listener: ln, dial: grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) })})
+		state := func() string {
+			list, _ := r.registry.Snapshot()
+			return list[0].GetState().String()
+		}
+		r.register(1)
+		s := r.push()
+		for i := range uint64(5) {
+			s.send(batch(1, 1+i))
+		}
+		s.acked(5)
+		time.Sleep(44 * time.Second)
+		synctest.Wait()
+		if got := state(); got != "STATE_CONNECTED" {
+			t.Errorf("after 44 s: %s", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := state(); got != "STATE_REAPED" {
+			t.Errorf("after 46 s: %s", got)
+		}
+		if got := s.ended(); got.Code() != codes.Unavailable {
+			t.Error(got)
+		}
+		began := time.Now()
+		if a := r.register(1).GetAckedBatches(); len(a) != 1 || a[0].GetLast() != 5 {
+			t.Errorf("%v", a)
+		}
+		s = r.push()
+		for i := range uint64(6) {
+			s.send(batch(1, 3+i)) // some of them again
+		}
+		s.acked(8)
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("it took %v", d)
+		}
+		if got := state(); got != "STATE_CONNECTED" {
+			t.Error(got)
+		}
+		if got := r.spooled()[1]; !slices.Equal(got, seqs(1, 8)) {
+			t.Errorf("spooled %v", got)
+		}
+		r.stop()
+	})
+}
+
 func TestLeaseThatRanOutEndsTheStream(t *testing.T) {
 	r := start(t, options{})
 	r.register(1)
@@ -1031,80 +1095,95 @@ func TestPeerThatReadsNothing(t *testing.T) {
 	}
 }
 
+// vanishing is a connection whose other end can go away without a word.
+type vanishing struct {
+	net.Conn
+	gone *atomic.Bool
+}
+
+func (c vanishing) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.gone.Load() {
+			return n, err
+		}
+	}
+}
+
+func (c vanishing) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
 // TestR12HalfOpenProxyIsNoticed: a proxy whose machine is gone, without a word
-// on the wire, counts as away within 20 s.
+// on the wire, counts as away within 20 s (of virtual time).
 func TestR12HalfOpenProxyIsNoticed(t *testing.T) {
-	t.Parallel()
-	r := start(t, options{})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	var silent atomic.Bool
-	carry := func(to, from net.Conn) {
-		buf := make([]byte, 16<<10)
-		for {
-			n, err := from.Read(buf)
-			if err != nil {
-				return
-			}
-			if silent.Load() {
-				continue
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
+	synctest.Test(t, func(t *testing.T) {
+		ln := bufconn.Listen(64 << 10)
+		var gone atomic.Bool
+		r := start(t, options{listener: ln, dial: grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			c, err := ln.DialContext(ctx)
+			return vanishing{c, &gone}, err
+		})})
+		r.register(1)
+		s := r.push()
+		s.send(batch(1, 1))
+		s.acked(1)
+		state := func() capturev1.ProxyStatus_State {
+			list, _ := r.registry.Snapshot()
+			return list[0].GetState()
 		}
-	}
-	go func() {
-		client, err := ln.Accept()
-		if err != nil {
-			return
+		gone.Store(true)
+		began := time.Now()
+		for state() == capturev1.ProxyStatus_STATE_CONNECTED {
+			if time.Since(began) > 20*time.Second {
+				t.Fatal("still connected after 20 s")
+			}
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
 		}
-		defer client.Close()
-		server, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Error(err)
-			return
+		t.Logf("noticed after %v", time.Since(began))
+		if got := state(); got != capturev1.ProxyStatus_STATE_AWAY {
+			t.Error(got)
 		}
-		defer server.Close()
-		go carry(server, client)
-		carry(client, server)
-	}()
-	cc, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cc.Close()
-	client := capturev1.NewProxyServiceClient(cc)
-	if _, err := client.Register(t.Context(), &capturev1.RegisterRequest{Source: source(1)}); err != nil {
-		t.Fatal(err)
-	}
-	push, err := client.Push(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := stream{t, push}
-	s.send(batch(1, 1))
-	s.acked(1)
-	state := func() capturev1.ProxyStatus_State {
+		r.stop()
+	})
+}
+
+// TestR12SlowDisk: a write that takes longer than a lease costs no proxy its
+// lease, and its batch is taken once.
+func TestR12SlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := bufconn.Listen(64 << 10)
+		r := start(t, options{listener: ln, dial: grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) })})
+		r.register(1)
+		s := r.push()
+		s.send(batch(1, 1))
+		s.acked(1)
+		var once sync.Once
+		r.fs.SetFault(func(op faultfs.Op) *faultfs.Fault {
+			if op.Kind == "sync" {
+				once.Do(func() { time.Sleep(2 * time.Minute) })
+			}
+			return nil
+		})
+		began := time.Now()
+		s.send(batch(1, 2))
+		s.acked(2)
+		if d := time.Since(began); d < 2*time.Minute {
+			t.Fatalf("the disk took %v only", d)
+		}
 		list, _ := r.registry.Snapshot()
-		return list[0].GetState()
-	}
-	if got := state(); got != capturev1.ProxyStatus_STATE_CONNECTED {
-		t.Fatal(got)
-	}
-	silent.Store(true)
-	began := time.Now()
-	for state() == capturev1.ProxyStatus_STATE_CONNECTED {
-		if time.Since(began) > 20*time.Second {
-			t.Fatal("still connected after 20 s")
+		if got := list[0].GetState(); got != capturev1.ProxyStatus_STATE_CONNECTED {
+			t.Error(got)
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Logf("noticed after %v", time.Since(began).Round(100*time.Millisecond))
-	if got := state(); got != capturev1.ProxyStatus_STATE_AWAY {
-		t.Error(got)
-	}
+		s.send(batch(1, 3))
+		s.acked(3)
+		if got := r.spooled()[1]; !slices.Equal(got, seqs(1, 3)) {
+			t.Errorf("spooled %v", got)
+		}
+		r.stop()
+	})
 }

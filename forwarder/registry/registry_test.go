@@ -281,9 +281,8 @@ func TestR30OwnStandstillIsNobodysSilence(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var log buffer
-		var r *registry.Registry
 		// The one who looks at leases is kept from it for a minute.
-		r = registry.New(slog.New(daemon.NewHandler(&log, daemon.Sorted, slog.LevelInfo)), func(registry.Epoch) { time.Sleep(time.Minute) })
+		r := registry.New(slog.New(daemon.NewHandler(&log, daemon.Sorted, slog.LevelInfo)), func(registry.Epoch) { time.Sleep(time.Minute) })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
