@@ -781,36 +781,3 @@ func FuzzSegment(f *testing.F) {
 		}
 	})
 }
-
-// TestFilesOfVersion1 reads files that were written when the format was new.
-// They are never written again: what a build wrote, every later one reads.
-func TestFilesOfVersion1(t *testing.T) {
-	d := faultfs.New()
-	files, err := filepath.Glob("testdata/v1/*.seg")
-	if err != nil || len(files) < 2 {
-		t.Fatal(files, err)
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Put(filepath.Base(f), b)
-	}
-	l := open(t, d, seglog.Options{})
-	heads, damage := read(t, l)
-	if !slices.Equal(heads, want(upTo(6)...)) || damage != nil || !l.Recovery().Clean {
-		t.Errorf("%v %v %+v", heads, damage, l.Recovery())
-	}
-	state, from, err := l.LastState()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for range l.Records(from) {
-		n++
-	}
-	if string(state) != fmt.Sprintf("%d before", 6-n) {
-		t.Errorf("state %q, %d behind it", state, n)
-	}
-}
