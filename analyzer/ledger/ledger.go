@@ -51,6 +51,11 @@ type Ledger struct {
 	log *slog.Logger
 	dir vfs.FS
 
+	// saving is held by whoever writes a snapshot; saved is up to where the
+	// last one covers the store's order.
+	saving sync.Mutex
+	saved  uint64
+
 	mu sync.Mutex
 	// since is when counting began, place how far in the store's order.
 	since int64
@@ -209,7 +214,7 @@ func (l *Ledger) open(e Epoch, key App, proxyID string, started int64, base tall
 // blame is what pairs are put down to that a forwarder had and that are not
 // here: a stretch of a spool that could not be read, since the process began.
 func (l *Ledger) blame(p *process) (Drop, bool) {
-	since := p.started - silence
+	since := max(p.started-silence, 0)
 	for _, s := range l.spools {
 		if s.Damaged > since && (s.Cluster == "" || s.Cluster == p.app.key.Cluster) {
 			return Drop{HopForwarder, ReasonSpoolDamaged}, true

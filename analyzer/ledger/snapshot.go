@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -125,14 +126,36 @@ func (e *Epoch) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Removing makes sure that the commits before a place are not needed again. A
+// store calls it before it removes them. Where no snapshot can be written they
+// go all the same: what removes them may be what makes room for one.
+func (l *Ledger) Removing(before uint64) {
+	l.saving.Lock()
+	safe := l.saved >= before
+	l.saving.Unlock()
+	if safe {
+		return
+	}
+	if err := l.Save(); err != nil {
+		l.log.Error("Could not save the ledger before retention removes what it counted", slog.String("error", err.Error()))
+	}
+}
+
 // Save writes a snapshot when something changed since the last one.
 func (l *Ledger) Save() error {
+	// One at a time: an older one must not take the place of a newer.
+	l.saving.Lock()
+	defer l.saving.Unlock()
 	l.mu.Lock()
 	if !l.dirty || l.dir == nil {
+		if l.dir != nil {
+			l.saved = l.place
+		}
 		l.mu.Unlock()
 		return nil
 	}
 	b, err := json.Marshal(l.snapshot())
+	place := l.place
 	l.dirty = false
 	l.mu.Unlock()
 	if err == nil {
@@ -147,6 +170,7 @@ func (l *Ledger) Save() error {
 		l.mu.Unlock()
 		return fmt.Errorf("save ledger: %w", err)
 	}
+	l.saved = place
 	return nil
 }
 

@@ -69,6 +69,9 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		removed++
 	}
 	if removed > 0 {
+		if s.opt.Removing != nil {
+			s.opt.Removing(cut)
+		}
 		if err := s.seglog.RemoveBefore(cut); err != nil {
 			return fmt.Errorf("remove segments: %w", err)
 		}

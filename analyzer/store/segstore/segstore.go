@@ -86,6 +86,10 @@ type Options struct {
 	// order of the log and before its Append returns. Every append waits for
 	// it: it must be quick, and must not call the store.
 	Committed func(store.Commit)
+	// Removing, when set, is told that retention is about to remove all
+	// commits before a place: who needs them again after a start makes sure
+	// that he does not.
+	Removing func(before uint64)
 	// Now is the clock: time.Now.
 	Now func() time.Time
 	// Elapsed is the time that has passed since some moment, whatever Now is
