@@ -18,7 +18,7 @@ const (
 	// minBallast is not worth halving.
 	minBallast = 64 << 10
 	// refillEvery is how often a ballast that is too small is tried to be
-	// made whole: a try writes and may fail.
+	// made whole: a try may write, and fail.
 	refillEvery = 10 * time.Second
 )
 
@@ -73,8 +73,12 @@ func (b *ballast) open() error {
 
 // grow makes the file that long and says whether it is; else it is as long as
 // before. Why it is not is of no matter: a disk that fails otherwise fails
-// what is written for its own sake, too.
+// what is written for its own sake, too. A disk that has no room for it is not
+// filled up to find that out, as others may write to it.
 func (b *ballast) grow(f vfs.File, size int64) bool {
+	if free, err := b.d.Free(); err == nil && free < size-b.have {
+		return false
+	}
 	chunk := make([]byte, min(size-b.have, 1<<20))
 	// Not zeros: those take no room where the disk compresses.
 	_, _ = rand.NewChaCha8([32]byte{}).Read(chunk)

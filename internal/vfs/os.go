@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,25 @@ func (d *dir) Sub(name string) (FS, error) {
 		return nil, err
 	}
 	return &dir{root: root}, nil
+}
+
+func (d *dir) Free() (int64, error) {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var st syscall.Statfs_t
+	for {
+		err := syscall.Fstatfs(int(f.Fd()), &st)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, os.NewSyscallError("fstatfs", err)
+		}
+		return int64(min(uint64(st.Bavail), math.MaxInt64/uint64(st.Bsize)) * uint64(st.Bsize)), nil
+	}
 }
 
 // Lock holds an advisory lock (flock): the kernel lets it go with the process,

@@ -27,6 +27,9 @@ type FS interface {
 	// Lock takes the lock file name for this process until it is closed, or
 	// fails with *LockedError.
 	Lock(name string) (io.Closer, error)
+	// Free is how many bytes more the disk has room for. Files may turn out
+	// to take more or less.
+	Free() (int64, error)
 	// Path is the directory's path, for people to read.
 	Path() string
 	Close() error

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/weir-capture/weir/internal/atomicfile"
@@ -87,5 +88,57 @@ func TestDirThatCannotBeMade(t *testing.T) {
 		if _, err := vfs.Dir(p); err == nil {
 			t.Errorf("%s is a directory", p)
 		}
+	}
+}
+
+func TestSub(t *testing.T) {
+	path := t.TempDir()
+	d, err := vfs.Dir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for range 2 { // made, then found
+		s, err := d.Sub("sub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := atomicfile.Write(s, "x", []byte("in")); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.OpenFile("../x", os.O_CREATE|os.O_RDWR, 0o600); err == nil {
+			t.Error("left the directory")
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(path, "sub", "x")); err != nil || string(b) != "in" {
+		t.Error(string(b), err)
+	}
+	if st, err := os.Stat(filepath.Join(path, "sub")); err != nil || st.Mode().Perm() != 0o700 {
+		t.Error(st, err)
+	}
+}
+
+func TestFree(t *testing.T) {
+	d, err := vfs.Dir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if n, err := d.Free(); err != nil || n <= 0 {
+		t.Error(n, err)
+	}
+}
+
+func TestIsFull(t *testing.T) {
+	for _, err := range []error{syscall.ENOSPC, &fs.PathError{Err: syscall.EDQUOT}} {
+		if !vfs.IsFull(err) {
+			t.Errorf("%v", err)
+		}
+	}
+	if vfs.IsFull(nil) || vfs.IsFull(syscall.EIO) {
+		t.Error("not full")
 	}
 }

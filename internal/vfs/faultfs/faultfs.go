@@ -276,6 +276,16 @@ type unlock func()
 
 func (u unlock) Close() error { u(); return nil }
 
+// Free implements vfs.FS.
+func (d *FS) Free() (int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.capacity == 0 {
+		return 1 << 40, nil
+	}
+	return max(0, d.capacity-d.used()), nil
+}
+
 // Path implements vfs.FS.
 func (d *FS) Path() string { return "faultfs" }
 
