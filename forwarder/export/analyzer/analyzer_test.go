@@ -66,7 +66,7 @@ func TestR16LostAcknowledgement(t *testing.T) {
 	a, c := newAnalyzer(t), &captured{epoch: 1, body: 100}
 	s := openSpool(t, spoolDir(t), spoolOptions())
 	x := run(t, s, a.addr)
-	for range 5 {
+	for range 3 {
 		a.with(func() { a.mute = true })
 		a.start()
 		c.add(t, s, 40)
@@ -130,20 +130,28 @@ func TestOldAnalyzer(t *testing.T) {
 	}
 }
 
-// TestIncompatibleAnalyzer is told apart from one that is away.
+// TestIncompatibleAnalyzer is told apart from one that is away, and gets
+// nothing; one that still understands this program does.
 func TestIncompatibleAnalyzer(t *testing.T) {
-	a := newAnalyzer(t)
+	a, c := newAnalyzer(t), &captured{epoch: 1}
 	s := openSpool(t, spoolDir(t), spoolOptions())
-	a.version = 99
+	c.add(t, s, 3)
+	a.version, a.oldest = 99, 99
 	a.start()
-	x := run(t, s, a.addr, func(set *analyzer.Settings) {})
-	poll(t, "a connection", func() error {
-		if !x.State().GetConnected() { // 99 understands 0 too: it says no oldest
-			return errors.New("not connected")
+	x := run(t, s, a.addr)
+	poll(t, "a reason", func() error {
+		if got := x.State().GetError(); !strings.Contains(got, "the analyzer needs version 99 at least, this program speaks") {
+			return errors.New(got)
 		}
 		return nil
 	})
-	x.stop()
+	if len(a.pairs) > 0 || x.State().GetConnected() {
+		t.Error("it got something")
+	}
+	a.stop()
+	a.oldest = capturev1.APIVersion
+	a.start()
+	poll(t, "everything", func() error { return a.holds(c) })
 }
 
 // TestRestoredCopy: the spool's directory is an older copy which took other
@@ -416,7 +424,7 @@ func TestRemoved(t *testing.T) {
 	if err := a.closed(s); err != nil {
 		t.Error(err)
 	}
-	if len(a.missing) != 1 || a.missing[0] != "removed" || a.shelf(string(idOf(s))).frames[0].GetNextOffset() != oldest {
+	if len(a.missing) != 1 || a.missing[0] != "removed" || a.shelf(string(idOf(s))).frames[0].next != oldest {
 		t.Errorf("missing %v, the oldest offset was %d", a.missing, oldest)
 	}
 }

@@ -33,6 +33,10 @@ const (
 	window    = 32 << 20
 	laneShare = window / 4 * 3
 	restShare = window - laneShare
+	// readAhead is how many parcels of a lane may wait to be sent, so that
+	// whose turn it is does not hang on how fast the disk is. They are in the
+	// window already.
+	readAhead = 32
 )
 
 // room is the window as two lanes share it.
@@ -139,7 +143,7 @@ func newFlight(e *Exporter, stream exportStream, r route) *flight {
 		over: make(chan error, 1+lanes), moved: make(chan struct{}, 1),
 	}
 	for i := range f.ready {
-		f.ready[i] = make(chan *parcel)
+		f.ready[i] = make(chan *parcel, readAhead)
 	}
 	return f
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -57,8 +58,13 @@ func checksum(f *capturev1.Frame) uint32 {
 
 // shelf is what a fake analyzer has of one spool.
 type shelf struct {
-	frames map[uint64]*capturev1.Frame // by offset
-	order  []uint64                    // in which they came
+	frames map[uint64]kept // by offset
+	order  []uint64        // in which they came
+}
+
+type kept struct {
+	next uint64
+	sum  uint32
 }
 
 // have is the shelf as ranges.
@@ -68,13 +74,13 @@ func (s *shelf) have(version uint32) *capturev1.ExportResponse_Have {
 	for _, at := range slices.Sorted(maps.Keys(s.frames)) {
 		f := s.frames[at]
 		if version > 0 {
-			h.Last = &capturev1.ExportResponse_LastFrame{Offset: at, Checksum: checksum(f)}
+			h.Last = &capturev1.ExportResponse_LastFrame{Offset: at, Checksum: f.sum}
 		}
 		if n := len(ranges); n > 0 && ranges[n-1].To >= at {
-			ranges[n-1].To = max(ranges[n-1].To, f.GetNextOffset())
+			ranges[n-1].To = max(ranges[n-1].To, f.next)
 			continue
 		}
-		ranges = append(ranges, &capturev1.OffsetRange{From: at, To: f.GetNextOffset()})
+		ranges = append(ranges, &capturev1.OffsetRange{From: at, To: f.next})
 	}
 	if version == 0 {
 		if n := len(ranges); n > 0 {
@@ -92,9 +98,9 @@ func (s *shelf) have(version uint32) *capturev1.ExportResponse_Have {
 // fakeAnalyzer stores frames in memory, as an analyzer does on its disk.
 type fakeAnalyzer struct {
 	capturev1.UnimplementedIngestServiceServer
-	t       *testing.T
-	addr    string
-	version uint32
+	t               *testing.T
+	addr            string
+	version, oldest uint32
 
 	mu      sync.Mutex
 	server  *grpc.Server
@@ -109,11 +115,11 @@ type fakeAnalyzer struct {
 	again2  int // batches that another spool had brought
 	status  *capturev1.ForwarderStatus
 	// What it does besides.
-	mute   bool                                // stores and does not acknowledge
-	refuse func(f *capturev1.Frame) bool       // ends the stream with InvalidArgument
-	stall  chan struct{}                       // closed: reads again
-	slow   func()                              // before each frame
-	stored func(id string, f *capturev1.Frame) // after each frame
+	mute   bool                           // stores and does not acknowledge
+	refuse func(f *capturev1.Frame) bool  // ends the stream with InvalidArgument
+	stall  chan struct{}                  // closed: reads again
+	slow   func()                         // before each frame
+	stored func(id string, offset uint64) // after each frame
 }
 
 func newAnalyzer(t *testing.T) *fakeAnalyzer {
@@ -172,7 +178,7 @@ func (a *fakeAnalyzer) with(f func()) {
 
 func (a *fakeAnalyzer) shelf(id string) *shelf {
 	if a.shelves[id] == nil {
-		a.shelves[id] = &shelf{frames: map[uint64]*capturev1.Frame{}}
+		a.shelves[id] = &shelf{frames: map[uint64]kept{}}
 	}
 	return a.shelves[id]
 }
@@ -187,6 +193,7 @@ func (a *fakeAnalyzer) Export(stream grpc.BidiStreamingServer[capturev1.ExportRe
 	a.mu.Lock()
 	a.hellos = append(a.hellos, hello)
 	have := a.shelf(id).have(a.version)
+	have.ApiOldest = a.oldest
 	stall, slow := a.stall, a.slow
 	a.mu.Unlock()
 	if err := stream.Send(&capturev1.ExportResponse{Kind: &capturev1.ExportResponse_Have_{Have: have}}); err != nil {
@@ -237,16 +244,16 @@ func (a *fakeAnalyzer) store(id string, f *capturev1.Frame) (*capturev1.ExportRe
 	if f.GetNextOffset() <= f.GetOffset() {
 		return nil, false, fmt.Errorf("offset %d, next %d", f.GetOffset(), f.GetNextOffset())
 	}
-	if s.frames[f.GetOffset()] != nil {
+	if _, is := s.frames[f.GetOffset()]; is {
 		a.again++
 	} else {
 		if err := a.take(id, f); err != nil {
 			return nil, false, err
 		}
-		s.frames[f.GetOffset()] = f
+		s.frames[f.GetOffset()] = kept{f.GetNextOffset(), checksum(f)}
 		s.order = append(s.order, f.GetOffset())
 		if a.stored != nil {
-			a.stored(id, f)
+			a.stored(id, f.GetOffset())
 		}
 	}
 	h := s.have(a.version)
@@ -345,9 +352,9 @@ func (c *captured) record(t *testing.T) seglog.Record {
 	var pairs []*capturev1.RRPair
 	for i := range uint64(each) {
 		body := make([]byte, c.body)
-		for j := range body { // does not compress
-			body[j] = byte(crc32.ChecksumIEEE(binary.LittleEndian.AppendUint64(nil, uint64(j)<<32|c.seq*each+i)))
-		}
+		seed := [32]byte{c.epoch, byte(i)}
+		binary.LittleEndian.PutUint64(seed[8:], c.seq)
+		_, _ = rand.NewChaCha8(seed).Read(body) // does not compress
 		pairs = append(pairs, &capturev1.RRPair{
 			Id: []byte(c.id(c.seq, i)), ProxySeq: h.FirstPairSeq + i, Protocol: "http", Method: "GET", Path: fmt.Sprintf("/x/%d", i), Status: 200,
 			Tags: map[string]string{"a": "1", "b": "2", "c": "3"}, Request: &capturev1.Message{Body: body},
