@@ -10,12 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -625,43 +623,12 @@ func TestConfig(t *testing.T) {
 func TestR13Kill(t *testing.T) {
 	a := newAnalyzer(t)
 	a.start()
-	dir := filepath.Join(t.TempDir(), "spool")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := new(logBuffer)
-	start := func() *exec.Cmd {
-		cmd := exec.Command(exe, "-test.run=^$")
-		cmd.Env = []string{
-			asProgram + "=1", "SERVICE_PORT=" + port, "CLUSTER_NAME=prod", "ANALYZER_ADDR=" + a.addr,
-			"SPOOL_DIR=" + dir, "SPOOL_MAX_BYTES=32MiB",
-		}
-		cmd.Stderr = log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd
-	}
-	cmd := start()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	program := newProgram(t, a.addr)
+	program.start()
 	var proxies []*proxy
 	for i := range byte(4) {
 		p := newProxy(1 + i)
-		p.start(t, addr)
+		p.start(t, program.addr)
 		proxies = append(proxies, p)
 	}
 	ackedBefore := func() (n uint64) {
@@ -683,30 +650,22 @@ func TestR13Kill(t *testing.T) {
 		until := ackedBefore() + 1 + rng.Uint64N(800)
 		poll(t, "some acknowledgements", func() error {
 			if n := ackedBefore(); n < until {
-				return fmt.Errorf("round %d: %d of %d\n%s", round, n, until, log)
+				return fmt.Errorf("round %d: %d of %d\n%s", round, n, until, program.log)
 			}
 			return nil
 		})
-		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
+		program.kill()
 		if round%2 == 1 {
 			a.stop()
 			a.start()
 		}
-		cmd = start()
+		program.start()
 	}
 	for _, p := range proxies {
 		poll(t, "acknowledgements", p.waiting)
 	}
 	poll(t, "everything", func() error { return a.stored(all(proxies...)) })
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v\n%s", err, log)
-	}
+	program.terminate()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t.Logf("%d batches stored once, %d connections of the forwarder", len(a.batches), a.hellos)

@@ -10,9 +10,13 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -474,4 +478,75 @@ func all(proxies ...*proxy) map[string]bool {
 		p.sent(want)
 	}
 	return maps.Clone(want)
+}
+
+// program is a forwarder in a process of its own, which can be killed.
+type program struct {
+	t     *testing.T
+	addr  string
+	env   []string
+	log   *logBuffer
+	cmd   *exec.Cmd
+	ended chan error // gets what the process ended with
+}
+
+// newProgram makes one that reports to an analyzer, on a port that was free.
+// It does not start it.
+func newProgram(t *testing.T, analyzer string) *program {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{t: t, addr: ln.Addr().String(), log: new(logBuffer)}
+	_ = ln.Close()
+	_, port, err := net.SplitHostPort(p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{
+		asProgram + "=1", "SERVICE_PORT=" + port, "CLUSTER_NAME=prod", "ANALYZER_ADDR=" + analyzer,
+		"SPOOL_DIR=" + filepath.Join(t.TempDir(), "spool"), "SPOOL_MAX_BYTES=32MiB",
+	}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// start begins a process, with more variables.
+func (p *program) start(env ...string) {
+	p.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run=^$")
+	cmd.Env = append(slices.Clone(p.env), env...)
+	cmd.Stderr = p.log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd, p.ended = cmd, make(chan error, 1)
+	go func(ended chan<- error) { ended <- cmd.Wait() }(p.ended)
+}
+
+// kill ends the process as by kill -9, when there is one.
+func (p *program) kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	p.cmd = nil
+}
+
+// terminate asks the process to end and holds it to doing so in order.
+func (p *program) terminate() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		p.t.Errorf("after SIGTERM: %v\n%s", err, p.log)
+	}
+	p.cmd = nil
 }
