@@ -162,3 +162,36 @@ func TestSlotThatCannotBeRead(t *testing.T) {
 		t.Errorf("%q", v)
 	}
 }
+
+// FuzzOpen opens arbitrary bytes: whatever they are, the file can be used, and
+// then has what was stored.
+func FuzzOpen(f *testing.F) {
+	d := faultfs.New()
+	s, _, err := slotfile.Open(d, "state", 20)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(d.Get("state"))
+	for _, v := range []string{"one", "two"} {
+		if err := s.Store([]byte(v)); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(d.Get("state"))
+	}
+	f.Add(d.Get("state")[:30])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := faultfs.New()
+		d.Put("state", b)
+		s, v, err := slotfile.Open(d, "state", 20)
+		if err != nil && (!errors.Is(err, slotfile.ErrDamaged) || v != nil) {
+			t.Fatal(v, err)
+		}
+		if err := s.Store([]byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		if _, v, err := slotfile.Open(d, "state", 20); err != nil || string(v) != "new" {
+			t.Fatalf("%q, %v", v, err)
+		}
+	})
+}
