@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -228,7 +230,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 		e.limit, e.until, e.nearer = 0, 0, true
 		return err
 	case status.Code(err) == codes.InvalidArgument:
-		e.suspect(f.onWay())
+		e.suspect(f.onWay(), err)
 	}
 	return peer.Explain(ctx, err)
 }
@@ -260,27 +262,42 @@ func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream
 }
 
 // suspect is told what was on its way when the analyzer refused a frame, which
-// it does by ending the stream. What it had stored before that it says on the
-// next one; of the rest half as many go at a time, until the refused one is
-// alone and known.
-func (e *Exporter) suspect(sent []*parcel) {
-	switch len(sent) {
-	case 0:
+// it does by ending the stream. It names the frame by its offset; when it does
+// not, half as many go at a time on the next stream, until the refused one is
+// alone and known. What was stored before it the analyzer says itself.
+func (e *Exporter) suspect(sent []*parcel, err error) {
+	if len(sent) == 0 {
 		return
-	case 1:
-		p := sent[0]
-		e.mu.Lock()
-		e.refused[p.from]++
-		first := e.refused[p.from] == 1
-		e.mu.Unlock()
-		if first && p.reason == "" {
-			e.quarantine(p.stretch())
-		}
 	}
 	e.nearer = true
+	at, named := refusedAt(err)
+	for _, p := range sent {
+		if named && p.from == at || len(sent) == 1 {
+			e.refuse(p)
+			return
+		}
+	}
 	e.limit = max(len(sent)/2, 1)
 	for _, p := range sent {
 		e.until = max(e.until, p.to)
+	}
+}
+
+// refusedAt is the offset in "frame at offset 7: why".
+func refusedAt(err error) (uint64, bool) {
+	_, rest, found := strings.Cut(err.Error(), "frame at offset ")
+	digits, _, ok := strings.Cut(rest, ":")
+	at, perr := strconv.ParseUint(digits, 10, 64)
+	return at, found && ok && perr == nil
+}
+
+// refuse notes that the analyzer does not take a parcel.
+func (e *Exporter) refuse(p *parcel) {
+	e.mu.Lock()
+	e.refused[p.from]++
+	e.mu.Unlock()
+	if p.reason == "" { // it was the record itself
+		e.quarantine(p.stretch())
 	}
 }
 

@@ -347,15 +347,22 @@ func TestDamagedLast(t *testing.T) {
 // TestRefused: a frame that the analyzer cannot take is found, kept, declared,
 // and holds up nothing behind it.
 func TestRefused(t *testing.T) {
+	for _, named := range []bool{true, false} {
+		testRefused(t, named)
+	}
+}
+
+func testRefused(t *testing.T, named bool) {
 	for name, refuse := range map[string]func(seq uint64, f *capturev1.Frame) bool{
 		"body":        func(seq uint64, f *capturev1.Frame) bool { return len(f.GetBody()) > 0 },
 		"declaration": func(seq uint64, f *capturev1.Frame) bool { return f.GetMissing() == "" },
 		"everything":  func(uint64, *capturev1.Frame) bool { return true },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s named %v", name, named), func(t *testing.T) {
 			a, dir, c := newAnalyzer(t), spoolDir(t), &captured{epoch: 1, body: 100}
 			bad := []uint64{17, 18, 60}
 			offsets := map[uint64]uint64{}
+			a.named = named
 			a.refuse = func(f *capturev1.Frame) bool {
 				seq, is := offsets[f.GetNextOffset()]
 				return is && refuse(seq, f)
@@ -396,7 +403,7 @@ func TestRefused(t *testing.T) {
 			if kept, err := os.ReadDir(dir + "/quarantine"); err != nil || len(kept) != 3 {
 				t.Errorf("quarantine has %v, %v", kept, err)
 			}
-			if before > 45 {
+			if before > 45 || named && before > 10 {
 				t.Errorf("%d connections to find three frames", before)
 			}
 			if got, want := s.Cursor(analyzer.Name).Offset(), s.Log().End(); got != want {

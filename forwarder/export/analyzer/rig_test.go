@@ -117,6 +117,7 @@ type fakeAnalyzer struct {
 	// What it does besides.
 	mute   bool                           // stores and does not acknowledge
 	refuse func(f *capturev1.Frame) bool  // ends the stream with InvalidArgument
+	named  bool                           // says which frame it refuses
 	stall  chan struct{}                  // closed: reads again
 	slow   func()                         // before each frame
 	stored func(id string, offset uint64) // after each frame
@@ -239,6 +240,9 @@ func (a *fakeAnalyzer) store(id string, f *capturev1.Frame) (*capturev1.ExportRe
 	defer a.mu.Unlock()
 	s := a.shelf(id)
 	if a.refuse != nil && a.refuse(f) {
+		if a.named {
+			return nil, false, fmt.Errorf("frame at offset %d: cannot take this", f.GetOffset())
+		}
 		return nil, false, errors.New("cannot take this")
 	}
 	if f.GetNextOffset() <= f.GetOffset() {
