@@ -347,4 +347,5 @@ func (l *Ledger) stray(a *app, h *capturev1.FrameHead, c store.Commit) {
 	}
 	f.Seen = n
 	l.enter(a, at, c.At, &f, 1)
+	a.stand(c.At)
 }

@@ -261,6 +261,7 @@ func (l *Ledger) foldOne(p *process) {
 	p.app.level.InFlight -= d.InFlight
 	p.app.folded.Unknown += d.Unknown + d.InFlight
 	p.app.folded.Unaccounted += d.Unaccounted
+	p.app.stand(l.opt.Now().UnixNano())
 	for _, g := range l.standing(p) {
 		l.gaps.add(stretch{
 			From: g.From, To: g.To, App: g.App, ProxyID: g.ProxyID, Epoch: g.Epoch, Drop: l.drops.number(g.Drop), Pairs: int64(g.Pairs), AtMost: g.AtMost,

@@ -218,9 +218,7 @@ func (l *Ledger) update(p *process, at, now int64) {
 		p.app.level.add(old.level, -1)
 		p.app.level.add(d.level, 1)
 		l.dirty = true
-		if r := p.app.series.at(now, now); r != nil {
-			r.level, r.Set = p.app.level, now
-		}
+		p.app.stand(now)
 	}
 	p.entered = d
 }

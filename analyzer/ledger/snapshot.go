@@ -223,6 +223,11 @@ func (l *Ledger) restore(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
 	}
+	return l.decode(b)
+}
+
+// decode takes over the JSON of a snapshot.
+func (l *Ledger) decode(b []byte) error {
 	var s snapshot
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("read ledger: %w", err)

@@ -179,3 +179,10 @@ type app struct {
 	folded level
 	series series
 }
+
+// stand notes how things stand now.
+func (a *app) stand(now int64) {
+	if r := a.series.at(now, now); r != nil {
+		r.level, r.Set = a.level, now
+	}
+}
