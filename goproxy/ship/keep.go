@@ -6,16 +6,10 @@ import (
 	"log/slog"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
-	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/ledger"
 )
-
-// maxScratch bounds the buffer that the keeper holds on to, in bytes.
-const maxScratch = 1 << 20
 
 // keep moves batches to the ring while there are too many in memory, and back
 // while a forwarder takes them. It is the one goroutine that touches the disk:
@@ -45,10 +39,9 @@ func (s *Shipper) keep(ctx context.Context) {
 
 // keeper is what keep works with.
 type keeper struct {
-	s       *Shipper
-	ring    *ring.Ring
-	scratch []byte
-	seq     uint64
+	s    *Shipper
+	ring *ring.Ring
+	seq  uint64
 	// again is how long not to write after a failure, until that is over.
 	again   backoff.Backoff
 	blocked time.Time
@@ -104,15 +97,16 @@ func (k *keeper) spill() bool {
 	s := k.s
 	s.mu.Lock()
 	p := s.queue.toMove()
-	s.mu.Unlock()
 	if p == nil {
+		s.mu.Unlock()
 		return false
 	}
-	data, err := proto.MarshalOptions{}.MarshalAppend(k.scratch[:0], p.batch)
-	if err == nil {
-		k.keepScratch(data)
-		err = k.ring.Append(ring.Record{Seq: k.seq + 1, Pairs: p.pairs, Held: p.held}, data)
-	}
+	// A reference of our own: the end of the proxy may let the parcel go.
+	moving := p.contents
+	moving.refs.Ref()
+	s.mu.Unlock()
+	err := k.ring.Append(ring.Record{Seq: k.seq + 1, Pairs: p.pairs, Held: p.held}, moving.data)
+	moving.refs.Free()
 	s.mu.Lock()
 	switch {
 	case s.stopped: // it is counted already, and the ring goes
@@ -150,15 +144,10 @@ func (k *keeper) load() bool {
 		return false
 	}
 	used := k.ring.Used()
-	data, err := k.ring.Pop(k.scratch)
+	data, err := k.ring.Pop(nil)
 	var p *parcel
 	if err == nil {
-		k.keepScratch(data)
-		p = &parcel{batch: new(capturev1.Batch)}
-		err = proto.Unmarshal(data, p.batch)
-	}
-	if err != nil {
-		p = nil
+		p = &parcel{contents: own(data)}
 	}
 	if k.ring.Used() < used {
 		k.blocked = time.Time{} // there may be room again
@@ -178,13 +167,4 @@ func (k *keeper) load() bool {
 			slog.Int("pairs", rec.Pairs), slog.String("error", err.Error()))
 	}
 	return true
-}
-
-// keepScratch holds on to a buffer for the next batch, unless it is large.
-func (k *keeper) keepScratch(b []byte) {
-	if cap(b) <= maxScratch {
-		k.scratch = b[:0]
-	} else {
-		k.scratch = nil
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/internal/budget"
 )
@@ -44,9 +43,15 @@ type queue struct {
 
 // parcel is a batch with what the proxy knows about it.
 type parcel struct {
-	batch *capturev1.Batch
+	// The contents are gone while it is on the ring.
+	contents
 	pairs int
 	held  int64
+	// seq and fields say which batch it is, from when it is first sent.
+	// duplicate: another forwarder may have it.
+	seq       uint64
+	fields    []byte
+	duplicate bool
 	// sentTo is the forwarder that may have it.
 	sentTo string
 	// moving: it is being written to the ring.
@@ -96,7 +101,7 @@ func (q *queue) next(seq uint64) (p *parcel, fresh bool) {
 
 // index is where the first sent parcel from seq on stands.
 func (q *queue) index(seq uint64) int {
-	i, _ := slices.BinarySearchFunc(q.sent, seq, func(p *parcel, seq uint64) int { return cmp.Compare(p.batch.Seq, seq) })
+	i, _ := slices.BinarySearchFunc(q.sent, seq, func(p *parcel, seq uint64) int { return cmp.Compare(p.seq, seq) })
 	return i
 }
 
@@ -122,6 +127,7 @@ func (q *queue) acked(first, last uint64) (pairs int) {
 
 // free gives back what a parcel holds.
 func (q *queue) free(p *parcel) {
+	p.refs.Free()
 	if p.loaded {
 		q.loaded -= p.held
 		q.settle()
@@ -197,7 +203,8 @@ func (q *queue) moved(p *parcel) {
 	kept = max(kept, 0)
 	q.reserve += kept
 	q.budget.Give(need - kept)
-	p.batch = nil
+	p.refs.Free()
+	p.contents = contents{}
 }
 
 // mayLoad says whether there is room for the ring's oldest record.

@@ -565,7 +565,7 @@ func TestWhatMayBeSent(t *testing.T) {
 	for _, withRing := range []bool{true, false} {
 		q := newQueue(b, withRing)
 		for range 8 {
-			q.add(&parcel{batch: new(capturev1.Batch), held: 100 << 10, pairs: 1})
+			q.add(&parcel{contents: own(nil), held: 100 << 10, pairs: 1})
 		}
 		sent := 0
 		for {
@@ -574,14 +574,14 @@ func TestWhatMayBeSent(t *testing.T) {
 				break
 			}
 			sent++
-			if p.batch.Seq = uint64(sent); !fresh {
+			if p.seq = uint64(sent); !fresh {
 				t.Error("sent again")
 			}
 		}
 		if want := map[bool]int{true: 3, false: 8}[withRing]; sent != want {
 			t.Errorf("with a ring %v: %d batches were sent, want %d", withRing, sent, want)
 		}
-		if p, fresh := q.next(0); p == nil || fresh || p.batch.Seq != 1 {
+		if p, fresh := q.next(0); p == nil || fresh || p.seq != 1 {
 			t.Error("what was sent may be sent again")
 		}
 	}

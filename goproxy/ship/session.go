@@ -45,7 +45,7 @@ func (s *Shipper) session(end *ending) error {
 	for _, r := range lease.GetAckedBatches() {
 		s.acked(r.GetFirst(), r.GetLast())
 	}
-	stream, err := client.Push(ctx)
+	stream, err := client.Push(ctx, grpc.ForceCodecV2(newCodec()))
 	if err != nil {
 		return fmt.Errorf("open stream: %w", grpcpeer.Plain(err))
 	}
@@ -136,8 +136,8 @@ func (c *conversation) talk(end *ending, over <-chan error) error {
 			return c.goodbye(end, over)
 		default:
 		}
-		if b := c.s.next(c.sent, c.forwarder); b != nil {
-			if err := c.send(b); err != nil {
+		if m := c.s.next(c.sent, c.forwarder); m != nil {
+			if err := c.send(m); err != nil {
 				return <-over
 			}
 			continue
@@ -162,11 +162,11 @@ func (c *conversation) talk(end *ending, over <-chan error) error {
 }
 
 // send sends one batch.
-func (c *conversation) send(b *capturev1.Batch) error {
+func (c *conversation) send(m *message) error {
 	c.mu.Lock()
-	c.sent = b.Seq
+	c.sent = m.seq
 	c.mu.Unlock()
-	return c.stream.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Batch{Batch: b}})
+	return c.stream.SendMsg(m)
 }
 
 func (c *conversation) heartbeat(goodbye bool) error {

@@ -25,6 +25,7 @@ import (
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
+	"github.com/weir-capture/weir/goproxy/ship/wire"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/ledger"
@@ -95,9 +96,11 @@ type Shipper struct {
 
 	mu sync.Mutex
 	// open is the batch that is being filled.
-	open      []*capturev1.RRPair
-	openBytes int
+	// It is nil when it holds nothing and has no buffer.
+	open      *[]byte
+	openPairs int
 	openHeld  int64
+	pool      pool
 	timer     *time.Timer
 	queue
 	batches uint64 // numbered so far
@@ -120,10 +123,11 @@ func New(set Settings) *Shipper {
 	return s
 }
 
-// Add takes a pair over, and with it held bytes of the budget. It never
-// blocks.
+// Add takes what a pair says, and with it held bytes of the budget. Of the
+// pair itself it keeps nothing. It never blocks.
 func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
-	size := proto.Size(p)
+	bound := wire.Bound(p)
+	alone := bound > aloneBytes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -131,23 +135,36 @@ func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
 		s.set.Budget.Give(held)
 		return
 	}
-	if size > aloneBytes {
+	if alone {
+		data := wire.Append(make([]byte, 0, bound), p)
 		s.cut()
+		s.took(held)
+		s.enqueue(own(data))
+		return
 	}
-	s.set.Ledger.Taken()
-	s.waits++
-	s.open = append(s.open, p)
-	s.openBytes += size
-	s.openHeld += held
+	if s.open == nil {
+		s.open = s.pool.Get(openBytes)
+	}
+	// Where writing fails, what is open stays as it was.
+	*s.open = wire.Append(*s.open, p)
+	s.took(held)
 	switch {
-	case len(s.open) == maxPairs || s.openBytes >= maxBytes || size > aloneBytes:
+	case s.openPairs == maxPairs || len(*s.open) >= maxBytes:
 		s.cut()
-	case len(s.open) > 1:
+	case s.openPairs > 1:
 	case s.timer == nil:
 		s.timer = time.AfterFunc(maxAge, s.cutAged)
 	default:
 		s.timer.Reset(maxAge)
 	}
+}
+
+// took counts a pair of the open batch. s.mu is held.
+func (s *Shipper) took(held int64) {
+	s.set.Ledger.Taken()
+	s.waits++
+	s.openPairs++
+	s.openHeld += held
 }
 
 func (s *Shipper) cutAged() {
@@ -158,14 +175,18 @@ func (s *Shipper) cutAged() {
 
 // cut closes the open batch. s.mu is held.
 func (s *Shipper) cut() {
-	if len(s.open) == 0 {
-		return
+	if s.openPairs > 0 {
+		s.enqueue(s.pool.close(&s.open, s.openHeld))
 	}
+}
+
+// enqueue makes a parcel of the pairs that are open. s.mu is held.
+func (s *Shipper) enqueue(c contents) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.queue.add(&parcel{pairs: len(s.open), held: s.openHeld, batch: &capturev1.Batch{Pairs: s.open}})
-	s.open, s.openBytes, s.openHeld = nil, 0, 0
+	s.queue.add(&parcel{contents: c, pairs: s.openPairs, held: s.openHeld})
+	s.openPairs, s.openHeld = 0, 0
 	stir(s.wake)
 	if s.queue.high() {
 		stir(s.move)
@@ -196,7 +217,7 @@ func (s *Shipper) counters() *capturev1.Counters {
 
 // next is the batch behind a sequence, on its way to a forwarder; nil when
 // there is none, or none that may be sent now.
-func (s *Shipper) next(seq uint64, forwarder string) *capturev1.Batch {
+func (s *Shipper) next(seq uint64, forwarder string) *message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, fresh := s.queue.next(seq)
@@ -206,19 +227,21 @@ func (s *Shipper) next(seq uint64, forwarder string) *capturev1.Batch {
 	switch {
 	case fresh:
 		s.batches++
-		p.batch.Source, p.batch.EpochStarted = s.set.Register.Source, s.set.Register.EpochStarted
-		p.batch.Seq, p.batch.FirstPairSeq = s.batches, s.pairs+1
-		for _, rr := range p.batch.Pairs {
-			s.pairs++
-			rr.ProxySeq = s.pairs
-		}
+		first := s.pairs + 1
+		s.pairs += uint64(p.pairs)
 		s.set.Ledger.Batched(uint64(p.pairs))
-		p.batch.Counters = s.counters()
+		// It fails on names that are not UTF-8, with which nobody gets here:
+		// they cannot be registered.
+		fields, _ := proto.Marshal(&capturev1.Batch{
+			Source: s.set.Register.Source, EpochStarted: s.set.Register.EpochStarted,
+			Seq: s.batches, FirstPairSeq: first, Counters: s.counters(),
+		})
+		p.number(s.batches, first, fields)
 	case p.sentTo != forwarder:
-		p.batch.MaybeDuplicate = true
+		p.duplicate = true
 	}
 	p.sentTo = forwarder
-	return p.batch
+	return p.message()
 }
 
 // waiting is how many pairs are not acknowledged.

@@ -358,7 +358,7 @@ func TestAnAckForWhatWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := newYard(t, 64<<20)
 		y.add(3*maxPairs, 1)
-		c := &conversation{s: y.Shipper, sent: y.next(0, "a").Seq, stream: &oneAck{through: 99}}
+		c := &conversation{s: y.Shipper, sent: y.next(0, "a").seq, stream: &oneAck{through: 99}}
 		if err := c.listen(); !errors.Is(err, io.EOF) && err == nil {
 			t.Error("the stream ended")
 		}
