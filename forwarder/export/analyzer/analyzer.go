@@ -382,14 +382,6 @@ func (e *Exporter) low() uint64 {
 	return e.done.low()
 }
 
-// Damaged counts pairs in records of the spool that could not be read. Records
-// whose head is damaged too count as one pair at least.
-func (e *Exporter) Damaged() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.dropped[ReasonDamaged]
-}
-
 // State implements export.Exporter.
 func (e *Exporter) State() *capturev1.DestinationState {
 	log, at := e.set.Spool.Log(), e.cursor.Offset()
