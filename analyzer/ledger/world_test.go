@@ -26,7 +26,6 @@ type world struct {
 	log []store.Commit
 	// here and lost are the delivery state of the store.
 	here, lost map[simBatch]bool
-	nextSpool  byte
 }
 
 type simBatch struct {
@@ -89,8 +88,6 @@ func (w *world) proxy(app string) *simProxy {
 	w.proxies = append(w.proxies, p)
 	return p
 }
-
-func (p *simProxy) epoch() Epoch { return Epoch(p.src.GetEpoch()) }
 
 func cloneCounters(c *capturev1.Counters) *capturev1.Counters {
 	return &capturev1.Counters{
