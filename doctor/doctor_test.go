@@ -83,8 +83,12 @@ func TestWhatIsWrong(t *testing.T) {
 			in.Forwarders[0].Connected, in.Forwarders[0].LastSeen = false, now.Add(-5*time.Minute)
 		}},
 		{"forwarder.clock", Warning, "3.5 s behind", func(in *Installation) { in.Forwarders[0].Skewed, in.Forwarders[0].ClockSkewNS = true, -35e8 }},
-		{"forwarder.spool", Warning, "SPOOL_MAX_BYTES", func(in *Installation) { in.Forwarders[0].Spool = httpv1.Spool{BytesUsed: 80, BytesLimit: 100, NextOffset: 9} }},
-		{"forwarder.spool", Failure, "SPOOL_MAX_BYTES", func(in *Installation) { in.Forwarders[0].Spool = httpv1.Spool{BytesUsed: 99, BytesLimit: 100, NextOffset: 9} }},
+		{"forwarder.spool", Warning, "SPOOL_MAX_BYTES", func(in *Installation) {
+			in.Forwarders[0].Spool = httpv1.Spool{BytesUsed: 80, BytesLimit: 100, NextOffset: 9}
+		}},
+		{"forwarder.spool", Failure, "SPOOL_MAX_BYTES", func(in *Installation) {
+			in.Forwarders[0].Spool = httpv1.Spool{BytesUsed: 99, BytesLimit: 100, NextOffset: 9}
+		}},
 		{"forwarder.redaction", Skipped, "DLP_CONFIG", func(in *Installation) { in.Forwarders[0].DLPConfig = "" }},
 		{"forwarder.destination", Warning, "archive", func(in *Installation) {
 			in.Forwarders[0].Destinations = []httpv1.Destination{{Name: "archive", Error: "refused", BacklogBytes: 5}}
@@ -93,7 +97,9 @@ func TestWhatIsWrong(t *testing.T) {
 		{"proxy.connected", Warning, "goodbye", func(in *Installation) { in.Proxies[0].State = "reaped" }},
 		{"proxy.connected", Warning, "45 s", func(in *Installation) { in.Proxies[0].State = "away" }},
 		{"proxy.connected", Skipped, "forwarder", func(in *Installation) { in.Proxies[0].State = "unknown" }},
-		{"proxy.upstream", Failure, "container", func(in *Installation) { in.Proxies[0].UpstreamError = "dial tcp 127.0.0.1:8080: connect: connection refused" }},
+		{"proxy.upstream", Failure, "container", func(in *Installation) {
+			in.Proxies[0].UpstreamError = "dial tcp 127.0.0.1:8080: connect: connection refused"
+		}},
 		{"proxy.id", Warning, "APP_POD_NAME", func(in *Installation) { in.Proxies[0].DuplicateID = true }},
 		{"proxy.clock", Warning, "ahead", func(in *Installation) { in.Proxies[0].Skewed, in.Proxies[0].ClockSkewNS = true, 9e9 }},
 		{"proxy.capture", Warning, "SIGUSR1", func(in *Installation) { in.Proxies[0].CaptureOn = false }},

@@ -223,7 +223,7 @@ func (m Machine) service(ctx context.Context, id, variable, addr, method, progra
 	err = conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{})
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.FailedPrecondition, codes.ResourceExhausted, codes.Aborted, codes.OK:
-		return good(id, addr, "A "+program+" answers.")
+		return good(id, addr, capital(article(program))+" answers.")
 	case codes.Unimplemented:
 		return check(id, addr, Failure, "What answers speaks gRPC and is no "+program+".", other)
 	case codes.DeadlineExceeded:
@@ -232,6 +232,13 @@ func (m Machine) service(ctx context.Context, id, variable, addr, method, progra
 		})
 	}
 	return check(id, addr, Failure, "What answers does not speak gRPC.", other)
+}
+
+func article(program string) string {
+	if strings.HasPrefix(program, "a") {
+		return "an " + program
+	}
+	return "a " + program
 }
 
 // Directory says whether a program could keep files in dir, which variable

@@ -20,6 +20,7 @@ import (
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
 	"github.com/weir-capture/weir/client"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/doctor"
 	"github.com/weir-capture/weir/forwarder"
 	"github.com/weir-capture/weir/goproxy"
 )
@@ -379,5 +380,39 @@ func TestWhyDroppedForAFullSpool(t *testing.T) {
 				t.Errorf("%s: %+v", missing, w)
 			}
 		})
+	}
+}
+
+// TestDoctorKnowsThePrograms: each answers as what it is, and is not taken for
+// another.
+func TestDoctorKnowsThePrograms(t *testing.T) {
+	r := newRig(t, nil)
+	r.analyzer()
+	r.forwarder()
+	found := func(vars map[string]string) map[string]string {
+		m := doctor.Machine{
+			Environments: []doctor.Environment{{Lookup: func(k string) (string, bool) { v, ok := vars[k]; return v, ok }}},
+			Config:       func(p doctor.Program, lookup func(string) (string, bool)) error { return Config(string(p), lookup) },
+			SpoolDir:     t.TempDir(),
+		}
+		out := map[string]string{}
+		for _, c := range m.Examine(t.Context()) {
+			out[c.ID] = c.Status + " " + c.Found
+		}
+		return out
+	}
+	got := found(map[string]string{"FORWARDER_ADDR": r.service, "ANALYZER_ADDR": r.ingest, "SERVICE_PORT": "0", "FILTER_RULE": "path:"})
+	if got["forwarder.reachable"] != "ok A forwarder answers." || got["analyzer.reachable"] != "ok An analyzer answers." {
+		t.Errorf("%v", got)
+	}
+	if !strings.HasPrefix(got["config"], "failure FILTER_RULE") {
+		t.Errorf("%v", got)
+	}
+	got = found(map[string]string{"FORWARDER_ADDR": r.ingest, "ANALYZER_ADDR": r.service, "SERVICE_PORT": "0"})
+	if !strings.HasPrefix(got["forwarder.reachable"], "failure") || !strings.HasPrefix(got["analyzer.reachable"], "failure") {
+		t.Errorf("%v", got)
+	}
+	if err := Config("nobody", nil); err == nil {
+		t.Error("no such program, and no error")
 	}
 }
