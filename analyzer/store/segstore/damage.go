@@ -1,9 +1,16 @@
 package segstore
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -45,9 +52,49 @@ func (s *Store) damaged(c *seglog.CorruptError) {
 			s.counters.damagedPairs.Add(uint64(h.GetPairs()))
 			attrs = append(attrs, slog.Uint64("pairs", uint64(h.GetPairs())), slog.String("app", h.GetSource().GetApp()))
 		}
+	} else if n, err := s.countBody(c); err == nil {
+		s.counters.damagedPairs.Add(uint64(n))
+		attrs = append(attrs, slog.Int("pairs", n))
 	}
 	if err := s.seglog.Quarantine(c); err != nil {
 		attrs = append(attrs, slog.String("quarantine", err.Error()))
 	}
 	s.log.Error("A record of the log is damaged", attrs...)
 }
+
+// zstdMagic begins a frame's body (RFC 8878).
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// maxSalvage bounds what is read of a stretch to count what was in it.
+const maxSalvage = seglog.MaxRecordBytes + 4<<10
+
+// countBody counts the pairs of a record of which the head is damaged, or the
+// header, when its body is whole: that reaches to the stretch's end.
+func (s *Store) countBody(c *seglog.CorruptError) (int, error) {
+	name, _ := strings.CutSuffix(c.Segment, ".seg")
+	base, err := strconv.ParseUint(name, 16, 64)
+	if err != nil || c.Offset < base || c.Next-c.Offset > maxSalvage {
+		return 0, fmt.Errorf("count pairs: no record of a known length: %w", err)
+	}
+	f, err := s.opt.LogFS.OpenFile(c.Segment, os.O_RDONLY, 0)
+	if err != nil {
+		return 0, fmt.Errorf("count pairs: %w", err)
+	}
+	defer f.Close() // only read from
+	raw := make([]byte, c.Next-c.Offset)
+	if _, err := f.ReadAt(raw, int64(c.Offset-base)); err != nil {
+		return 0, fmt.Errorf("count pairs: %w", err)
+	}
+	for at := 0; ; at++ {
+		i := bytes.Index(raw[at:], zstdMagic)
+		if i < 0 {
+			return 0, errNoBody
+		}
+		at += i
+		if n, err := frame.Count(raw[at:]); err == nil {
+			return n, nil
+		}
+	}
+}
+
+var errNoBody = errors.New("no body that is whole")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -147,6 +148,12 @@ func (s *Store) indexLoop(ctx context.Context) {
 			pause = indexPause
 		}
 		s.log.Error("The index failed and is opened again", slog.String("error", err.Error()), slog.Duration("in", pause))
+		if errors.Is(err, index.ErrBroken) {
+			// Opening it may find nothing wrong with it, as it did before.
+			if err := os.RemoveAll(filepath.Join(s.opt.Dir, indexDir)); err != nil {
+				s.log.Error("Could not remove a broken index", slog.String("error", err.Error()))
+			}
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

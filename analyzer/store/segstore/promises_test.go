@@ -21,6 +21,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/store/storetest"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/internal/faultreport"
 	"github.com/weir-capture/weir/internal/vfs/faultfs"
 	"github.com/weir-capture/weir/query"
 )
@@ -388,6 +389,7 @@ func TestR17EveryCrashOfATrace(t *testing.T) {
 		t.Fatalf("retention removed %d of %d frames: the test does not test", removed, len(frames))
 	}
 	prefixes := 0
+	sum := faultreport.Line{Fault: "R17 every crash prefix of 200 operations, store"}
 	for n, disks := range trace.Prefixes() {
 		i, _ := slices.BinarySearchFunc(promises, n, func(p promise, n int) int {
 			if p.events <= n {
@@ -405,8 +407,12 @@ func TestR17EveryCrashOfATrace(t *testing.T) {
 			if err := afterCrash(t, after, frames, gone, have, n%16 == 0); err != nil {
 				t.Fatalf("event %d, %s: %v", n, name, err)
 			}
+			sum.Generated += uint64(max(have-gone, 0))
+			sum.Stored += uint64(max(have-gone, 0))
 		}
 	}
+	sum.Note = fmt.Sprintf("%d disks after %d prefixes; counted are the acknowledged frames on each", 3*prefixes, prefixes)
+	sum.Print(t)
 	t.Logf("%d frames, %d prefixes, three disks each", len(frames), prefixes)
 }
 
