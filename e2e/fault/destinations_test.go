@@ -113,10 +113,12 @@ func (r *rig) fileHasAll(file string) {
 	times := map[string]int{}
 	harness.Poll(r.t, 30*time.Second, "every pair in the file", func() error {
 		clear(times)
-		files, err := filepath.Glob(file + "*")
+		// What was rotated has a number behind its name.
+		files, err := filepath.Glob(file + ".[0-9]*")
 		if err != nil {
 			return err
 		}
+		files = append(files, file)
 		for _, f := range files {
 			data, err := os.ReadFile(f)
 			if err != nil {

@@ -206,10 +206,10 @@ func TestR14Retention(t *testing.T) {
 	long(t)
 	t.Parallel()
 	r := newRig(t, 5*time.Minute)
-	r.AnalyzerEnv["RETENTION_BYTES"] = "16MiB"
+	r.AnalyzerEnv["RETENTION_BYTES"] = "64MiB"
 	r.StartAll()
-	load := r.load(300)
-	load.Response = 64 << 10
+	load := r.load(200)
+	load.Response = 32 << 10
 	stop := load.Background(t, r.book)
 	const kills = 10
 	for i := range kills {

@@ -292,7 +292,7 @@ func (b *Book) Account(ctx context.Context, api *Analyzer, rules Rules) (*Accoun
 // overlap is how far the order in which requests were made and that in which
 // they were stored differ: a segment that retention removes holds a few that
 // were made after others that are kept.
-const overlap = 5 * time.Second
+const overlap = 2 * time.Second
 
 // removed sets aside what is missing and older than all that is there.
 func (a *Account) removed(oldest int64) {

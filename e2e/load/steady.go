@@ -130,13 +130,14 @@ func (c *steadyConn) close() {
 func (c *steadyConn) one(due time.Time, book *ledger.Book) {
 	var e ledger.Entry
 	_, _ = rand.Read(e.ID[:]) // never fails
-	// The id decides. Four independent draws of it.
+	// The id decides, each of its parts on one thing.
 	draw := func(i int) int { return int(binary.LittleEndian.Uint16(e.ID[2*i:])) }
+	size := func(i, most int) int { return draw(i) * (most + 1) >> 16 }
 	hit := func(i, every int) bool { return every > 0 && draw(i)%every == 0 }
-	ask := question{Status: 200, Size: draw(0) % (c.Response + 1)}
+	ask := question{Status: 200, Size: size(0, c.Response)}
 	var out []byte
 	if hit(1, c.PostEvery) {
-		out = ledger.Noise(e.ID, 1, draw(2)%(c.Request+1))
+		out = ledger.Noise(e.ID, 1, size(2, c.Request))
 	}
 	if hit(3, c.FailEvery) {
 		ask.Status = 500
