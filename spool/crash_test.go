@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/weir-capture/weir/internal/faultreport"
 	"github.com/weir-capture/weir/internal/vfs/faultfs"
 	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
@@ -100,8 +101,15 @@ func run(t *testing.T, d *faultfs.FS, opt spool.Options, ops int, note func(prom
 	}
 }
 
-// hold checks a disk that a crash left against what had been promised.
+// hold is holdAll for those who need no sum.
 func hold(t *testing.T, d *faultfs.FS, opt spool.Options, p promise, torn bool) error {
+	t.Helper()
+	return holdAll(t, d, opt, p, torn, &faultreport.Line{Dropped: map[string]uint64{}})
+}
+
+// holdAll checks a disk that a crash left against what had been promised, and
+// counts the acknowledged batches on it.
+func holdAll(t *testing.T, d *faultfs.FS, opt spool.Options, p promise, torn bool, sum *faultreport.Line) error {
 	t.Helper()
 	o, err := openOwner(d, opt)
 	if err != nil {
@@ -116,9 +124,17 @@ func hold(t *testing.T, d *faultfs.FS, opt spool.Options, p promise, torn bool) 
 			return fmt.Errorf("batch %d was acknowledged and is not known", n)
 		}
 	}
-	for _, name := range opt.Cursors {
+	for i, name := range opt.Cursors {
 		c := contentsFrom(t, o.Spool, o.Cursor(name).Offset())
 		for n := range p.acked {
+			if i == 0 {
+				sum.Generated++
+				if c.declared[n] {
+					sum.Dropped["forwarder/spool_full"]++
+				} else {
+					sum.Stored++
+				}
+			}
 			if _, here := c.batches[n]; !here && !c.declared[n] && n >= p.done[name] {
 				return fmt.Errorf("batch %d of %d is neither there nor declared for %s, which stands at %d", n, p.acked, name, o.Cursor(name).Offset())
 			}
@@ -174,6 +190,7 @@ func TestR17PowerLossAtEveryPoint(t *testing.T) {
 			p := promise{}
 			rng := rand.New(rand.NewPCG(3, 17))
 			prefixes, disks := 0, 0
+			sum := faultreport.Line{Fault: "R17 every crash prefix of 200 operations, spool with " + string(when), Dropped: map[string]uint64{}}
 			for n, after := range trace.Prefixes() {
 				if q, ok := promises[n]; ok {
 					p = q
@@ -185,11 +202,13 @@ func TestR17PowerLossAtEveryPoint(t *testing.T) {
 				}
 				for i, d := range ways {
 					disks++
-					if err := hold(t, d, opt, p, i == 1); err != nil {
+					if err := holdAll(t, d, opt, p, i == 1, &sum); err != nil {
 						t.Fatalf("crash after %d changes, way %d: %v", n, i, err)
 					}
 				}
 			}
+			sum.Note = fmt.Sprintf("%d disks after %d prefixes; counted are the acknowledged batches on each", disks, prefixes)
+			sum.Print(t)
 			t.Logf("%d prefixes, %d disks, %d batches, %d segments dropped", prefixes, disks, p.acked, lost)
 		})
 	}
