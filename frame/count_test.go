@@ -24,3 +24,18 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func FuzzCount(f *testing.F) {
+	head := &capturev1.FrameHead{Source: &capturev1.Source{Epoch: make([]byte, frame.EpochLen)}, Received: 1}
+	_, body, err := frame.Make(head, []*capturev1.RRPair{{Path: "/a"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		n, err := frame.Count(body)
+		if (err != nil) != errors.Is(err, frame.ErrMalformed) || n < 0 {
+			t.Errorf("counted %d, %v", n, err)
+		}
+	})
+}
