@@ -112,6 +112,9 @@ func (p *printer) row(r client.Row) error {
 		target += "?" + r.Query
 	}
 	end := r.App + "  " + r.Host + target
+	if r.SampleWeight > 1 {
+		end += fmt.Sprintf("  (one of ~%d)", r.SampleWeight) // sampling left out the others
+	}
 	if r.Error != "" {
 		end += "  (" + r.Error + ")"
 	}
