@@ -11,7 +11,7 @@ package frame
 import (
 	"errors"
 	"fmt"
-	"sync"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/proto"
@@ -141,33 +141,33 @@ func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) 
 }
 
 // The coders hold tables that are dear to make and say nothing about any
-// frame, so they are kept for the next one. Concurrency 1: one call, one core,
-// and no goroutine that outlives it.
+// frame, so that one of each serves all; callers share a few workers, which
+// also bounds what they take together. They start no goroutines. They are made
+// with the program and not when they are first wanted, because they have
+// channels: made in a bubble of testing/synctest they would be of no use
+// outside of it.
 var (
-	encoders = sync.Pool{New: func() any {
-		// A single segment always says how long its content is; otherwise less
-		// than 256 bytes would go without.
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))
-		return &coder[*zstd.Encoder]{e, err}
-	}}
-	decoders = sync.Pool{New: func() any {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxBodyLen))
-		return &coder[*zstd.Decoder]{d, err}
-	}}
+	encoder, encoderErr = newEncoder()
+	decoder, decoderErr = zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers()), zstd.WithDecoderMaxMemory(MaxBodyLen))
 )
 
-type coder[T any] struct {
-	c   T
-	err error
+func workers() int { return min(runtime.GOMAXPROCS(0), 8) }
+
+func newEncoder() (*zstd.Encoder, error) {
+	// A single segment always says how long its content is; otherwise less
+	// than 256 bytes would go without.
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(workers()), zstd.WithSingleSegment(true))
+	if err == nil {
+		e.EncodeAll(nil, nil) // makes its channel
+	}
+	return e, err
 }
 
 func compress(raw []byte) ([]byte, error) {
-	e := encoders.Get().(*coder[*zstd.Encoder])
-	if e.err != nil {
-		return nil, e.err
+	if encoderErr != nil {
+		return nil, encoderErr
 	}
-	defer encoders.Put(e)
-	return e.c.EncodeAll(raw, make([]byte, 0, len(raw)/3+64)), nil
+	return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/3+64)), nil
 }
 
 // decompress gives exactly want bytes or an error. What the body itself says
@@ -183,12 +183,10 @@ func decompress(body []byte, want int) ([]byte, error) {
 	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(want) {
 		return nil, fmt.Errorf("head says %d bytes, body says %d", want, h.FrameContentSize)
 	}
-	d := decoders.Get().(*coder[*zstd.Decoder])
-	if d.err != nil {
-		return nil, d.err
+	if decoderErr != nil {
+		return nil, decoderErr
 	}
-	defer decoders.Put(d)
-	raw, err := d.c.DecodeAll(body, nil)
+	raw, err := decoder.DecodeAll(body, nil)
 	if err != nil {
 		return nil, err
 	}

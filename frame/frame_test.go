@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/proto"
@@ -160,5 +161,24 @@ func TestBodiesOfEveryLength(t *testing.T) {
 		if err != nil || len(got) != 1 || !proto.Equal(got[0], want) {
 			t.Fatalf("path of %d bytes: %v, %v", n, got, err)
 		}
+	}
+}
+
+// Frames that were made and read in a bubble of virtual time leave nothing
+// behind that is of no use outside of it.
+func TestInABubble(t *testing.T) {
+	make1 := func() {
+		h := &capturev1.FrameHead{Source: source(), BatchSeq: 1, Received: 1}
+		_, body, err := frame.Make(h, []*capturev1.RRPair{pair(1, 5)})
+		if err != nil {
+			t.Error(err)
+		}
+		if _, err := frame.Pairs(h, body); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 3 {
+		synctest.Test(t, func(*testing.T) { make1() })
+		make1()
 	}
 }
