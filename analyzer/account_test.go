@@ -1,6 +1,9 @@
 package analyzer
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +157,57 @@ func TestWhatAForwarderTookAndNobodyHas(t *testing.T) {
 		if missing != "" && (!l.Holds || len(l.Total.Dropped) != 1 || l.Total.Dropped[0] != httpv1.LedgerDrop{Hop: "forwarder", Reason: "spool_damaged", Pairs: 5}) {
 			t.Errorf("%+v", l)
 		}
+	}
+}
+
+// TestWhatRotsInTheStoreIsNotStored: a frame whose bytes changed on the disk
+// counts as dropped from when that is found, also after the next start.
+func TestWhatRotsInTheStoreIsNotStored(t *testing.T) {
+	cfg := config(t)
+	a, stop := run(t, cfg)
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	g, _ := export(t, a, f)
+	for n := range uint64(2) {
+		deliver(t, g, f.Frame(storetest.Pairs(n*5, n*5+5)...))
+	}
+	var list listed
+	get(t, "http://"+a.Addr().String()+"/api/v1/pairs", &list)
+	if len(list.Pairs) != 10 {
+		t.Fatalf("%d pairs", len(list.Pairs))
+	}
+	stop()
+	flip(t, filepath.Join(cfg.DataDir, "seg"))
+	for range 2 {
+		b, stop := run(t, cfg)
+		for _, p := range list.Pairs {
+			get(t, "http://"+b.Addr().String()+"/api/v1/pairs/"+p.ID, nil) // half of them fail
+		}
+		var l httpv1.Ledger
+		get(t, "http://"+b.Addr().String()+"/api/v1/ledger", &l)
+		if l.Total.Stored != 5 || l.Total.Seen != 10 || !l.Holds || len(l.Total.Dropped) != 1 || l.Total.Dropped[0] != (httpv1.LedgerDrop{Hop: "analyzer", Reason: "damaged", Pairs: 5}) {
+			t.Errorf("%+v", l.Total)
+		}
+		stop()
+	}
+}
+
+// flip changes one bit of the first frame's body in a store's log.
+func flip(t *testing.T, dir string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	b, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(b, []byte{0x28, 0xb5, 0x2f, 0xfd}) // a zstd frame
+	if i < 0 {
+		t.Fatal("no body in " + names[0])
+	}
+	b[i+20] ^= 1
+	if err := os.WriteFile(names[0], b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -349,3 +349,69 @@ func (l *Ledger) stray(a *app, h *capturev1.FrameHead, c store.Commit) {
 	l.enter(a, at, c.At, &f, 1)
 	a.stand(c.At)
 }
+
+// damage is a stored frame that cannot be read any more.
+type damage struct {
+	at   uint64
+	head *capturev1.FrameHead
+}
+
+// Damaged says that a frame which was committed cannot be read any more: its
+// pairs are not stored, whatever was said before. at is its place in the
+// store's order. It may be told the same again, and before Open.
+func (l *Ledger) Damaged(at uint64, head *capturev1.FrameHead) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch d := (damage{at, head}); {
+	case l.dir != nil:
+		l.spoil(d)
+	case len(l.early) < maxDamaged:
+		l.early = append(l.early, d)
+	}
+}
+
+func (l *Ledger) spoil(d damage) {
+	h := d.head
+	if l.damaged[d.at] || len(l.damaged) >= maxDamaged || h.GetPairs() == 0 {
+		return
+	}
+	l.damaged[d.at] = true
+	l.dirty = true
+	now := l.opt.Now().UnixNano()
+	at := batchTime(h.GetTimeMax(), now)
+	drop := l.drops.number(Drop{HopAnalyzer, ReasonDamaged})
+	src := h.GetSource()
+	var p *process
+	if len(src.GetEpoch()) == len(Epoch{}) {
+		p = l.processes[Epoch(src.GetEpoch())]
+	}
+	if p == nil {
+		a := l.apps[App{src.GetCluster(), src.GetNamespace(), src.GetApp()}]
+		if a == nil {
+			return
+		}
+		n := min(int64(h.GetPairs()), a.Stored)
+		f := flow{Stored: -n}
+		f.Dropped.add(drop, n)
+		l.enter(a, at, now, &f, 1)
+		return
+	}
+	f := l.outcome(h, false)
+	n := f.ended()
+	pairs := f.Stored
+	f.Dropped.add(drop, pairs)
+	if f.Stored = 0; p.here.has(h.GetFirstPairSeq(), uint64(n)) {
+		f = flow{Stored: -pairs}
+		f.Dropped.add(drop, pairs)
+		l.enter(p.app, at, now, &f, 1)
+	} else {
+		// It was damaged before it was counted.
+		l.enter(p.app, at, now, &f, 1)
+		l.cover(p, h.GetFirstPairSeq(), uint64(n))
+		l.end(p, at, now, n)
+	}
+	l.gaps.add(stretch{
+		From: batchTime(h.GetTimeMin(), at), To: at, App: p.app.key, ProxyID: p.proxyID, Epoch: p.epoch, Drop: drop, Pairs: pairs,
+	})
+	l.update(p, at, now)
+}

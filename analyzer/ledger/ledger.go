@@ -24,6 +24,8 @@ const (
 	// maxForwarders and maxSpools bound what is known of those.
 	maxForwarders = 1000
 	maxSpools     = 4096
+	// maxDamaged bounds the frames that are known to be damaged.
+	maxDamaged = 1 << 16
 	// MaxSteps bounds the steps of a report.
 	MaxSteps = 10_000
 	// silence is how long a process may go unmentioned by a forwarder that is
@@ -70,6 +72,10 @@ type Ledger struct {
 	forwarders map[string]*forwarder
 	spools     map[store.ID]*spool
 	gaps       gaps
+	// damaged are the places in the store's order of frames that cannot be
+	// read any more; early are those that were told of before Open.
+	damaged map[uint64]bool
+	early   []damage
 	// lostBatches counts those that are remembered one by one.
 	lostBatches int
 
@@ -109,7 +115,7 @@ func (l *Ledger) reset() {
 	l.drops = newWords(Drop{HopNone, others}, maxDrops)
 	l.apps, l.processes = map[App]*app{}, map[Epoch]*process{}
 	l.forwarders, l.spools = map[string]*forwarder{}, map[store.ID]*spool{}
-	l.gaps, l.lostBatches = newGaps(), 0
+	l.gaps, l.lostBatches, l.damaged = newGaps(), 0, map[uint64]bool{}
 	l.folded, l.foldedSet, l.foldedCount = nil, map[Epoch]bool{}, 0
 	l.deaths, l.deathsForgotten, l.aged = nil, 0, 0
 }
@@ -157,6 +163,10 @@ func (l *Ledger) restart(dir vfs.FS, storeID string, end uint64, committer store
 		l.since = l.opt.Now().UnixNano()
 		l.dirty = true
 	}
+	for _, d := range l.early {
+		l.spoil(d)
+	}
+	l.early = nil
 	return fresh, nil
 }
 

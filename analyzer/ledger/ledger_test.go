@@ -486,3 +486,49 @@ func TestSpans(t *testing.T) {
 		t.Error(n, s)
 	}
 }
+
+// TestDamagedInTheStore: what was stored and cannot be read any more is
+// dropped, once, however often and whenever that is found.
+func TestDamagedInTheStore(t *testing.T) {
+	w := newWorld(1)
+	dir := memDir(t)
+	l := w.open(t, dir, Options{})
+	p := w.proxy("a")
+	for range 2 {
+		w.see(p, 6)
+		w.cut(p, 6)
+		w.take(p, 2, 0, true)
+		w.deliver(t, l, p)
+	}
+	check := func(l *Ledger) {
+		t.Helper()
+		r := l.Report(Ask{From: 1, To: math.MaxInt64})
+		if c := r.Total; c.Stored != 4 || c.Dropped[Drop{HopAnalyzer, ReasonDamaged}] != 4 || c.Filtered["health"] != 4 || c.Seen != 12 || len(r.Gaps) != 1 || r.Gaps[0].Pairs != 4 {
+			t.Errorf("%+v", r)
+		}
+		holds(t, l)
+	}
+	for range 2 {
+		l.Damaged(17, w.log[0].Head)
+		check(l)
+	}
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	l = w.open(t, dir, Options{})
+	check(l)
+	l.Damaged(17, w.log[0].Head)
+	check(l)
+	// The snapshot is gone, and the log cannot tell of that commit any more.
+	if err := dir.Remove(fileName); err != nil {
+		t.Fatal(err)
+	}
+	damaged := w.log[0].Head
+	w.log = w.log[1:]
+	l = New(Options{Now: func() time.Time { return time.Unix(0, w.now) }}, slog.New(slog.DiscardHandler))
+	l.Damaged(17, damaged) // found while the store was opened
+	if err := l.Open(dir, "store", 200, w); err != nil {
+		t.Fatal(err)
+	}
+	check(l)
+}

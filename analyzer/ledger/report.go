@@ -31,6 +31,7 @@ const (
 	ReasonStopped      = "stopped"
 	ReasonSpoolDamaged = "spool_damaged"
 	ReasonUnreadable   = "unreadable"
+	ReasonDamaged      = "damaged"
 	// ReasonDied and ReasonUnaccounted are of gaps only: those counts stand
 	// apart from what was dropped.
 	ReasonDied        = "died"

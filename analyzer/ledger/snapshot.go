@@ -53,6 +53,8 @@ type snapshot struct {
 	NextGap       uint64     `json:"next_gap"`
 	GapsForgotten uint64     `json:"gaps_forgotten"`
 
+	Damaged []uint64 `json:"damaged,omitempty"`
+
 	Folded          []Epoch `json:"folded"`
 	FoldedCount     uint64  `json:"folded_count"`
 	Deaths          []Death `json:"deaths"`
@@ -242,7 +244,8 @@ func (l *Ledger) snapshot() *snapshot {
 	s := &snapshot{
 		Store: l.opt.Store, Since: l.since, Place: l.place, Rules: l.rules.list, Drops: l.drops.list,
 		Gaps: l.gaps.list, NextGap: l.gaps.nextID, GapsForgotten: l.gaps.forgotten,
-		Folded: l.folded, FoldedCount: l.foldedCount, Deaths: l.deaths, DeathsForgotten: l.deathsForgotten,
+		Damaged: slices.Sorted(maps.Keys(l.damaged)),
+		Folded:  l.folded, FoldedCount: l.foldedCount, Deaths: l.deaths, DeathsForgotten: l.deathsForgotten,
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(l.apps), App.compare) {
 		a := l.apps[key]
@@ -352,6 +355,9 @@ func (l *Ledger) adopt(s *snapshot) error {
 			return bad("a gap")
 		}
 		l.gaps.put(g)
+	}
+	for _, at := range s.Damaged[:min(len(s.Damaged), maxDamaged)] {
+		l.damaged[at] = true
 	}
 	l.folded, l.foldedCount, l.deaths, l.deathsForgotten = s.Folded, s.FoldedCount, s.Deaths, s.DeathsForgotten
 	for _, e := range l.folded {

@@ -44,6 +44,12 @@ func (s spans) count(limit uint64) (n uint64) {
 	return n
 }
 
+// has says whether n from first on are all covered.
+func (s spans) has(first, n uint64) bool {
+	i := sort.Search(len(s), func(i int) bool { return s[i].Last >= first })
+	return i < len(s) && s[i].First <= first && n > 0 && s[i].Last-first >= n-1
+}
+
 func (s spans) highest() uint64 {
 	if len(s) == 0 {
 		return 0

@@ -51,6 +51,9 @@ func (s *Store) damaged(c *seglog.CorruptError) {
 		if h := headOf(&w); h != nil && !w.duplicate && !w.unreadable {
 			s.counters.damagedPairs.Add(uint64(h.GetPairs()))
 			attrs = append(attrs, slog.Uint64("pairs", uint64(h.GetPairs())), slog.String("app", h.GetSource().GetApp()))
+			if s.opt.Damaged != nil {
+				s.opt.Damaged(c.Offset, h)
+			}
 		}
 	} else if n, err := s.countBody(c); err == nil {
 		s.counters.damagedPairs.Add(uint64(n))

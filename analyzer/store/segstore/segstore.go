@@ -90,6 +90,10 @@ type Options struct {
 	// commits before a place: who needs them again after a start makes sure
 	// that he does not.
 	Removing func(before uint64)
+	// Damaged, when set, is told of each stored frame that turns out to be
+	// damaged and whose head can still be read: where in the store's order it
+	// stands, and its head. After a start it may be told of the same again.
+	Damaged func(at uint64, head *capturev1.FrameHead)
 	// Now is the clock: time.Now.
 	Now func() time.Time
 	// Elapsed is the time that has passed since some moment, whatever Now is
