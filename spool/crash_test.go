@@ -172,7 +172,7 @@ func TestR17PowerLossAtEveryPoint(t *testing.T) {
 	for _, when := range []spool.WhenFull{spool.DropOldest, spool.DropNewest} {
 		t.Run(string(when), func(t *testing.T) {
 			t.Parallel()
-			opt := spool.Options{MaxBytes: 12 << 10, SegmentBytes: 2 << 10, WhenFull: when, Cursors: []string{"a", "b"}}
+			opt := spool.Options{MaxBytes: 12 << 10, SegmentBytes: 2 << 10, WhenFull: when, Cursors: []string{"a", "b"}, Now: ticking()}
 			d := faultfs.New()
 			trace := d.Record()
 			promises := map[int]promise{}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/seglog"
@@ -163,5 +164,15 @@ func contentsFrom(t *testing.T, s *spool.Spool, from uint64) contents {
 			t.Fatalf("batch %d stands at %d and at %d", ns[0], at, e.Offset)
 		}
 		c.batches[ns[0]] = e.Offset
+	}
+}
+
+// ticking is a clock that goes on by a third of a second at each look, so that
+// what depends on time is the same in every run.
+func ticking() func() time.Time {
+	now := time.Unix(1e9, 0)
+	return func() time.Time {
+		now = now.Add(time.Second / 3)
+		return now
 	}
 }
