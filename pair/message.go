@@ -23,6 +23,7 @@ type message struct {
 	keeps keeping
 	// hash covers the whole body once less than the whole is kept.
 	hash   *xxh3.Hasher
+	hashed [16]byte
 	chunks chunkList
 }
 
@@ -93,6 +94,11 @@ func (c *Conn) grow(m *message, n int) keeping {
 	if need <= have {
 		return all
 	}
+	if have == 0 && need <= pageBytes && c.p.set.Budget.Take(budget.Body, pageBytes) {
+		m.e.held += pageBytes
+		m.out.Body = c.p.page()
+		return all
+	}
 	class := budget.Tail
 	if need <= budget.HeadOfBody {
 		class = budget.Body
@@ -105,6 +111,7 @@ func (c *Conn) grow(m *message, n int) keeping {
 		m.e.held += int64(want - have)
 		body := make([]byte, len(m.out.Body), want)
 		copy(body, m.out.Body)
+		c.p.putPage(m.out.Body)
 		m.out.Body = body
 		return all
 	}
@@ -125,6 +132,7 @@ func (c *Conn) grow(m *message, n int) keeping {
 // letGo gives a body's memory back.
 func (c *Conn) letGo(m *message) {
 	n := int64(cap(m.out.Body))
+	c.p.putPage(m.out.Body)
 	m.out.Body = nil
 	m.e.held -= n
 	c.p.set.Budget.Give(n)
@@ -195,9 +203,9 @@ func (c *Conn) seal(m *message, incomplete bool) {
 	if m.size > 0 && !incomplete {
 		switch {
 		case m.hash != nil:
-			out.BodyHash = hashBytes(m.hash.Sum128())
+			out.BodyHash = m.sum(m.hash.Sum128())
 		case m.keeps == all:
-			out.BodyHash = hashBytes(xxh3.Hash128(out.Body))
+			out.BodyHash = m.sum(xxh3.Hash128(out.Body))
 		}
 	}
 	c.release(m)
@@ -208,7 +216,7 @@ func (c *Conn) seal(m *message, incomplete bool) {
 		}
 	}
 	// A buffer that grew by doubling may be mostly air.
-	if air := cap(out.Body) - len(out.Body); air > len(out.Body)/2 {
+	if air := cap(out.Body) - len(out.Body); air > len(out.Body)/2 && cap(out.Body) != pageBytes {
 		out.Body = clone(out.Body)
 		m.e.held -= int64(air)
 		c.p.set.Budget.Give(int64(air))
@@ -233,9 +241,9 @@ func (c *Conn) note(m *message, text string) {
 	m.e.pair.Tags[key] = text
 }
 
-func hashBytes(h xxh3.Uint128) []byte {
-	b := h.Bytes()
-	return b[:]
+func (m *message) sum(h xxh3.Uint128) []byte {
+	m.hashed = h.Bytes()
+	return m.hashed[:]
 }
 
 // Limits of RRPair.tags.
@@ -258,10 +266,6 @@ func tags(attrs []protocol.Attr) map[string]string {
 func clip(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), maxTagBytes)], "")
 }
-
-// text is b with what is not UTF-8 replaced: protobuf strings must be UTF-8,
-// and the exact bytes stay in the head.
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
 
 // clone is bytes.Clone with nil for what is empty.
 func clone(b []byte) []byte {

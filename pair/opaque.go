@@ -57,7 +57,7 @@ func (o *Opaque) Close(cause string, set ...capturev1.Flag) {
 	for _, f := range set {
 		o.flags.set(f)
 	}
-	if !o.p.set.Budget.Take(budget.Pair, pairOverhead) {
+	if !o.p.set.Budget.Take(budget.Pair, emittedOverhead) {
 		o.p.set.Ledger.Dropped(ledger.Memory)
 		return
 	}
@@ -85,5 +85,5 @@ func (o *Opaque) Close(cause string, set ...capturev1.Flag) {
 		},
 		Request: message(protocol.ClientToServer), Response: message(protocol.ServerToClient),
 		Error: why, Flags: o.flags.list(), Tags: tags(o.tags),
-	}, pairOverhead, why == "")
+	}, emittedOverhead, why == "")
 }

@@ -31,9 +31,12 @@ const (
 	// response.
 	maxInterim = 16
 
-	// What a pair, with its part of a batch, and a chunk take beside the bytes
-	// that they carry, for the budget: structs, headers, sizes rounded up.
-	pairOverhead  = 3 << 9
+	// What a pair takes beside the bytes that it carries, for the budget: while
+	// it is open the exchange with its room for text, and when it was emitted
+	// its encoding and its part of a batch, sizes rounded up.
+	pairOverhead    = 2 << 10
+	emittedOverhead = 1 << 10
+	// chunkOverhead is the same for a chunk.
 	chunkOverhead = 64
 )
 
@@ -46,20 +49,27 @@ type Settings struct {
 	// NewID makes the id of a pair that began at a time.
 	NewID func(at protocol.Time) [16]byte
 	// Emit takes a pair that is over, and with it the held bytes of the
-	// budget: it gives them back when it lets the pair go. It must not block.
+	// budget: it gives them back when it lets go of what it made of the pair.
+	// The pair, with all that it points to, its strings too, is lent until
+	// Emit returns: it is made of memory that the next one uses. Emit must not
+	// block.
 	Emit func(p *capturev1.RRPair, held int64)
 }
 
 // Pairer makes the pairs of many connections.
 type Pairer struct {
-	set     Settings
-	hashers sync.Pool
+	set       Settings
+	hashers   sync.Pool
+	exchanges sync.Pool
+	pages     sync.Pool
 }
 
 // New makes a Pairer.
 func New(set Settings) *Pairer {
 	p := &Pairer{set: set}
 	p.hashers.New = func() any { return xxh3.New() }
+	p.exchanges.New = func() any { return &exchange{text: make([]byte, 0, textBytes)} }
+	p.pages.New = func() any { return new([pageBytes]byte) }
 	return p
 }
 
@@ -120,7 +130,11 @@ type exchange struct {
 	seq uint64
 	// pair is nil when there was no memory for it: the exchange still has its
 	// place in the order.
-	pair *capturev1.RRPair
+	// Otherwise it is &parts.pair.
+	pair  *capturev1.RRPair
+	parts parts
+	// text is where heads and words of the pair are copied to.
+	text []byte
 	held int64
 	// Of the request: it is over, or none was seen; it never gets a response.
 	asked, alone bool
@@ -179,9 +193,10 @@ func (c *Conn) beginRequest(b *protocol.Begin) {
 	e.key, e.alone = b.Key, b.NoResponse
 	c.current[b.Dir] = &e.req
 	if e.pair != nil {
-		e.pair.Method, e.pair.Host, e.pair.Path, e.pair.Query = text(b.Method), text(b.Host), text(b.Path), text(b.Query)
+		e.pair.Method, e.pair.Host, e.pair.Path, e.pair.Query = e.word(b.Method), e.word(b.Host), e.word(b.Path), e.word(b.Query)
 		e.pair.Timing.RequestFirst = b.First
-		e.pair.Request = &capturev1.Message{Head: clone(b.Head)}
+		e.pair.Request = &e.parts.request
+		e.pair.Request.Head = e.keep(b.Head)
 		e.req.out = e.pair.Request
 	}
 	if c.observer != nil {
@@ -208,7 +223,7 @@ func (c *Conn) beginResponse(b *protocol.Begin) {
 	}
 	e.pair.Status = int32(b.Status)
 	e.pair.Timing.ResponseFirst = b.First
-	e.response().Head = clone(b.Head)
+	e.response().Head = e.keep(b.Head)
 	e.resp.out = e.pair.Response
 }
 
@@ -234,20 +249,19 @@ func (c *Conn) interim(b *protocol.Begin) {
 		return
 	}
 	if c.hold(e, len(b.Head)) {
-		r.Interim = append(r.Interim, clone(b.Head))
+		r.Interim = append(r.Interim, e.keep(b.Head))
 	}
 }
 
 func (e *exchange) response() *capturev1.Message {
-	if e.pair.Response == nil {
-		e.pair.Response = new(capturev1.Message)
-	}
+	e.pair.Response = &e.parts.response
 	return e.pair.Response
 }
 
 // begin opens an exchange; size is what it carries so far.
 func (c *Conn) begin(at protocol.Time, size int) *exchange {
-	e := &exchange{seq: c.seq}
+	e := c.p.exchanges.Get().(*exchange) // the pool holds nothing else
+	e.seq = c.seq
 	e.req.e, e.resp.e = e, e
 	c.seq++
 	c.exchanges = append(c.exchanges, e)
@@ -259,13 +273,13 @@ func (c *Conn) begin(at protocol.Time, size int) *exchange {
 		c.p.set.Ledger.Dropped(ledger.Memory)
 		return e
 	}
-	id := c.p.set.NewID(at)
-	e.pair = &capturev1.RRPair{
-		Id: id[:], Direction: c.link.Direction, Protocol: c.protocol,
-		Client: c.link.Client, Server: c.link.Server, Conn: c.link.ID, Seq: e.seq,
-		Timing: &capturev1.Timing{Accepted: c.link.Accepted, Connected: c.link.Connected},
-		Tags:   tags(c.tags),
-	}
+	e.parts.id = c.p.set.NewID(at)
+	e.parts.timing.Accepted, e.parts.timing.Connected = c.link.Accepted, c.link.Connected
+	p := &e.parts.pair
+	p.Id, p.Direction, p.Protocol = e.parts.id[:], c.link.Direction, c.protocol
+	p.Client, p.Server, p.Conn, p.Seq = c.link.Client, c.link.Server, c.link.ID, e.seq
+	p.Timing, p.Tags = &e.parts.timing, tags(c.tags)
+	e.pair = p
 	return e
 }
 
@@ -290,6 +304,7 @@ func (c *Conn) drop(e *exchange, why ledger.Reason) {
 	e.pair, e.req.out, e.resp.out = nil, nil, nil
 	c.release(&e.req)
 	c.release(&e.resp)
+	c.p.clear(&e.parts)
 	c.p.set.Budget.Give(e.held)
 	e.held = 0
 	c.p.set.Ledger.Dropped(why)
@@ -325,7 +340,7 @@ func (c *Conn) End(end protocol.End) {
 		e.flags.set(capturev1.Flag_FLAG_INCOMPLETE)
 	}
 	if e.pair != nil && len(end.Trailers) > 0 && c.hold(e, len(end.Trailers)) {
-		m.out.Trailers = clone(end.Trailers)
+		m.out.Trailers = e.keep(end.Trailers)
 	}
 	if m == &e.req {
 		e.asked = true
@@ -383,7 +398,10 @@ func (c *Conn) finish(e *exchange) {
 			break
 		}
 	}
+	// Nobody else knows of the exchange now. Where what follows fails, it is
+	// left to the garbage collector.
 	if e.pair == nil {
+		c.p.recycle(e)
 		return
 	}
 	broken := flags(0)
@@ -393,9 +411,12 @@ func (c *Conn) finish(e *exchange) {
 		e.pair.Error = c.cause
 	}
 	e.pair.Flags = e.flags.list()
-	p, held := e.pair, e.held
-	e.pair, e.held = nil, 0
-	c.p.emit(c.link, p, held, c.link.KeepOneIn > 1 && !remarkable(p))
+	// What was taken for the exchange, and for room that was not needed, stays
+	// with it.
+	slack := pairOverhead - emittedOverhead + air(e.pair.Request) + air(e.pair.Response)
+	c.p.set.Budget.Give(slack)
+	c.p.emit(c.link, e.pair, e.held-slack, c.link.KeepOneIn > 1 && !remarkable(e.pair))
+	c.p.recycle(e)
 }
 
 // Close ends the pairs that are still open, because the connection ended or

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/zeebo/xxh3"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
@@ -35,9 +36,22 @@ func newBook(memory int64, bodyLimit int) *book {
 	b := &book{budget: budget.New(memory)}
 	b.Pairer = New(Settings{
 		BodyLimit: bodyLimit, Budget: b.budget, Ledger: &b.ledger, NewID: NewIDs([32]byte{}).New,
-		Emit: func(p *capturev1.RRPair, held int64) { b.pairs = append(b.pairs, p); b.held += held },
+		Emit: func(p *capturev1.RRPair, held int64) { b.pairs = append(b.pairs, copyOf(p)); b.held += held },
 	})
 	return b
+}
+
+// copyOf keeps a pair that was only lent, down to the bytes of its strings.
+func copyOf(p *capturev1.RRPair) *capturev1.RRPair {
+	data, err := proto.Marshal(p)
+	if err != nil {
+		panic(err)
+	}
+	c := new(capturev1.RRPair)
+	if err := proto.Unmarshal(data, c); err != nil {
+		panic(err)
+	}
+	return c
 }
 
 func (b *book) conn() *Conn {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/tee"
 	"github.com/weir-capture/weir/internal/budget"
@@ -55,11 +57,24 @@ func newLab(t *testing.T, edit func(*Settings)) *lab {
 	}
 	set.Pairs = pair.New(pair.Settings{
 		BodyLimit: 1 << 10, Budget: set.Budget, Ledger: &l.ledger, NewID: pair.NewIDs([32]byte{}).New,
-		Emit: func(p *capturev1.RRPair, held int64) { l.pairs = append(l.pairs, p); l.held += held },
+		Emit: func(p *capturev1.RRPair, held int64) { l.pairs = append(l.pairs, copyOf(p)); l.held += held },
 	})
 	l.budget = set.Budget
 	l.Observer = New(set)
 	return l
+}
+
+// copyOf keeps a pair that was only lent, down to the bytes of its strings.
+func copyOf(p *capturev1.RRPair) *capturev1.RRPair {
+	data, err := proto.Marshal(p)
+	if err != nil {
+		panic(err)
+	}
+	c := new(capturev1.RRPair)
+	if err := proto.Unmarshal(data, c); err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // live is one connection of a lab.
@@ -634,7 +649,7 @@ func TestDetectionEnds(t *testing.T) {
 		l.want("#0 opaque 0 2/0")
 	})
 	t.Run("with memory", func(t *testing.T) {
-		l := newLab(t, func(s *Settings) { undecided(s); s.Budget = budget.New(1 << 10) })
+		l := newLab(t, func(s *Settings) { undecided(s); s.Budget = budget.New(1000) })
 		c := l.connect()
 		c.says(up, strings.Repeat("a", 1000))
 		c.says(up, strings.Repeat("b", 1000))
