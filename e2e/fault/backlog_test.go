@@ -104,15 +104,20 @@ func (r *rig) backlog() (bytes uint64, eta time.Duration, err error) {
 	if err := json.Unmarshal(b, &who); err != nil {
 		return 0, 0, fmt.Errorf("decode proxies: %w", err)
 	}
+	known := false
 	for _, f := range who.Forwarders {
 		for _, d := range f.Destinations {
+			known = true
+			bytes += d.BacklogBytes
 			if d.BacklogETANS != nil {
 				eta = max(eta, time.Duration(*d.BacklogETANS))
 			}
-			return d.BacklogBytes, eta, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("no destination among %d forwarders", len(who.Forwarders))
+	if !known {
+		return 0, 0, fmt.Errorf("no destination among %d forwarders", len(who.Forwarders))
+	}
+	return bytes, eta, nil
 }
 
 // size is what a directory's files hold.

@@ -40,7 +40,7 @@ func run(m *testing.M) (code int, err error) {
 	flag.Parse()
 	// Most of the time these tests wait, so that more of them than there are
 	// processors may run at once.
-	if err := flag.Set("test.parallel", scale("4", "3")); err != nil {
+	if err := flag.Set("test.parallel", scale("5", "3")); err != nil {
 		return 1, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
