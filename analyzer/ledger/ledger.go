@@ -71,7 +71,9 @@ type Ledger struct {
 	processes  map[Epoch]*process
 	forwarders map[string]*forwarder
 	spools     map[store.ID]*spool
-	gaps       gaps
+	// checking are the processes that wait for forwarders.
+	checking map[*process]bool
+	gaps     gaps
 	// damaged are the places in the store's order of frames that cannot be
 	// read any more; early are those that were told of before Open.
 	damaged map[uint64]bool
@@ -115,6 +117,7 @@ func (l *Ledger) reset() {
 	l.drops = newWords(Drop{HopNone, others}, maxDrops)
 	l.apps, l.processes = map[App]*app{}, map[Epoch]*process{}
 	l.forwarders, l.spools = map[string]*forwarder{}, map[store.ID]*spool{}
+	l.checking = map[*process]bool{}
 	l.gaps, l.lostBatches, l.damaged = newGaps(), 0, map[uint64]bool{}
 	l.folded, l.foldedSet, l.foldedCount = nil, map[Epoch]bool{}, 0
 	l.deaths, l.deathsForgotten, l.aged = nil, 0, 0
@@ -292,6 +295,7 @@ func (l *Ledger) foldOne(p *process) {
 			delete(f.known, p.epoch)
 		}
 	}
+	delete(l.checking, p)
 	delete(l.processes, p.epoch)
 	l.folded = append(l.folded, p.epoch)
 	l.foldedSet[p.epoch] = true

@@ -80,7 +80,7 @@ func (l *Ledger) observe(id string, f Forwarder, now int64) {
 	if st.GetProxiesOmitted() == 0 && f.Connected && fw.up > silence {
 		l.unlisted(fw, now)
 	}
-	for _, p := range l.processes {
+	for p := range l.checking {
 		p.drained(l, fw, now)
 	}
 }
@@ -263,6 +263,7 @@ func (l *Ledger) judge(p *process, at int64) {
 	case !over && was:
 		p.settled = false
 		p.check = check{}
+		delete(l.checking, p)
 	}
 	l.dirty = true
 	l.update(p, at, now)
@@ -276,16 +277,17 @@ func (l *Ledger) begin(p *process, mark uint64) {
 	}
 	c := check{Mark: mark}
 	for _, v := range p.views {
-		c.Waiting = append(c.Waiting, wait{Forwarder: v.Forwarder})
+		// One that was forgotten is not waited for.
+		if l.forwarders[v.Forwarder] != nil {
+			c.Waiting = append(c.Waiting, wait{Forwarder: v.Forwarder})
+		}
 	}
 	p.check = c
+	l.checking[p] = true
 }
 
 // drained goes on with a check after a report of a forwarder.
 func (p *process) drained(l *Ledger, fw *forwarder, now int64) {
-	if len(p.check.Waiting) == 0 {
-		return
-	}
 	for i := range p.check.Waiting {
 		w := &p.check.Waiting[i]
 		if w.Forwarder != fw.id {
@@ -312,6 +314,7 @@ func (p *process) drained(l *Ledger, fw *forwarder, now int64) {
 		p.checked = max(p.checked, p.check.Mark)
 	}
 	p.check = check{}
+	delete(l.checking, p)
 	l.dirty = true
 	l.update(p, now, now)
 }

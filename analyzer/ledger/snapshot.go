@@ -348,6 +348,9 @@ func (l *Ledger) adopt(s *snapshot) error {
 			}
 		}
 		l.processes[p.epoch] = p
+		if len(p.check.Waiting) > 0 {
+			l.checking[p] = true
+		}
 	}
 	l.gaps.nextID, l.gaps.forgotten = s.NextGap, s.GapsForgotten
 	for _, g := range s.Gaps {
