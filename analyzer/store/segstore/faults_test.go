@@ -177,11 +177,7 @@ func TestTornTail(t *testing.T) {
 
 // Power may go at any time: what was acknowledged is there, once.
 func TestPowerLoss(t *testing.T) {
-	seeds := []uint64{5, 12, 1, 2} // 5 and 12 found mistakes once
-	if testing.Short() {
-		seeds = seeds[:2]
-	}
-	for _, seed := range seeds {
+	for _, seed := range []uint64{5, 12} { // these found mistakes once
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { powerLoss(t, seed) })
 	}
 }

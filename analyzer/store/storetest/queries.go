@@ -55,8 +55,9 @@ func (s Suite) randomAnswers(t *testing.T) {
 			s.Settle(t, e)
 		}
 	}
-	for n := range randomQueries {
-		if n == randomQueries/2 && s.Settle != nil {
+	count := randomQueries / s.Every
+	for n := range count {
+		if n == count/2 && s.Settle != nil {
 			s.Settle(t, e)
 		}
 		if n%s.Every != 0 {
