@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 const (
@@ -138,7 +139,7 @@ func (p *pump) carry(fd uintptr) (done bool) {
 	pool := &p.c.relay.buffers
 	for range turn {
 		buf := pool.get(p.big)
-		n, err := readSome(fd, *buf)
+		n, err := nonblock.Read(fd, *buf)
 		if err != nil || n == 0 {
 			pool.put(buf)
 			p.big = false
@@ -206,7 +207,7 @@ func (p *pump) move(b []byte) bool {
 // write is the callback that writes rest: false waits until there is room.
 func (p *pump) write(fd uintptr) (done bool) {
 	for len(p.rest) > 0 {
-		n, err := writeSome(fd, p.rest)
+		n, err := nonblock.Write(fd, p.rest)
 		switch err {
 		case nil:
 			p.rest = p.rest[n:]

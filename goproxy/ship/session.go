@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/internal/grpcpeer"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // registerTime bounds the registration.
@@ -25,7 +27,7 @@ func (s *Shipper) session(end *ending) error {
 	ctx, cancel := context.WithCancel(end.ctx)
 	defer cancel()
 	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{
-		Addr: s.set.Addr, Name: "forwarder", MaxMessage: maxMessage, Dial: s.set.Dial,
+		Addr: s.set.Addr, Name: "forwarder", MaxMessage: maxMessage, Dial: s.dial,
 	})
 	if err != nil {
 		return err
@@ -59,6 +61,19 @@ func (s *Shipper) session(end *ending) error {
 	cancel()
 	wg.Wait()
 	return err
+}
+
+// dial connects to the forwarder. The connection is of the quiet kind, so that
+// shipping does not wake what watches over calls that may block.
+func (s *Shipper) dial(ctx context.Context, addr string) (net.Conn, error) {
+	if s.set.Dial != nil {
+		return s.set.Dial(ctx, addr)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return nonblock.Wrap(conn), nil
 }
 
 func (s *Shipper) register(ctx context.Context, client capturev1.ProxyServiceClient) (*capturev1.RegisterResponse, error) {

@@ -1,4 +1,4 @@
-package relay
+package nonblock
 
 import (
 	"syscall"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readSome reads what is there, or says EAGAIN.
-func readSome(fd uintptr, b []byte) (int, error) {
+// Read reads what is there, or says EAGAIN.
+func Read(fd uintptr, b []byte) (int, error) {
 	for {
 		n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 		if errno == 0 {
@@ -20,8 +20,8 @@ func readSome(fd uintptr, b []byte) (int, error) {
 	}
 }
 
-// writeSome writes what there is room for, at least one byte, or says EAGAIN.
-func writeSome(fd uintptr, b []byte) (int, error) {
+// Write writes what there is room for, at least one byte, or says EAGAIN.
+func Write(fd uintptr, b []byte) (int, error) {
 	for {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {

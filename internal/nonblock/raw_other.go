@@ -1,11 +1,11 @@
 //go:build !linux
 
-package relay
+package nonblock
 
 import "syscall"
 
-// readSome reads what is there, or says EAGAIN.
-func readSome(fd uintptr, b []byte) (int, error) {
+// Read reads what is there, or says EAGAIN.
+func Read(fd uintptr, b []byte) (int, error) {
 	for {
 		n, err := syscall.Read(int(fd), b)
 		if err != syscall.EINTR {
@@ -14,8 +14,8 @@ func readSome(fd uintptr, b []byte) (int, error) {
 	}
 }
 
-// writeSome writes what there is room for, or says EAGAIN.
-func writeSome(fd uintptr, b []byte) (int, error) {
+// Write writes what there is room for, or says EAGAIN.
+func Write(fd uintptr, b []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), b)
 		if err != syscall.EINTR {
