@@ -31,19 +31,20 @@ func (s *Spool) Append(records ...seglog.Record) (next uint64, err error) {
 	}
 }
 
-// AppendNote is Append for a small record that says what a larger one would
-// have held. It may use the room behind the limit, and what the ballast takes
-// of a full disk; it drops nothing. ErrFull when that is used up too.
-func (s *Spool) AppendNote(r seglog.Record) (next uint64, err error) {
+// AppendNotes is Append for small records that say what larger ones would have
+// held. They may use the room behind the limit, and what the ballast takes of a
+// full disk; they drop nothing. ErrFull when that is used up too.
+func (s *Spool) AppendNotes(notes ...seglog.Record) (next uint64, err error) {
 	s.roomMu.Lock()
 	defer s.roomMu.Unlock()
-	return s.appendBehind(r)
+	return s.appendBehind(s.opt.MaxBytes, notes...)
 }
 
-// appendBehind appends behind the limit. roomMu is held.
-func (s *Spool) appendBehind(records ...seglog.Record) (next uint64, err error) {
+// appendBehind appends behind limit, by a sixteenth of the spool's own. roomMu
+// is held.
+func (s *Spool) appendBehind(limit int64, records ...seglog.Record) (next uint64, err error) {
 	n := recordBytes(records)
-	if !s.take(n, s.opt.MaxBytes+s.opt.MaxBytes/16) {
+	if !s.take(n, limit+s.opt.MaxBytes/16) {
 		return 0, ErrFull
 	}
 	defer s.unreserve(n)

@@ -61,9 +61,14 @@ func (s *Spool) beginNext() error {
 	if err := s.log.Rotate(); err != nil {
 		return err
 	}
-	_, err := s.appendBehind()
+	_, err := s.appendBehind(s.shrinking(0))
 	return err
 }
+
+// shrinking is the limit for what is appended to let a segment go that holds so
+// many bytes. A spool whose limit was made smaller stands above it until enough
+// of them went, and could never say what it loses if that were held against it.
+func (s *Spool) shrinking(held int64) int64 { return max(s.opt.MaxBytes, s.opened+held) }
 
 // declare appends what Options.Condense makes of the records of a segment
 // that not every cursor has passed. gains is false when removing the segment
@@ -98,7 +103,7 @@ func (s *Spool) declare(seg seglog.SegmentInfo) (gains bool, err error) {
 	if recordBytes(records) >= held {
 		return false, nil
 	}
-	if _, err := s.appendBehind(records...); err != nil {
+	if _, err := s.appendBehind(s.shrinking(held), records...); err != nil {
 		return false, fmt.Errorf("declare loss: %w", err)
 	}
 	return true, nil

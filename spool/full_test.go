@@ -292,3 +292,42 @@ func TestSpoolFullOfDeclarations(t *testing.T) {
 	}
 	t.Logf("full after %d", n)
 }
+
+// TestLimitMadeSmaller: what stands in a spool may be many times what its limit
+// is after a restart. The oldest goes then, declared, until the rest fits; new
+// records are taken from the first on.
+func TestLimitMadeSmaller(t *testing.T) {
+	d := faultfs.New()
+	opt := spool.Options{MaxBytes: 1 << 20, SegmentBytes: 64 << 10, WhenFull: spool.DropOldest, Cursors: []string{"a"}}
+	o, err := openOwner(d, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 3000
+	for i := range n {
+		if _, err := o.take(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opt.MaxBytes, opt.SegmentBytes = 128<<10, 8<<10
+	if o, err = openOwner(d, opt); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := o.take(n + i); err != nil {
+			t.Fatalf("%d bytes, limit %d: %v", o.Log().Bytes(), opt.MaxBytes, err)
+		}
+	}
+	if declared := accounted(t, o, n+50); declared == 0 {
+		t.Error("nothing was declared")
+	}
+	if got := o.Log().Bytes(); got > opt.MaxBytes+opt.MaxBytes/16 {
+		t.Errorf("%d bytes, limit %d", got, opt.MaxBytes)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

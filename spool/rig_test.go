@@ -113,7 +113,7 @@ func (o *owner) take(ns ...int) (next uint64, err error) {
 
 // note appends what says that a batch was dropped.
 func (o *owner) note(n int) error {
-	_, err := o.AppendNote(seglog.Record{
+	_, err := o.AppendNotes(seglog.Record{
 		Head:      binary.BigEndian.AppendUint32([]byte("L"), uint32(n)),
 		Committed: func(uint64, uint64) { o.accepted[n] = true },
 	})

@@ -57,7 +57,7 @@ type ID [16]byte
 
 // Options of a spool.
 type Options struct {
-	// MaxBytes bounds the bytes of all segments. Notes (see AppendNote) and
+	// MaxBytes bounds the bytes of all segments. Notes (see AppendNotes) and
 	// declarations may take a sixteenth more, so that a full spool can still
 	// say so. A sixteenth, at most 16 MiB, stands by as ballast for when the
 	// disk is full before the limit is reached.
@@ -103,6 +103,8 @@ type Spool struct {
 	dir vfs.FS
 
 	stateLost bool
+	// opened is how many bytes the segments had at Open.
+	opened int64
 
 	// roomMu lets one goroutine at a time make room.
 	roomMu  sync.Mutex
@@ -218,6 +220,7 @@ func (s *Spool) open() error {
 	if err := s.log.RemoveBefore(s.state.Floor); err != nil {
 		return err
 	}
+	s.opened = s.log.Bytes()
 	s.written = s.opt.Now()
 	s.ballast.d, s.ballast.now, s.ballast.want = s.dir, s.opt.Now, min(s.opt.MaxBytes/16, maxBallast)
 	return s.ballast.open()

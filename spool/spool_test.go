@@ -192,7 +192,7 @@ func TestDropNewest(t *testing.T) {
 	for {
 		r := record(1000 + notes)
 		r.Body = nil
-		_, err := s.AppendNote(r)
+		_, err := s.AppendNotes(r)
 		if errors.Is(err, spool.ErrFull) {
 			break
 		}

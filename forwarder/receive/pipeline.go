@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"runtime/debug"
 
 	"google.golang.org/protobuf/proto"
@@ -154,18 +153,9 @@ func (r *Receiver) commit(group []prepared) error {
 	if len(group) == 0 {
 		return nil
 	}
-	records := make([]seglog.Record, len(group))
-	for i, p := range group {
-		records[i] = p.rec
-	}
-	_, err := r.set.Spool.Append(records...)
+	_, err := r.set.Spool.Append(records(group)...)
 	if errors.Is(err, spool.ErrFull) {
-		for _, p := range group {
-			if err := r.commitFull(p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.commitFull(group)
 	}
 	if err != nil {
 		return err
@@ -176,38 +166,64 @@ func (r *Receiver) commit(group []prepared) error {
 	return nil
 }
 
-// commitFull takes one batch while the spool is full: what fits is kept, and
-// what does not is declared. A batch that can't even be declared is not taken
-// at all: its proxy still has it, and keeps it as long as it can.
-func (r *Receiver) commitFull(p prepared) error {
-	_, err := r.set.Spool.Append(p.rec)
-	if err == nil {
-		r.count(p.head, p.size)
+// commitFull takes batches while the spool is full: those that fit are kept,
+// and the others are declared, all at once. If they can't even be declared none
+// of them is taken: their proxy still has them, and keeps them as long as it
+// can.
+func (r *Receiver) commitFull(group []prepared) error {
+	var notes []prepared
+	for _, p := range group {
+		_, err := r.set.Spool.Append(p.rec)
+		switch {
+		case err == nil:
+			r.count(p.head, p.size)
+			continue
+		case !errors.Is(err, spool.ErrFull):
+			return err
+		}
+		n, err := r.note(p)
+		if err != nil {
+			return err
+		}
+		notes = append(notes, n)
+	}
+	if len(notes) == 0 {
 		return nil
 	}
-	if !errors.Is(err, spool.ErrFull) {
-		return err
-	}
-	note := proto.CloneOf(p.head)
-	if note.GetPairs() > 0 {
-		dropped := maps.Clone(note.GetDropped())
-		if dropped == nil {
-			dropped = map[string]uint32{}
-		}
-		dropped[ReasonSpoolFull] += note.GetPairs()
-		note.Dropped = dropped
-	}
-	headBytes, _, err := frame.Make(note, nil)
-	if err != nil {
-		return fmt.Errorf("encode declaration of batch %d: %w", note.GetBatchSeq(), err)
-	}
-	n := r.record(p.epoch, note, headBytes, nil)
-	if _, err = r.set.Spool.AppendNote(n.rec); err != nil {
+	if _, err := r.set.Spool.AppendNotes(records(notes)...); err != nil {
 		return err
 	}
 	r.set.Repeated.Log(slog.LevelWarn, "The spool is full; new pairs are dropped and counted", slog.String("reason", ReasonSpoolFull))
-	r.count(note, p.size)
+	for _, n := range notes {
+		r.count(n.head, n.size)
+	}
 	return nil
+}
+
+func records(group []prepared) []seglog.Record {
+	records := make([]seglog.Record, len(group))
+	for i, p := range group {
+		records[i] = p.rec
+	}
+	return records
+}
+
+// note is what declares that a batch was dropped for a full spool.
+func (r *Receiver) note(p prepared) (prepared, error) {
+	head := proto.CloneOf(p.head)
+	if n := head.GetPairs(); n > 0 {
+		if head.Dropped == nil {
+			head.Dropped = map[string]uint32{}
+		}
+		head.Dropped[ReasonSpoolFull] += n
+	}
+	headBytes, _, err := frame.Make(head, nil)
+	if err != nil {
+		return prepared{}, fmt.Errorf("encode declaration of batch %d: %w", head.GetBatchSeq(), err)
+	}
+	n := r.record(p.epoch, head, headBytes, nil)
+	n.size = p.size
+	return n, nil
 }
 
 // count adds what a durable head says to the totals. size is the batch's, in
