@@ -474,3 +474,20 @@ func TestFilter(t *testing.T) {
 		t.Errorf("%d pairs, %d frames came again", len(a.pairs), a.again)
 	}
 }
+
+// TestRefusedFirst: the very first record of a spool is one like others when
+// the analyzer refuses it: its offset, 0, is also what nothing begins with.
+func TestRefusedFirst(t *testing.T) {
+	a, c := newAnalyzer(t), &captured{epoch: 1, body: 100}
+	a.named = true
+	a.refuse = func(f *capturev1.Frame) bool { return f.GetOffset() == 0 && f.GetMissing() == "" }
+	a.start()
+	s := openSpool(t, spoolDir(t), spoolOptions())
+	c.add(t, s, 10)
+	x := run(t, s, a.addr)
+	poll(t, "the rest", func() error { return a.holds(c, 1) })
+	x.drain()
+	if len(a.hellos) > 5 || len(a.missing) != 1 {
+		t.Errorf("%d connections, missing %v", len(a.hellos), a.missing)
+	}
+}
