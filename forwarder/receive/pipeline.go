@@ -167,9 +167,8 @@ func (r *Receiver) commit(group []prepared) error {
 }
 
 // commitFull takes batches while the spool is full: those that fit are kept,
-// and the others are declared, all at once. If they can't even be declared none
-// of them is taken: their proxy still has them, and keeps them as long as it
-// can.
+// and the others are declared, all at once. One that can't even be declared is
+// not taken at all: its proxy still has it, and keeps it as long as it can.
 func (r *Receiver) commitFull(group []prepared) error {
 	var notes []prepared
 	for _, p := range group {
@@ -187,15 +186,28 @@ func (r *Receiver) commitFull(group []prepared) error {
 		}
 		notes = append(notes, n)
 	}
-	if len(notes) == 0 {
+	return r.declare(notes)
+}
+
+// declare makes notes durable, as many as there is room for.
+func (r *Receiver) declare(notes []prepared) error {
+	n := len(notes)
+	if n == 0 {
 		return nil
 	}
-	if _, err := r.set.Spool.AppendNotes(records(notes)...); err != nil {
+	_, err := r.set.Spool.AppendNotes(records(notes)...)
+	if errors.Is(err, spool.ErrFull) && n > 1 {
+		if err := r.declare(notes[:n/2]); err != nil {
+			return err
+		}
+		return r.declare(notes[n/2:])
+	}
+	if err != nil {
 		return err
 	}
 	r.set.Repeated.Log(slog.LevelWarn, "The spool is full; new pairs are dropped and counted", slog.String("reason", ReasonSpoolFull))
-	for _, n := range notes {
-		r.count(n.head, n.size)
+	for _, note := range notes {
+		r.count(note.head, note.size)
 	}
 	return nil
 }

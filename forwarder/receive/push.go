@@ -294,6 +294,9 @@ func (c *conversation) take(m message, in <-chan message) error {
 	for _, m := range group {
 		b := m.req.GetBatch()
 		if b == nil {
+			if refused = checkHeartbeat(m.req.GetHeartbeat()); refused != nil {
+				break
+			}
 			continue
 		}
 		if refused = c.check(b); refused != nil {
@@ -321,7 +324,7 @@ func (c *conversation) take(m message, in <-chan message) error {
 		c.replies.ack(through)
 	}
 	if refused != nil {
-		c.r.set.Repeated.Log(slog.LevelError, "Refused a batch", slog.String("proxyID", c.source.GetProxyId()), slog.String("error", status.Convert(refused).Message()))
+		c.r.set.Repeated.Log(slog.LevelError, "Refused what a proxy sent", slog.String("proxyID", c.source.GetProxyId()), slog.String("error", status.Convert(refused).Message()))
 		return refused
 	}
 	for _, m := range group {
@@ -349,6 +352,8 @@ func (c *conversation) check(b *capturev1.Batch) error {
 		return bad("it came after batch %d; sequences must ascend", c.last)
 	case len(b.GetPairs()) > frame.MaxPairs:
 		return bad("%d pairs, at most %d", len(b.GetPairs()), frame.MaxPairs)
+	case proto.Size(b.GetCounters()) > maxSaid:
+		return bad("counters of %d bytes, at most %d", proto.Size(b.GetCounters()), maxSaid)
 	case len(b.ProtoReflect().GetUnknown()) > maxUnknown:
 		return bad("%d bytes that this version does not know, at most %d", len(b.ProtoReflect().GetUnknown()), maxUnknown)
 	}
@@ -359,6 +364,14 @@ func (c *conversation) check(b *capturev1.Batch) error {
 		case p.GetProxySeq() == 0 || p.GetProxySeq() != b.GetFirstPairSeq()+uint64(i):
 			return bad("pair %d: sequence %d, want %d: pairs must follow one another", i, p.GetProxySeq(), b.GetFirstPairSeq()+uint64(i))
 		}
+	}
+	return nil
+}
+
+// checkHeartbeat bounds what is kept of a proxy; h may be nil.
+func checkHeartbeat(h *capturev1.Heartbeat) error {
+	if n := proto.Size(h); n > maxSaid {
+		return status.Errorf(codes.InvalidArgument, "heartbeat of %d bytes, at most %d", n, maxSaid)
 	}
 	return nil
 }

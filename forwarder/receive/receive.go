@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/filter"
@@ -60,6 +61,10 @@ const (
 	// maxUnknown bounds what a batch may carry that this version does not
 	// know, in bytes; it stands in the head of the frame.
 	maxUnknown = 64 << 10
+	// maxSaid bounds a source, counters, and a heartbeat, in bytes: the first
+	// two stand in each frame, and all of them are kept for each proxy and go to
+	// the analyzer each second.
+	maxSaid = 16 << 10
 )
 
 // Settings are what a Receiver needs.
@@ -197,6 +202,10 @@ func checkSource(src *capturev1.Source) (*capturev1.Source, registry.Epoch, erro
 		if len(s) > maxNameLen {
 			return nil, registry.Epoch{}, status.Errorf(codes.InvalidArgument, "source: a name of %d bytes, at most %d", len(s), maxNameLen)
 		}
+	}
+	// Beside the names there is what a later version may have to say.
+	if n := proto.Size(src); n > maxSaid {
+		return nil, registry.Epoch{}, status.Errorf(codes.InvalidArgument, "source: %d bytes, at most %d", n, maxSaid)
 	}
 	return src, registry.Epoch(src.GetEpoch()), nil
 }

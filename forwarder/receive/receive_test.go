@@ -391,6 +391,8 @@ func TestRefused(t *testing.T) {
 		"pairs must follow one anothe": edit(func(b *capturev1.Batch) { b.Pairs[2].ProxySeq++ }),
 		"no proxy id":                  {{Source: &capturev1.Source{Epoch: make([]byte, 16)}, Seq: 1}},
 		"epoch of 0 bytes":             {{Seq: 1}},
+		"counters of":                  edit(func(b *capturev1.Batch) { b.Counters.Dropped = map[string]uint64{strings.Repeat("x", 20<<10): 1} }),
+		"source: ":                     edit(func(b *capturev1.Batch) { b.Source.Cluster = strings.Repeat("x", 20<<10) }),
 	} {
 		s := r.push()
 		for _, b := range batches {
@@ -404,7 +406,17 @@ func TestRefused(t *testing.T) {
 	if got := r.spooled()[1]; !slices.Equal(got, seqs(1, 1)) {
 		t.Errorf("spooled %v", got)
 	}
+	// A heartbeat is kept, and goes to the analyzer each second.
 	s := r.push()
+	if err := s.Send(&capturev1.PushRequest{Kind: &capturev1.PushRequest_Heartbeat{Heartbeat: &capturev1.Heartbeat{
+		Source: source(1), State: &capturev1.ProxyState{UpstreamError: strings.Repeat("x", 20<<10)},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.ended(); got.Code() != codes.InvalidArgument || !strings.Contains(got.Message(), "heartbeat of") {
+		t.Errorf("a heartbeat without bound: %v", got)
+	}
+	s = r.push()
 	s.send(batch(7, 1))
 	if got := s.ended(); got.Code() != codes.FailedPrecondition {
 		t.Errorf("not registered: %v", got)

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 )
 
@@ -27,8 +29,10 @@ const (
 	// remembered after theirs ended.
 	MaxLive = 10_000
 	MaxPast = 1_000
-	// MaxListed bounds what Snapshot gives.
-	MaxListed = 10_000
+	// MaxListed and MaxListedBytes bound what Snapshot gives: it goes to the
+	// analyzer as a part of one message.
+	MaxListed      = 10_000
+	MaxListedBytes = 16 << 20
 	// reapEvery is how often leases are looked at.
 	reapEvery = 500 * time.Millisecond
 	// stalled is how much later than that means that this process stood still:
@@ -262,7 +266,8 @@ func (r *Registry) reap(now time.Time) (expired []Epoch) {
 }
 
 // Snapshot lists the proxies that hold a lease and then those of the past,
-// newest first, at most MaxListed; omitted counts the rest.
+// newest first, at most MaxListed and MaxListedBytes of them; omitted counts the
+// rest.
 func (r *Registry) Snapshot() (list []*capturev1.ProxyStatus, omitted int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -280,23 +285,29 @@ func (r *Registry) Snapshot() (list []*capturev1.ProxyStatus, omitted int) {
 	for _, p := range slices.Backward(r.past) {
 		all = append(all, p)
 	}
-	if len(all) > MaxListed {
-		omitted = len(all) - MaxListed
-		all = all[:MaxListed]
-	}
-	list = make([]*capturev1.ProxyStatus, len(all))
-	for i, p := range all {
-		s := p.status
-		list[i] = &capturev1.ProxyStatus{
-			Source: s.GetSource(), State: p.state, Version: s.GetVersion(),
-			ListenAddr: s.GetListenAddr(), UpstreamAddr: s.GetUpstreamAddr(),
-			Registered: s.GetRegistered(), LastSeen: p.seen.UnixNano(), EpochStarted: s.GetEpochStarted(),
-			ClockSkew: s.GetClockSkew(), Counters: s.GetCounters(), ProxyState: s.GetProxyState(),
-			Ended:       unixNano(p.ended),
-			DuplicateId: p.state == capturev1.ProxyStatus_STATE_CONNECTED && connected[s.GetSource().GetProxyId()] > 1,
+	room := MaxListedBytes
+	for _, p := range all[:min(len(all), MaxListed)] {
+		st := p.listed(connected)
+		const around = 8 // a field's tag and length
+		if room -= proto.Size(st) + around; room < 0 {
+			break
 		}
+		list = append(list, st)
 	}
-	return list, omitted
+	return list, len(all) - len(list)
+}
+
+// listed is what is told of a proxy. connected counts those by id that are.
+func (p *proxy) listed(connected map[string]int) *capturev1.ProxyStatus {
+	s := p.status
+	return &capturev1.ProxyStatus{
+		Source: s.GetSource(), State: p.state, Version: s.GetVersion(),
+		ListenAddr: s.GetListenAddr(), UpstreamAddr: s.GetUpstreamAddr(),
+		Registered: s.GetRegistered(), LastSeen: p.seen.UnixNano(), EpochStarted: s.GetEpochStarted(),
+		ClockSkew: s.GetClockSkew(), Counters: s.GetCounters(), ProxyState: s.GetProxyState(),
+		Ended:       unixNano(p.ended),
+		DuplicateId: p.state == capturev1.ProxyStatus_STATE_CONNECTED && connected[s.GetSource().GetProxyId()] > 1,
+	}
 }
 
 // Connected is how many proxies have a stream open.

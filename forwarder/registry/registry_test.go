@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder/registry"
@@ -223,6 +225,26 @@ func TestBounded(t *testing.T) {
 		}
 		if list, omitted = r.Snapshot(); len(list) != registry.MaxListed || omitted != registry.MaxPast {
 			t.Errorf("%d listed, %d omitted", len(list), omitted)
+		}
+	})
+}
+
+// TestListFitsIntoAMessage: whatever proxies say of themselves, the list goes
+// into one message to the analyzer; those that do not fit are counted.
+func TestListFitsIntoAMessage(t *testing.T) {
+	run(t, func(r *registry.Registry, _ *buffer, _ func() []registry.Epoch) {
+		const n = 2_000
+		for i := range n {
+			st := status(fmt.Sprint(i))
+			st.ProxyState = &capturev1.ProxyState{UpstreamError: strings.Repeat("x", 16<<10)}
+			if err := r.Register(registry.Epoch{byte(i), byte(i >> 8)}, st, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, omitted := r.Snapshot()
+		size := proto.Size(&capturev1.ForwarderStatus{Proxies: list})
+		if size > registry.MaxListedBytes || size < registry.MaxListedBytes*9/10 || len(list)+omitted != n {
+			t.Errorf("%d listed with %d bytes, %d omitted", len(list), size, omitted)
 		}
 	})
 }
