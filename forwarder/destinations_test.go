@@ -2,13 +2,17 @@ package forwarder_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
@@ -94,6 +98,33 @@ exporters:
 	}
 	if n := len(lines(t, path)); n != 150 {
 		t.Errorf("%d pairs are in a file that nobody wants any more", n)
+	}
+}
+
+// TestTelemetryGoesToAllAnalyzers: each gets the same figures, also one that
+// comes later than they were measured.
+func TestTelemetryGoesToAllAnalyzers(t *testing.T) {
+	a, second := newAnalyzer(t), newAnalyzer(t)
+	a.start()
+	cfg := config(t, a.addr)
+	cfg.Telemetry, cfg.Namespace = time.Hour, "shop"
+	cfg.Exporters = exporters(t, fmt.Sprintf("exporters: [{name: second, type: analyzer, addr: %q}]", second.addr))
+	run(t, cfg)
+	reports := func(a *fakeAnalyzer) (list []*capturev1.Telemetry) {
+		poll(t, "figures", func() error {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if list = slices.Clone(a.telemetry); len(list) == 0 {
+				return errors.New("none")
+			}
+			return nil
+		})
+		return list
+	}
+	first := reports(a)
+	second.start()
+	if got := reports(second); len(got) != 1 || len(first) != 1 || !proto.Equal(got[0], first[0]) {
+		t.Errorf("one got %v, the other %v", first, got)
 	}
 }
 

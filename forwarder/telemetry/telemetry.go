@@ -24,11 +24,10 @@ type Meter struct {
 	every time.Duration
 	now   func() time.Time
 
-	mu   sync.Mutex
-	last time.Time
-	then Traffic
-	// told: there was a first measure.
-	told bool
+	mu     sync.Mutex
+	last   time.Time
+	then   Traffic
+	newest *capturev1.Telemetry // nil before the first measure
 }
 
 // New makes a Meter that measures each interval; 0 is never. now has to have
@@ -37,8 +36,11 @@ func New(every time.Duration, now func() time.Time) *Meter {
 	return &Meter{every: every, now: now, last: now()}
 }
 
-// Measure gives what is due: at the first call, and then when the interval has
-// passed since the last time; nil otherwise.
+// Measure gives the newest figures, which are made at the first call and then
+// when the interval has passed; nil where it never measures. Whoever asks in
+// the same interval gets the same message, so that several readers see the same
+// figures and each can tell whether it has them already. It is not to be
+// changed.
 func (m *Meter) Measure(traffic func() Traffic) *capturev1.Telemetry {
 	if m.every <= 0 {
 		return nil
@@ -47,8 +49,8 @@ func (m *Meter) Measure(traffic func() Traffic) *capturev1.Telemetry {
 	defer m.mu.Unlock()
 	now := m.now()
 	passed := now.Sub(m.last)
-	if m.told && passed < m.every {
-		return nil
+	if m.newest != nil && passed < m.every {
+		return m.newest
 	}
 	t := traffic()
 	p := ofProcess()
@@ -61,7 +63,7 @@ func (m *Meter) Measure(traffic func() Traffic) *capturev1.Telemetry {
 		out.PairsPerSecond = float64(t.Pairs-m.then.Pairs) / s
 		out.BytesPerSecond = float64(t.Bytes-m.then.Bytes) / s
 	}
-	m.last, m.then, m.told = now, t, true
+	m.last, m.then, m.newest = now, t, out
 	return out
 }
 

@@ -30,7 +30,7 @@ func TestMeasures(t *testing.T) {
 			t.Errorf("%v", first)
 		}
 		time.Sleep(59 * time.Second)
-		if got := m.Measure(now); got != nil {
+		if got := m.Measure(now); got != first {
 			t.Errorf("before the interval: %v", got)
 		}
 		traffic.Pairs += 120

@@ -64,7 +64,9 @@ type Settings struct {
 	// Filter says which pairs this destination does not want; nil: it wants
 	// all.
 	Filter *filter.Filter
-	// Status is what goes to the analyzer each second.
+	// Status is what goes to the analyzer each second; it is the exporter's, but
+	// for its Telemetry, which goes once on each stream for as long as it is the
+	// same message.
 	Status func() *capturev1.ForwarderStatus
 	// Dial connects to Addr; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

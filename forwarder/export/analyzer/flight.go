@@ -128,6 +128,8 @@ type flight struct {
 	ready  [lanes]chan *parcel
 	over   chan error    // why the stream or reading ended
 	moved  chan struct{} // something was taken
+	// measured is what this stream has last carried of Status.Telemetry.
+	measured *capturev1.Telemetry
 
 	mu   sync.Mutex
 	sent [lanes][]*parcel // in the order of offsets, not acknowledged
@@ -379,7 +381,14 @@ func (f *flight) goodbye() error {
 }
 
 func (f *flight) status() error {
-	return f.stream.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Status{Status: f.e.set.Status()}})
+	st := f.e.set.Status()
+	// The forwarder measures itself less often than it speaks.
+	if st.GetTelemetry() == f.measured {
+		st.Telemetry = nil
+	} else {
+		f.measured = st.GetTelemetry()
+	}
+	return f.stream.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Status{Status: st}})
 }
 
 func (f *flight) send(lane int, p *parcel) error {
