@@ -31,8 +31,12 @@ func (c Config) destinations() ([]export.Destination, error) {
 		return nil, err
 	}
 	for _, d := range more {
-		if d.Name == analyzer.Name && c.Analyzer != "" {
+		switch {
+		case c.Analyzer == "":
+		case d.Name == analyzer.Name:
 			return nil, fmt.Errorf("%s: the name %q belongs to the analyzer of ANALYZER_ADDR: take another, or leave ANALYZER_ADDR out", c.Exporters, d.Name)
+		case d.Addr == c.Analyzer:
+			return nil, fmt.Errorf("%s: addr %q is ANALYZER_ADDR too: leave one of them out", c.Exporters, d.Addr)
 		}
 	}
 	return append(all, more...), nil

@@ -153,4 +153,8 @@ func TestExportersAreChecked(t *testing.T) {
 	if err := load(map[string]string{"EXPORTERS": taken, "ANALYZER_ADDR": "h:1"}); err == nil || !strings.Contains(err.Error(), `the name "analyzer" belongs to`) {
 		t.Error(err)
 	}
+	twice := exporters(t, `exporters: [{name: second, type: analyzer, addr: "h:1"}]`)
+	if err := load(map[string]string{"EXPORTERS": twice, "ANALYZER_ADDR": "h:1"}); err == nil || !strings.Contains(err.Error(), `"h:1" is ANALYZER_ADDR too`) {
+		t.Error(err)
+	}
 }

@@ -100,6 +100,7 @@ type parser struct {
 	found    []Destination
 	names    map[string]int // line
 	paths    map[string]int
+	addrs    map[string]int
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
@@ -107,7 +108,7 @@ func (p *parser) fail(line int, format string, args ...any) {
 }
 
 func (p *parser) document(b []byte) {
-	p.names, p.paths = map[string]int{}, map[string]int{}
+	p.names, p.paths, p.addrs = map[string]int{}, map[string]int{}, map[string]int{}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, second yaml.Node
 	err := dec.Decode(&doc)
@@ -231,7 +232,10 @@ func (p *parser) destination(n *yaml.Node) {
 	if v, ok := p.text(n, f, "addr", d.Type == Analyzer); ok {
 		if d.Addr = v; !validAddr(v) {
 			p.fail(f["addr"].Line, "addr %q: want host:port, the port 1 to 65535", v)
+		} else if line := p.addrs[v]; line > 0 { // an analyzer takes a spool by one stream at a time
+			p.fail(f["addr"].Line, "addr %q is in line %d too: each destination needs an analyzer of its own", v, line)
 		}
+		p.addrs[v] = f["addr"].Line
 	}
 	if v, ok := p.text(n, f, "path", d.Type == File); ok {
 		d.Path = p.path(f["path"].Line, v)
