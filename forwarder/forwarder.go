@@ -83,6 +83,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	if err := accepted.Recover(f.spool.Log()); err != nil {
 		return nil, errors.Join(spoolError(cfg.SpoolDir, err), f.spool.Close())
 	}
+	f.declareCut()
 	addr := net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.Port))
 	if f.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", addr); err != nil {
 		err = fmt.Errorf("open SERVICE_PORT: %w", err)
@@ -116,6 +117,20 @@ func spoolError(dir string, err error) error {
 		return &daemon.Hinted{Err: err, Hint: "Each forwarder needs a spool of its own: stop the other one, or set SPOOL_DIR to another directory."}
 	}
 	return &daemon.Hinted{Err: err, Hint: "Set SPOOL_DIR to a directory that can be written."}
+}
+
+// declareCut accounts for what the spool's last run left unreadable at its end.
+// That it cannot be declared is no reason not to start: a full disk would keep
+// a forwarder from coming back.
+func (f *Forwarder) declareCut() {
+	pairs, err := receive.DeclareCut(f.spool)
+	if err != nil {
+		f.log.Error("Could not declare all that cannot be read at the end of the spool", slog.String("error", err.Error()))
+	}
+	if pairs > 0 {
+		f.log.Warn("The end of the spool cannot be read; its pairs are declared lost until their proxies send them again",
+			slog.Uint64("pairs", pairs), slog.String("reason", receive.ReasonSpoolDamaged))
+	}
 }
 
 // dropped says that the spool made room.

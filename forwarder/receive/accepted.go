@@ -82,6 +82,9 @@ func (a *Accepted) Recover(log *seglog.Log) error {
 			a.Add(epoch, h.GetBatchSeq())
 			continue
 		}
+		if h.GetLostReason() == ReasonSpoolDamaged {
+			continue // as with a damaged body
+		}
 		for _, run := range h.GetLost() {
 			for i := range uint64(len(run.GetPairs())) {
 				a.Add(epoch, run.GetFirstBatch()+i)

@@ -38,6 +38,8 @@ func (NoRedaction) Name() string { return "" }
 const (
 	// ReasonSpoolFull: the spool was full and its policy is to refuse.
 	ReasonSpoolFull = "spool_full"
+	// ReasonSpoolDamaged: what the spool held cannot be read any more.
+	ReasonSpoolDamaged = "spool_damaged"
 	// ReasonUnencodable: a pair that no frame can hold.
 	ReasonUnencodable = "unencodable"
 	// ReasonFault: filtering, redacting or encoding a batch panicked.
