@@ -95,39 +95,44 @@ func TestInAnyOrder(t *testing.T) {
 	}
 }
 
-// What a spool says that it no longer has is not looked for, once it has shown
-// by a frame that it is the one which the analyzer knows.
-func TestForgetsHolesThatCannotFill(t *testing.T) {
+// A stretch that a spool no longer has stays open until its forwarder says that
+// it is missing, whatever comes before that: only then it is known that nobody
+// knows what was in it.
+func TestWaitsToBeToldOfWhatIsMissing(t *testing.T) {
 	f := serve(t, Config{})
 	fw := storetest.NewForwarder(1, storetest.NewProxy(1))
 	fw.Offset = 100
 	first := fw.Frame(storetest.Pairs(0, 1)...)
-	fw.Offset += 100
 	hole := fw.Offset
+	fw.Offset += 100
 	second := fw.Frame(storetest.Pairs(1, 2)...)
 	c := dial(t, f)
 	h := hello1(fw)
 	h.OldestOffset = 100
 	c.hello(h)
 	c.greeting()
-	if n := f.store.Have(fw.Spool).Next; n != 0 {
-		t.Errorf("next is %d before there was a frame", n)
-	}
-	c.frames(first, second)
-	if ack := c.acked(first, second); ack.GetNextOffset() != first.GetNextOffset() || len(ack.GetRanges()) != 1 {
+	c.frames(first)
+	if ack := c.acked(first); ack.GetNextOffset() != 0 || len(ack.GetRanges()) != 1 {
 		t.Errorf("ack %v", ack)
 	}
-	st := &capturev1.ForwarderStatus{Spool: &capturev1.SpoolState{OldestOffset: hole}}
+	st := &capturev1.ForwarderStatus{Spool: &capturev1.SpoolState{OldestOffset: second.GetOffset()}}
 	if err := c.Send(&capturev1.ExportRequest{Kind: &capturev1.ExportRequest_Status{Status: st}}); err != nil {
 		t.Fatal(err)
 	}
-	third := fw.Frame(storetest.Pairs(2, 3)...)
-	c.frames(third)
-	if ack := c.acked(third); ack.GetNextOffset() != fw.Offset || len(ack.GetRanges()) != 0 {
+	c.frames(second)
+	if ack := c.acked(second); ack.GetNextOffset() != 0 || len(ack.GetRanges()) != 2 {
 		t.Errorf("ack %v", ack)
 	}
-	if got := numbers(t, f); len(got) != 3 {
-		t.Errorf("got %v", got)
+	removed := []*capturev1.Frame{
+		{NextOffset: 100, Missing: "removed"},
+		{Offset: hole, NextOffset: second.GetOffset(), Missing: "removed"},
+	}
+	c.frames(removed...)
+	if ack := c.acked(removed...); ack.GetNextOffset() != fw.Offset || len(ack.GetRanges()) != 0 {
+		t.Errorf("ack %v", ack)
+	}
+	if gaps := f.dir.List()[0].Gaps; gaps != 2 {
+		t.Errorf("%d gaps", gaps)
 	}
 }
 
@@ -163,7 +168,7 @@ func TestMissingFrames(t *testing.T) {
 	h.OldestOffset = 10 // declared, where it speaks version 1
 	c.hello(h)
 	c.greeting()
-	gone := &capturev1.Frame{Offset: 10, NextOffset: 500, Missing: "damaged header"}
+	gone := &capturev1.Frame{Offset: 0, NextOffset: 500, Missing: "damaged header"}
 	fw.Offset = 500
 	after := fw.Frame(storetest.Pairs(0, 1)...)
 	c.frames(gone, after)

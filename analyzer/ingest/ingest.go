@@ -229,7 +229,6 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 		forwarder: hello.GetForwarderId(), spool: spool,
 		inOrder: hello.GetApiVersion() == 0, q: newQueue(s.cfg.Buffer), out: newAnswers(s.greeting(have)),
 	}
-	in.q.pass(hello.GetOldestOffset())
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -430,7 +429,6 @@ func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capture
 			}
 		case *capturev1.ExportRequest_Status:
 			s.dir.update(in.forwarder, k.Status, s.cfg.Now())
-			in.q.pass(k.Status.GetSpool().GetOldestOffset())
 		default:
 			return status.Error(codes.InvalidArgument, "message of no known kind")
 		}
@@ -440,7 +438,7 @@ func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capture
 // store appends what is queued and acknowledges it, until there is no more.
 func (s *Server) store(ctx context.Context, in *session) error {
 	for {
-		frames, passed, more, err := in.q.take(ctx)
+		frames, more, err := in.q.take(ctx)
 		if err != nil || !more {
 			return err
 		}
@@ -471,9 +469,8 @@ func (s *Server) store(ctx context.Context, in *session) error {
 			in.out.acknowledge(&capturev1.ExportResponse_Ack{NextOffset: last.GetNextOffset()})
 			continue
 		}
-		// Frames of its past are not to be looked for, now that it has shown
-		// by sending some that this is the spool it means.
-		s.w.Skip(in.spool, passed)
+		// What it no longer has it says itself: a hole that was closed for it
+		// would be one of which nobody ever hears why.
 		have := s.w.Have(in.spool)
 		in.out.acknowledge(&capturev1.ExportResponse_Ack{NextOffset: have.Next, Ranges: ranges(have)})
 	}

@@ -15,8 +15,6 @@ type queue struct {
 	mu     sync.Mutex
 	frames []*capturev1.Frame
 	bytes  int64
-	// passed is the offset below which nothing more comes than what is here.
-	passed uint64
 	closed bool
 	// changed has room for one: the other side looks again.
 	added, taken chan struct{}
@@ -56,13 +54,6 @@ func (q *queue) put(ctx context.Context, f *capturev1.Frame) error {
 	}
 }
 
-// pass says that nothing is put any more from below an offset.
-func (q *queue) pass(below uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.passed = max(q.passed, below)
-}
-
 // close says that nothing more comes.
 func (q *queue) close() {
 	q.mu.Lock()
@@ -71,28 +62,27 @@ func (q *queue) close() {
 	signal(q.added)
 }
 
-// take gives all that is there, and waits when there is nothing. Behind these
-// frames nothing comes from below passed. more is false when the queue is
-// closed and empty.
-func (q *queue) take(ctx context.Context) (frames []*capturev1.Frame, passed uint64, more bool, err error) {
+// take gives all that is there, and waits when there is nothing. more is false
+// when the queue is closed and empty.
+func (q *queue) take(ctx context.Context) (frames []*capturev1.Frame, more bool, err error) {
 	for {
 		q.mu.Lock()
 		if len(q.frames) > 0 {
-			frames, passed = q.frames, q.passed
+			frames = q.frames
 			q.frames, q.bytes = nil, 0
 			q.mu.Unlock()
 			signal(q.taken)
-			return frames, passed, true, nil
+			return frames, true, nil
 		}
 		closed := q.closed
 		q.mu.Unlock()
 		if closed {
-			return nil, 0, false, nil
+			return nil, false, nil
 		}
 		select {
 		case <-q.added:
 		case <-ctx.Done():
-			return nil, 0, false, ctx.Err()
+			return nil, false, ctx.Err()
 		}
 	}
 }

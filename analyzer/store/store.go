@@ -73,8 +73,9 @@ type Writer interface {
 	// Have says what of a spool is durable here; nothing for a spool never
 	// seen.
 	Have(spool ID) Have
-	// Skip says that nothing of a spool is to come any more below an offset:
-	// Have covers it from then on. No Append of the spool may be under way.
+	// Skip says that nothing of a spool is to come any more below an offset,
+	// for one that sends in order: Have covers it from then on. No Append of
+	// the spool may be under way.
 	Skip(spool ID, below uint64)
 }
 
