@@ -27,7 +27,8 @@ type Listener struct {
 // Open listens on an address. At most limit connections are served at a time;
 // more wait in the kernel's queue.
 func Open(addr string, limit int, log *lograte.Logger) (*Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+	how := config()
+	ln, err := how.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
