@@ -31,6 +31,9 @@ const (
 	// silence is how long a process may go unmentioned by a forwarder that is
 	// there before it is taken for dead: longer than the lease.
 	silence = int64(time.Minute)
+	// absence is how long a forwarder is waited for that may have something of
+	// a process without having told of it.
+	absence = int64(time.Hour)
 )
 
 // Options of a ledger. Zero values mean the defaults that stand beside them.
@@ -71,8 +74,11 @@ type Ledger struct {
 	processes  map[Epoch]*process
 	forwarders map[string]*forwarder
 	spools     map[store.ID]*spool
-	// checking are the processes that wait for forwarders.
+	// checking are the processes that wait for forwarders, tick counts the
+	// times that these were looked at. opened is when this began.
 	checking map[*process]bool
+	tick     uint64
+	opened   int64
 	gaps     gaps
 	// damaged are the places in the store's order of frames that cannot be
 	// read any more; early are those that were told of before Open.
@@ -146,6 +152,7 @@ func (l *Ledger) restart(dir vfs.FS, storeID string, end uint64, committer store
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dir, l.opt.Store = dir, storeID
+	l.opened = l.opt.Now().UnixNano()
 	if err := l.load(); err != nil || l.place > end {
 		if err == nil {
 			err = errors.New("it covers more than the store has")

@@ -37,8 +37,10 @@ func (w *world) deliver(t testing.TB, l *Ledger, p *simProxy) {
 func (w *world) pass(l *Ledger, n int, each time.Duration) {
 	for range n {
 		w.now += int64(each)
-		for i := range w.fwds {
-			w.report(i)
+		for i, f := range w.fwds {
+			if f.connected {
+				w.report(i)
+			}
 		}
 		l.Observe(w.observed())
 	}
@@ -531,4 +533,64 @@ func TestDamagedInTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(l)
+}
+
+// TestBacklogOfForwarderThatForgotItsProxy: two forwarders stand behind one
+// address. While the analyzer was away one took a batch, was killed, and has
+// never told of the process that went on at the other. The batch waits in its
+// spool, so that nothing is missing.
+func TestBacklogOfForwarderThatForgotItsProxy(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		w := newWorld(2)
+		l := w.open(t, memDir(t), Options{})
+		w.pass(l, 3, time.Second)
+		p := w.proxy("a")
+		w.see(p, 10)
+		w.cut(p, 6)
+		w.take(p, 0, 0, true) // by f0
+		w.fwds[0].started = w.now
+		w.fwds[0].connected = !away
+		p.forward = 1
+		w.beat(p)
+		w.pass(l, 10, time.Second)
+		if c := total(l); c.InFlight != 10 || c.Unaccounted != 0 {
+			t.Errorf("away %v: it has not come yet: %+v", away, c)
+		}
+		w.fwds[0].connected = true
+		w.pass(l, 10, time.Second)
+		w.export(w.fwds[0], 0)
+		l.Commit(w.log[0])
+		w.pass(l, 10, time.Second)
+		if c := total(l); c.InFlight != 4 || c.Stored != 6 || c.Unaccounted != 0 {
+			t.Errorf("away %v: %+v", away, c)
+		}
+		holds(t, l)
+	}
+}
+
+// TestForwarderThatNeverComesBack is not waited for in vain when it never told
+// of the process.
+func TestForwarderThatNeverComesBack(t *testing.T) {
+	w := newWorld(2)
+	l := w.open(t, memDir(t), Options{})
+	w.pass(l, 3, time.Second)
+	w.fwds[0].connected = false
+	p := w.proxy("a")
+	p.forward = 1
+	w.see(p, 10)
+	w.cut(p, 6)
+	w.take(p, 0, 0, true)
+	w.fwds[1].records = nil // its spool was removed
+	w.fwds[1].exported = w.fwds[1].next
+	w.beat(p)
+	w.pass(l, 10, time.Second)
+	if c := total(l); c.InFlight != 10 || c.Unaccounted != 0 {
+		t.Errorf("the other may have it: %+v", c)
+	}
+	w.now += int64(time.Hour)
+	w.pass(l, 10, time.Second)
+	if c := total(l); c.InFlight != 4 || c.Unaccounted != 6 {
+		t.Errorf("%+v", c)
+	}
+	holds(t, l)
 }

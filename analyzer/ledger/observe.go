@@ -24,8 +24,11 @@ type forwarder struct {
 	since, heard int64
 	// up is for how long it runs, by its own clock.
 	up int64
-	// next and exported are the end of its spool, and how far of it came here.
-	next, exported uint64
+	// Everything that it had at the tick clean is here. When the analyzer has
+	// all below need, that is so of the tick needed too.
+	clean, needed, need uint64
+	// said is the tick of its last report.
+	said uint64
 	// round counts its reports.
 	round uint64
 	last  *capturev1.ForwarderStatus
@@ -41,6 +44,7 @@ func (l *Ledger) Observe(forwarders []Forwarder) {
 	defer l.mu.Unlock()
 	now := l.opt.Now().UnixNano()
 	l.age(now)
+	l.tick++
 	present := make(map[string]bool, len(forwarders))
 	for _, f := range forwarders {
 		id := f.Status.GetForwarderId()
@@ -53,6 +57,7 @@ func (l *Ledger) Observe(forwarders []Forwarder) {
 		}
 	}
 	l.lookForDead(now)
+	l.finishChecks(now)
 }
 
 func (l *Ledger) observe(id string, f Forwarder, now int64) {
@@ -72,17 +77,27 @@ func (l *Ledger) observe(id string, f Forwarder, now int64) {
 	fw.round++
 	fw.heard = now
 	fw.up = st.GetNow() - st.GetStarted()
-	fw.exported = st.GetSpool().GetExportedOffset()
-	fw.next = st.GetSpool().GetNextOffset()
+	fw.drain(st.GetSpool().GetNextOffset(), st.GetSpool().GetExportedOffset(), l.tick)
 	for _, s := range st.GetProxies() {
 		l.listed(fw, s, now)
 	}
 	if st.GetProxiesOmitted() == 0 && f.Connected && fw.up > silence {
 		l.unlisted(fw, now)
 	}
-	for p := range l.checking {
-		p.drained(l, fw, now)
+}
+
+// drain notes the end of a forwarder's spool, and how far of it is here. A
+// report may have been under way for a while: the end that it tells of is
+// surely behind the moment of the report before it, and of no later one.
+func (fw *forwarder) drain(next, exported, tick uint64) {
+	if exported >= min(fw.need, next) { // a spool that was made anew has less
+		fw.clean = fw.needed
+		fw.needed, fw.need = fw.said, next
+		if exported >= next {
+			fw.clean = fw.said
+		}
 	}
+	fw.said = tick
 }
 
 // connect notes that a forwarder came or went. What it said of processes that
@@ -102,8 +117,8 @@ func (l *Ledger) connect(fw *forwarder, connected bool, now int64) {
 	}
 }
 
-// forgetForwarder makes room for one more. What waited for it waits no more:
-// it was not heard of for longer than for a thousand others.
+// forgetForwarder makes room for one more. What waits for it waits no more: it
+// was not heard of for longer than a thousand others.
 func (l *Ledger) forgetForwarder() {
 	if len(l.forwarders) < maxForwarders {
 		return
@@ -119,7 +134,6 @@ func (l *Ledger) forgetForwarder() {
 	}
 	delete(l.forwarders, oldest.id)
 	for _, p := range l.processes {
-		p.check.Waiting = slices.DeleteFunc(p.check.Waiting, func(w wait) bool { return w.Forwarder == oldest.id })
 		p.views = slices.DeleteFunc(p.views, func(v view) bool { return v.Forwarder == oldest.id && !v.over() })
 	}
 }
@@ -272,42 +286,46 @@ func (l *Ledger) judge(p *process, at int64) {
 // begin starts to check that the pairs up to mark are here, or are not. A
 // check under way goes on.
 func (l *Ledger) begin(p *process, mark uint64) {
-	if len(p.check.Waiting) > 0 || p.settled || mark <= p.checked || mark != math.MaxUint64 && p.missing(min(mark, p.batched())) == 0 {
+	if p.check.Mark > 0 || p.settled || mark <= p.checked || mark != math.MaxUint64 && p.missing(min(mark, p.batched())) == 0 {
 		return
 	}
-	c := check{Mark: mark}
-	for _, v := range p.views {
-		// One that was forgotten is not waited for.
-		if l.forwarders[v.Forwarder] != nil {
-			c.Waiting = append(c.Waiting, wait{Forwarder: v.Forwarder})
-		}
-	}
-	p.check = c
+	p.check = check{Mark: mark, tick: l.tick}
 	l.checking[p] = true
 }
 
-// drained goes on with a check after a report of a forwarder.
-func (p *process) drained(l *Ledger, fw *forwarder, now int64) {
-	for i := range p.check.Waiting {
-		w := &p.check.Waiting[i]
-		if w.Forwarder != fw.id {
-			continue
-		}
-		switch w.Rounds++; {
-		case w.Rounds == 1:
-		case w.Rounds == 2 || fw.next < w.Need: // a spool that was made anew
-			w.Need = fw.next
-			fallthrough
-		default:
-			if fw.exported >= w.Need {
-				p.check.Waiting = slices.Delete(p.check.Waiting, i, i+1)
-			}
-		}
-		break
-	}
-	if len(p.check.Waiting) > 0 {
+// finishChecks ends the checks for which every forwarder has sent what it had.
+// Those that told of the process are waited for however long they are away;
+// others of its cluster may have taken something of it and forgotten it since,
+// in a restart, so that they are waited for as long as they are there or may
+// well come back.
+func (l *Ledger) finishChecks(now int64) {
+	if len(l.checking) == 0 {
 		return
 	}
+	clean := map[string]uint64{}
+	for _, fw := range l.forwarders {
+		if !fw.connected && now-max(fw.heard, l.opened) > absence {
+			continue
+		}
+		if c, ok := clean[fw.cluster]; !ok || fw.clean < c {
+			clean[fw.cluster] = fw.clean
+		}
+	}
+	for p := range l.checking {
+		if c, ok := clean[p.app.key.Cluster]; ok && c <= p.check.tick {
+			continue
+		}
+		if !slices.ContainsFunc(p.views, func(v view) bool {
+			fw := l.forwarders[v.Forwarder]
+			return fw != nil && fw.clean <= p.check.tick
+		}) {
+			l.finish(p, now)
+		}
+	}
+}
+
+// finish says what a check has shown.
+func (l *Ledger) finish(p *process, now int64) {
 	if p.check.Mark == math.MaxUint64 {
 		p.settled = p.state == Stopped || p.state == Died
 	} else {

@@ -112,17 +112,10 @@ type view struct {
 
 // check waits for every forwarder to have sent what it had at some moment.
 type check struct {
-	// Mark are the pairs that are here then, or missing.
-	Mark    uint64 `json:"m,omitempty"`
-	Waiting []wait `json:"w,omitempty"`
-}
-
-// wait is for one forwarder: for the report after next, whose end of the spool
-// is surely behind the moment, and then for the analyzer to have all below it.
-type wait struct {
-	Forwarder string `json:"f"`
-	Rounds    int    `json:"r,omitempty"`
-	Need      uint64 `json:"n,omitempty"`
+	// Mark are the pairs that are here then, or missing; 0 for no check.
+	Mark uint64 `json:"m,omitempty"`
+	// tick is the moment; after a start all forwarders have to send anew.
+	tick uint64
 }
 
 // derived is what follows from how things stand.

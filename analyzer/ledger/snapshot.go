@@ -102,11 +102,9 @@ type processState struct {
 }
 
 type forwarderState struct {
-	ID       string `json:"id"`
-	Cluster  string `json:"cluster"`
-	Heard    int64  `json:"heard"`
-	Next     uint64 `json:"next"`
-	Exported uint64 `json:"exported"`
+	ID      string `json:"id"`
+	Cluster string `json:"cluster"`
+	Heard   int64  `json:"heard"`
 }
 
 type spoolState struct {
@@ -269,7 +267,7 @@ func (l *Ledger) snapshot() *snapshot {
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.forwarders)) {
 		f := l.forwarders[id]
-		s.Forwarders = append(s.Forwarders, forwarderState{f.id, f.cluster, f.heard, f.next, f.exported})
+		s.Forwarders = append(s.Forwarders, forwarderState{f.id, f.cluster, f.heard})
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(l.spools), func(a, b store.ID) int { return slices.Compare(a[:], b[:]) }) {
 		s.Spools = append(s.Spools, spoolState{uuid.UUID(id), *l.spools[id]})
@@ -318,7 +316,7 @@ func (l *Ledger) adopt(s *snapshot) error {
 		l.apps[st.App] = a
 	}
 	for _, f := range s.Forwarders {
-		l.forwarders[f.ID] = &forwarder{id: f.ID, cluster: f.Cluster, heard: f.Heard, next: f.Next, exported: f.Exported, known: map[Epoch]bool{}}
+		l.forwarders[f.ID] = &forwarder{id: f.ID, cluster: f.Cluster, heard: f.Heard, known: map[Epoch]bool{}}
 	}
 	for _, sp := range s.Spools {
 		l.spools[store.ID(sp.ID)] = &sp.spool
@@ -348,7 +346,7 @@ func (l *Ledger) adopt(s *snapshot) error {
 			}
 		}
 		l.processes[p.epoch] = p
-		if len(p.check.Waiting) > 0 {
+		if p.check.Mark > 0 {
 			l.checking[p] = true
 		}
 	}
