@@ -57,7 +57,7 @@ func newRig(t *testing.T, limit time.Duration) *rig {
 func (r *rig) load(rate int) load.Steady {
 	return load.Steady{
 		Addr: harness.Addr(r.ProxyPort), Rate: rate, Response: 8 << 10, Request: 8 << 10,
-		PostEvery: 4, FailEvery: 50, SlowEvery: 200, Slow: 300 * time.Millisecond,
+		PostEvery: 4, FailEvery: 50, SlowEvery: 200, Slow: 300 * time.Millisecond, AbortEvery: 300,
 	}
 }
 

@@ -95,8 +95,14 @@ func (s *Stack) SecondProxy(upstream int, app, pod string) (*Proc, int) {
 // StartForwarder starts the forwarder and waits until it says that it listens.
 func (s *Stack) StartForwarder() {
 	s.t.Helper()
-	s.Forwarder = s.start("forwarder", "forwarder", s.ForwarderEnv)
+	s.LaunchForwarder()
 	s.Forwarder.WaitMessage(20*time.Second, "Starting gRPC listener on port")
+}
+
+// LaunchForwarder starts the forwarder and does not wait.
+func (s *Stack) LaunchForwarder() {
+	s.t.Helper()
+	s.Forwarder = s.start("forwarder", "forwarder", s.ForwarderEnv)
 }
 
 // StartAnalyzer starts the analyzer and waits until it says that it is ready.
