@@ -434,10 +434,10 @@ func scan(rows *sql.Rows, r *index.Row, n int) error {
 	return nil
 }
 
-// RemoveBefore implements index.Index.
-func (x *Index) RemoveBefore(ctx context.Context, off uint64) error {
+// Remove implements index.Index.
+func (x *Index) Remove(ctx context.Context, from, to uint64) error {
 	err := x.transaction(ctx, func() error {
-		_, err := x.writer.ExecContext(ctx, "DELETE FROM pairs WHERE off < ?", int64(off))
+		_, err := x.writer.ExecContext(ctx, "DELETE FROM pairs WHERE off >= ? AND off < ?", int64(from), int64(to))
 		return err
 	})
 	if err != nil {

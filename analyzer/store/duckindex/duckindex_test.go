@@ -129,7 +129,7 @@ func TestRowsAndWatermarkTogether(t *testing.T) {
 		t.Errorf("watermark that moved: %v", err)
 	}
 	x.watermark.Store(50)
-	if err := x.RemoveBefore(t.Context(), 7); err != nil {
+	if err := x.Remove(t.Context(), 0, 7); err != nil {
 		t.Fatal(err)
 	}
 	if got := rows(t, x); len(got) != 2 || x.Watermark() != 50 {

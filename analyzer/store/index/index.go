@@ -21,8 +21,8 @@ type Index interface {
 	Watermark() uint64
 	// Insert adds rows and moves the watermark, both or neither.
 	Insert(ctx context.Context, rows []Row, watermark uint64) error
-	// RemoveBefore removes the rows of records below an offset.
-	RemoveBefore(ctx context.Context, off uint64) error
+	// Remove removes the rows of records in [from, to).
+	Remove(ctx context.Context, from, to uint64) error
 	// Stats counts the rows.
 	Stats(ctx context.Context) (Stats, error)
 	// Find is the row of one pair, or store.ErrNotFound.

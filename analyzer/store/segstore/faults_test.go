@@ -697,11 +697,11 @@ type removeFails struct {
 	times *atomic.Int64
 }
 
-func (x removeFails) RemoveBefore(ctx context.Context, off uint64) error {
+func (x removeFails) Remove(ctx context.Context, from, to uint64) error {
 	if x.times.Add(-1) >= 0 {
 		return errors.New("no space left on device")
 	}
-	return x.Index.RemoveBefore(ctx, off)
+	return x.Index.Remove(ctx, from, to)
 }
 
 // Rows whose records are gone are not counted for ever because they could not

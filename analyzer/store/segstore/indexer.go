@@ -214,8 +214,14 @@ func (s *Store) catchUp(ctx context.Context, x index.Index) error {
 	s.index.all.Store(end - min(from, end))
 	defer s.index.all.Store(0)
 	// Rows of segments that were removed while nobody could say so.
-	if err := x.RemoveBefore(ctx, s.seglog.Oldest()); err != nil {
+	if err := x.Remove(ctx, 0, s.seglog.Oldest()); err != nil {
 		return fmt.Errorf("remove rows before the log: %w", err)
+	}
+	// And of records that may come again.
+	for _, r := range s.unread {
+		if err := x.Remove(ctx, r.From, r.To); err != nil {
+			return fmt.Errorf("remove rows of damaged records: %w", err)
+		}
 	}
 	var rows []index.Row
 	var weight int64

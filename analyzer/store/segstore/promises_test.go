@@ -507,10 +507,10 @@ func (x *memoryIndex) Insert(_ context.Context, rows []index.Row, watermark uint
 	return nil
 }
 
-func (x *memoryIndex) RemoveBefore(_ context.Context, off uint64) error {
+func (x *memoryIndex) Remove(_ context.Context, from, to uint64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.rows = slices.DeleteFunc(x.rows, func(r index.Row) bool { return r.Off < off })
+	x.rows = slices.DeleteFunc(x.rows, func(r index.Row) bool { return r.Off >= from && r.Off < to })
 	return nil
 }
 

@@ -89,7 +89,7 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	var stats index.Stats
 	err := s.use(ctx, func(x index.Index) error {
 		return s.change(func() (err error) {
-			if err = x.RemoveBefore(ctx, s.rowsBelow); err != nil {
+			if err = x.Remove(ctx, 0, s.rowsBelow); err != nil {
 				return err
 			}
 			if stats, err = x.Stats(ctx); err == nil {

@@ -145,6 +145,9 @@ type Store struct {
 	seglog   *seglog.Log
 	delivery *delivery
 	recovery Recovery
+	// unread are stretches of the newest segment that could not be read at
+	// Open: what stood there is not known to have come.
+	unread []store.OffsetRange
 
 	// room counts the bytes of rows that are appended and not indexed.
 	room *semaphore.Weighted
@@ -284,6 +287,7 @@ func (s *Store) recover() error {
 			e.Offset, e.Head = damage.Offset, damage.Head
 			lost = lost || !clean // counted when it is read for the index
 			if !clean || e.Head == nil {
+				s.unread = append(s.unread, store.OffsetRange{From: damage.Offset, To: damage.Next})
 				continue
 			}
 		}
