@@ -361,36 +361,56 @@ func (l *Ledger) standing(p *process) []Gap {
 
 // Report gives an account.
 func (l *Ledger) Report(ask Ask) Report {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.opt.Now().UnixNano()
-	r := Report{
-		Since: l.since, Partial: l.gaps.forgotten > 0 || l.deathsForgotten > 0,
-		Processes: uint64(len(l.processes)) + l.foldedCount, Folded: l.foldedCount,
-	}
 	if ask.To == 0 {
 		ask.To = math.MaxInt64
 	}
-	in := func(a App) bool { return ask.App == "" || a.App == ask.App }
-	var apps []*app
-	for key, a := range l.apps {
-		if in(key) {
-			apps = append(apps, a)
-		}
-	}
+	r, apps, words, now := l.standingOf(ask)
 	slices.SortFunc(apps, func(a, b *app) int { return a.key.compare(b.key) })
-	r.Total = l.counts(&flow{}, level{})
+	r.Total = words.counts(&flow{}, level{})
 	for _, a := range apps {
-		c := l.counts(&a.flow, a.level)
+		c := words.counts(&a.flow, a.level)
 		r.Apps = append(r.Apps, AppCounts{a.key, c})
 		r.Total.plus(c)
 		if c.Unaccounted > 0 {
 			r.Reasons = append(r.Reasons, fmt.Sprintf(
 				"app %s: a forwarder had taken %d pairs that are not here, although every forwarder has sent all that it had, and no spool said that it was damaged", a.key.App, c.Unaccounted))
 		}
+		if sum := c.sum(); sum != c.Seen {
+			r.Reasons = append(r.Reasons, fmt.Sprintf("app %s: %d pairs were seen and %d were counted, which is a mistake of the ledger itself", a.key.App, c.Seen, sum))
+		}
 	}
-	r.Step, r.Steps = l.steps(apps, ask, now)
+	r.Step, r.Steps = words.steps(apps, ask, now)
+	slices.SortFunc(r.Gaps, func(a, b Gap) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), slices.Compare(a.Epoch[:], b.Epoch[:]), a.Drop.Compare(b.Drop))
+	})
+	if n := len(r.Gaps) - maxGaps; n > 0 {
+		r.Gaps, r.Partial = r.Gaps[n:], true
+	}
+	slices.SortFunc(r.Deaths, func(a, b Death) int {
+		return cmp.Or(cmp.Compare(b.LastReport, a.LastReport), slices.Compare(a.Epoch[:], b.Epoch[:]))
+	})
+	if n := len(r.Deaths) - maxDeaths; n > 0 {
+		r.Deaths, r.Partial = r.Deaths[:maxDeaths], true
+	}
+	return r
+}
 
+// standingOf is what of a report has to be read at one moment, in any order.
+// Commits wait for it, so that everything else is done afterwards.
+func (l *Ledger) standingOf(ask Ask) (r Report, apps []*app, words names, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now = l.opt.Now().UnixNano()
+	r = Report{
+		Since: l.since, Partial: l.gaps.forgotten > 0 || l.deathsForgotten > 0,
+		Processes: uint64(len(l.processes)) + l.foldedCount, Folded: l.foldedCount,
+	}
+	in := func(a App) bool { return ask.App == "" || a.App == ask.App }
+	for key, a := range l.apps {
+		if in(key) {
+			apps = append(apps, &app{key: key, flow: a.flow.clone(), level: a.level, series: a.series.lend()})
+		}
+	}
 	overlaps := func(from, to int64) bool { return from < ask.To && to >= ask.From }
 	for _, s := range l.gaps.list {
 		if s.Pairs > 0 && in(s.App) && overlaps(s.From, s.To) {
@@ -408,6 +428,11 @@ func (l *Ledger) Report(ask Ask) Report {
 		if !in(p.app.key) {
 			continue
 		}
+		for _, s := range p.pending {
+			if overlaps(s.At, s.At+tiers[0].step-1) {
+				r.Open += positive(s.N)
+			}
+		}
 		for _, g := range l.standing(p) {
 			if overlaps(g.From, g.To) {
 				r.Gaps = append(r.Gaps, g)
@@ -417,24 +442,12 @@ func (l *Ledger) Report(ask Ask) Report {
 			r.Deaths = append(r.Deaths, p.death())
 		}
 	}
-	slices.SortFunc(r.Gaps, func(a, b Gap) int {
-		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), slices.Compare(a.Epoch[:], b.Epoch[:]), a.Drop.Compare(b.Drop))
-	})
-	if n := len(r.Gaps) - maxGaps; n > 0 {
-		r.Gaps, r.Partial = r.Gaps[n:], true
-	}
-	slices.SortFunc(r.Deaths, func(a, b Death) int {
-		return cmp.Or(cmp.Compare(b.LastReport, a.LastReport), slices.Compare(a.Epoch[:], b.Epoch[:]))
-	})
-	if n := len(r.Deaths) - maxDeaths; n > 0 {
-		r.Deaths, r.Partial = r.Deaths[:maxDeaths], true
-	}
-	return r
+	return r, apps, l.names(), now
 }
 
 // steps is the series of apps, as finely as asked for where that is kept and
 // not too much.
-func (l *Ledger) steps(apps []*app, ask Ask, now int64) (time.Duration, []Step) {
+func (w names) steps(apps []*app, ask Ask, now int64) (time.Duration, []Step) {
 	step := max(int64(ask.Step), finest(ask.From, now))
 	step = (step + tiers[0].step - 1) / tiers[0].step * tiers[0].step
 	for {
@@ -445,7 +458,7 @@ func (l *Ledger) steps(apps []*app, ask Ask, now int64) (time.Duration, []Step) 
 				if r.flow.zero() && r.level == (level{}) {
 					continue
 				}
-				out = append(out, Step{Time: at[i], App: a.key, Counts: l.counts(&r.flow, r.level)})
+				out = append(out, Step{Time: at[i], App: a.key, Counts: w.counts(&r.flow, r.level)})
 			}
 			if len(out) > MaxSteps {
 				break
@@ -465,9 +478,10 @@ func (l *Ledger) steps(apps []*app, ask Ask, now int64) (time.Duration, []Step) 
 func (l *Ledger) Totals() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	total := l.counts(&flow{}, level{})
+	words := l.names()
+	total := words.counts(&flow{}, level{})
 	for _, a := range l.apps {
-		total.plus(l.counts(&a.flow, a.level))
+		total.plus(words.counts(&a.flow, a.level))
 	}
 	return total
 }

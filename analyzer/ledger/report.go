@@ -75,10 +75,13 @@ type Report struct {
 	// Reasons say why the sum does not hold; it holds where there are none.
 	Reasons []string
 	Total   Counts
-	Apps    []AppCounts // by name
-	Steps   []Step      // oldest first, then by app
-	Gaps    []Gap       // oldest first
-	Deaths  []Death     // newest first
+	// Open are pairs that were seen in [From, To) and have come to no end, as
+	// well as can be said: those that end are taken to be the oldest.
+	Open   uint64
+	Apps   []AppCounts // by name
+	Steps  []Step      // oldest first, then by app
+	Gaps   []Gap       // oldest first
+	Deaths []Death     // newest first
 	// Partial: more gaps or deaths happened than are kept.
 	Partial bool
 	// Processes are counted, Folded are those of them that are kept in the

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -25,12 +26,37 @@ type row struct {
 	// level is how things stood at Set, Unix nanoseconds; 0: nobody looked in
 	// this step.
 	level
-	Set int64 `json:"t,omitempty"`
+	Set int64
+	// lent is the series' when the row was made.
+	lent uint64
 }
 
-// series is an app's account over time: rows by where their step begins.
+// series is an app's account over time: rows by where their step begins. There
+// are many of them, so that readers are lent the rows as they stand; what was
+// lent is copied before it changes.
 type series struct {
 	rows [len(tiers)]map[int64]*row
+	// lent counts the times that rows were lent; a map or a row is this
+	// series' own when it was made since the last of them.
+	lent uint64
+	made [len(tiers)]uint64
+}
+
+// lend gives the rows as they stand, to read only, without any lock.
+func (s *series) lend() series {
+	s.lent++
+	return *s
+}
+
+// own is the map of a tier, to change.
+func (s *series) own(i int) map[int64]*row {
+	if s.rows[i] == nil {
+		s.rows[i] = map[int64]*row{}
+	} else if s.made[i] != s.lent {
+		s.rows[i] = maps.Clone(s.rows[i])
+	}
+	s.made[i] = s.lent
+	return s.rows[i]
 }
 
 func floor(t, step int64) int64 {
@@ -41,7 +67,7 @@ func floor(t, step int64) int64 {
 	return f
 }
 
-// at is the row for a moment as seen from now; nil when that is too long ago.
+// at is the row for a moment as seen from now, to change; nil when that is too long ago.
 func (s *series) at(t, now int64) *row {
 	for i, tier := range tiers {
 		if floor(t, tier.step) > now-tier.keep {
@@ -52,13 +78,15 @@ func (s *series) at(t, now int64) *row {
 }
 
 func (s *series) row(i int, at int64) *row {
-	if s.rows[i] == nil {
-		s.rows[i] = map[int64]*row{}
-	}
-	r := s.rows[i][at]
-	if r == nil {
-		r = &row{}
-		s.rows[i][at] = r
+	rows := s.own(i)
+	r := rows[at]
+	switch {
+	case r == nil:
+		r = &row{lent: s.lent}
+		rows[at] = r
+	case r.lent != s.lent:
+		r = &row{flow: r.flow.clone(), level: r.level, Set: r.Set, lent: s.lent}
+		rows[at] = r
 	}
 	return r
 }
@@ -77,7 +105,7 @@ func (s *series) age(now int64) {
 			if at > now-tier.keep {
 				continue
 			}
-			delete(s.rows[i], at)
+			delete(s.own(i), at)
 			if i+1 < len(tiers) {
 				s.row(i+1, floor(at, tiers[i+1].step)).merge(r)
 			}
@@ -94,10 +122,10 @@ func (s *series) len() (n int) {
 
 // dropBefore removes what began before t.
 func (s *series) dropBefore(t int64) {
-	for _, rows := range s.rows {
+	for i, rows := range s.rows {
 		for at := range rows {
 			if at < t {
-				delete(rows, at)
+				delete(s.own(i), at)
 			}
 		}
 	}

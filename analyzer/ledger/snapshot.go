@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -154,10 +155,10 @@ func (l *Ledger) Save() error {
 		l.mu.Unlock()
 		return nil
 	}
-	b, err := json.Marshal(l.snapshot())
-	place := l.place
+	s, place := l.copied(), l.place
 	l.dirty = false
 	l.mu.Unlock()
+	b, err := json.Marshal(s.snapshot())
 	if err == nil {
 		b, err = seal(b)
 	}
@@ -238,16 +239,62 @@ func (l *Ledger) decode(b []byte) error {
 	return l.adopt(&s)
 }
 
-func (l *Ledger) snapshot() *snapshot {
-	s := &snapshot{
+// copied is the account as it stands. Commits wait while it is made, so that
+// putting it in order and into words comes later.
+type copied struct {
+	of   snapshot
+	apps []app
+}
+
+// copied copies the account. l.mu is held.
+func (l *Ledger) copied() *copied {
+	c := &copied{of: snapshot{
 		Store: l.opt.Store, Since: l.since, Place: l.place, Rules: l.rules.list, Drops: l.drops.list,
-		Gaps: l.gaps.list, NextGap: l.gaps.nextID, GapsForgotten: l.gaps.forgotten,
-		Damaged: slices.Sorted(maps.Keys(l.damaged)),
-		Folded:  l.folded, FoldedCount: l.foldedCount, Deaths: l.deaths, DeathsForgotten: l.deathsForgotten,
+		NextGap: l.gaps.nextID, GapsForgotten: l.gaps.forgotten,
+		Damaged: slices.AppendSeq(make([]uint64, 0, len(l.damaged)), maps.Keys(l.damaged)),
+		Folded:  slices.Clone(l.folded), FoldedCount: l.foldedCount,
+		Deaths: slices.Clone(l.deaths), DeathsForgotten: l.deathsForgotten,
+		Processes: make([]processState, 0, len(l.processes)),
+	}}
+	s := &c.of
+	gaps := make([]stretch, len(l.gaps.list))
+	for i, g := range l.gaps.list {
+		gaps[i] = *g
+		s.Gaps = append(s.Gaps, &gaps[i])
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(l.apps), App.compare) {
-		a := l.apps[key]
-		st := appState{App: key, Flow: a.flow, Level: a.level, Folded: a.folded}
+	for _, a := range l.apps {
+		c.apps = append(c.apps, app{key: a.key, flow: a.flow.clone(), level: a.level, folded: a.folded, series: a.series.lend()})
+	}
+	for e, p := range l.processes {
+		s.Processes = append(s.Processes, processState{
+			Epoch: e, App: p.app.key, ProxyID: p.proxyID, Started: p.started, Heard: p.heard, Reported: p.reported, Newest: p.newest,
+			Counters: p.counters.clone(), Base: p.base.clone(), Slides: p.slides, Here: slices.Clone(p.here), Beyond: p.beyond, Closed: p.closed,
+			Lost: slices.Clone(p.lost), Views: slices.Clone(p.views), State: p.state, Ended: p.ended, Checked: p.checked, Settled: p.settled,
+			Check: p.check, Entered: p.entered, Pending: slices.Clone(p.pending), // what was entered is made anew each time
+		})
+	}
+	for _, f := range l.forwarders {
+		s.Forwarders = append(s.Forwarders, forwarderState{f.id, f.cluster, f.heard})
+	}
+	for id, sp := range l.spools {
+		s.Spools = append(s.Spools, spoolState{uuid.UUID(id), *sp})
+	}
+	return c
+}
+
+func (t *tallies) clone() tallies {
+	c := *t
+	c.Dropped = slices.Clone(t.Dropped)
+	return c
+}
+
+// snapshot puts the copy in order.
+func (c *copied) snapshot() *snapshot {
+	s := &c.of
+	slices.Sort(s.Damaged)
+	slices.SortFunc(c.apps, func(a, b app) int { return a.key.compare(b.key) })
+	for _, a := range c.apps {
+		st := appState{App: a.key, Flow: a.flow, Level: a.level, Folded: a.folded}
 		for i, rows := range a.series.rows {
 			for _, at := range slices.Sorted(maps.Keys(rows)) {
 				r := rows[at]
@@ -256,22 +303,9 @@ func (l *Ledger) snapshot() *snapshot {
 		}
 		s.Apps = append(s.Apps, st)
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(l.processes), func(a, b Epoch) int { return slices.Compare(a[:], b[:]) }) {
-		p := l.processes[e]
-		s.Processes = append(s.Processes, processState{
-			Epoch: e, App: p.app.key, ProxyID: p.proxyID, Started: p.started, Heard: p.heard, Reported: p.reported, Newest: p.newest,
-			Counters: p.counters, Base: p.base, Slides: p.slides, Here: p.here, Beyond: p.beyond, Closed: p.closed, Lost: p.lost,
-			Views: p.views, State: p.state, Ended: p.ended, Checked: p.checked, Settled: p.settled, Check: p.check,
-			Entered: p.entered, Pending: p.pending,
-		})
-	}
-	for _, id := range slices.Sorted(maps.Keys(l.forwarders)) {
-		f := l.forwarders[id]
-		s.Forwarders = append(s.Forwarders, forwarderState{f.id, f.cluster, f.heard})
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(l.spools), func(a, b store.ID) int { return slices.Compare(a[:], b[:]) }) {
-		s.Spools = append(s.Spools, spoolState{uuid.UUID(id), *l.spools[id]})
-	}
+	slices.SortFunc(s.Processes, func(a, b processState) int { return slices.Compare(a.Epoch[:], b.Epoch[:]) })
+	slices.SortFunc(s.Forwarders, func(a, b forwarderState) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Spools, func(a, b spoolState) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	return s
 }
 

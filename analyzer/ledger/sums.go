@@ -1,6 +1,9 @@
 package ledger
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // others is the name of what goes beyond a bound.
 const others = "(others)"
@@ -94,6 +97,12 @@ func (f *flow) add(o *flow, sign int64) {
 	}
 }
 
+func (f *flow) clone() flow {
+	c := *f
+	c.Filtered, c.Dropped = slices.Clone(f.Filtered), slices.Clone(f.Dropped)
+	return c
+}
+
 // ended is how many pairs have come to an end.
 func (f *flow) ended() int64 {
 	return f.Stored + f.Sampled + f.Filtered.total() + f.Dropped.total()
@@ -126,8 +135,17 @@ func (l *level) add(o level, sign int64) {
 	l.Unaccounted += sign * o.Unaccounted
 }
 
+// names are what the numbers of tallies stand for.
+type names struct {
+	rules []string
+	drops []Drop
+}
+
+// names of all numbers up to now. They stay as they are.
+func (l *Ledger) names() names { return names{l.rules.list, l.drops.list} }
+
 // counts puts numbers into words.
-func (l *Ledger) counts(f *flow, v level) Counts {
+func (w names) counts(f *flow, v level) Counts {
 	c := Counts{
 		Seen: positive(f.Seen), Stored: positive(f.Stored), Sampled: positive(f.Sampled),
 		Filtered: map[string]uint64{}, Dropped: map[Drop]uint64{},
@@ -135,16 +153,31 @@ func (l *Ledger) counts(f *flow, v level) Counts {
 	}
 	for _, p := range f.Filtered {
 		if p.N > 0 {
-			c.Filtered[l.rules.list[p.Key]] += uint64(p.N)
+			c.Filtered[w.rules[p.Key]] += uint64(p.N)
 		}
 	}
 	for _, p := range f.Dropped {
 		if p.N > 0 {
-			c.Dropped[l.drops.list[p.Key]] += uint64(p.N)
+			c.Dropped[w.drops[p.Key]] += uint64(p.N)
 		}
 	}
 	return c
 }
+
+// sum is how many pairs are in any count; as many as were seen.
+func (c *Counts) sum() uint64 {
+	n := c.Stored + c.Sampled + c.InFlight + c.Unknown + c.Unaccounted
+	for _, v := range c.Filtered {
+		n += v
+	}
+	for _, v := range c.Dropped {
+		n += v
+	}
+	return n
+}
+
+// Holds: every pair that was seen is in one count, and that says where it is.
+func (c *Counts) Holds() bool { return c.Unaccounted == 0 && c.sum() == c.Seen }
 
 func positive(n int64) uint64 { return uint64(max(n, 0)) }
 

@@ -137,7 +137,7 @@ func ledgerDocument(r ledger.Report, from, to int64) httpv1.Ledger {
 	for _, a := range r.Apps {
 		out.Apps = append(out.Apps, httpv1.LedgerApp{
 			Cluster: text(a.Cluster), Namespace: text(a.Namespace), App: text(a.App.App),
-			Holds: a.Unaccounted == 0, LedgerCounts: ledgerCounts(a.Counts),
+			Holds: a.Holds(), LedgerCounts: ledgerCounts(a.Counts),
 		})
 	}
 	for _, st := range r.Steps {
