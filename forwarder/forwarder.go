@@ -24,6 +24,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/registry"
 	"github.com/weir-capture/weir/forwarder/sampling"
 	"github.com/weir-capture/weir/forwarder/telemetry"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/lograte"
 	"github.com/weir-capture/weir/internal/vfs"
@@ -129,7 +130,7 @@ func (f *Forwarder) declareCut() {
 	}
 	if pairs > 0 {
 		f.log.Warn("The end of the spool cannot be read; its pairs are declared lost until their proxies send them again",
-			slog.Uint64("pairs", pairs), slog.String("reason", receive.ReasonSpoolDamaged))
+			slog.Uint64("pairs", pairs), slog.String("reason", frame.ReasonSpoolDamaged))
 	}
 }
 

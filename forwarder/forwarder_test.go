@@ -23,7 +23,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder"
-	"github.com/weir-capture/weir/forwarder/receive"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
 )
@@ -233,9 +233,9 @@ func TestR19SpoolOverflows(t *testing.T) {
 			poll(t, "sum of stored and dropped", func() error {
 				stored, declared := a.sums()
 				st := a.lastStatus()
-				counted := st.GetDropped()[receive.ReasonSpoolFull]
+				counted := st.GetDropped()[frame.ReasonSpoolFull]
 				if when == spool.DropOldest {
-					counted = notDelivered(st)[receive.ReasonSpoolFull]
+					counted = notDelivered(st)[frame.ReasonSpoolFull]
 				}
 				if sum := stored + declared; sum != 3*n || stored == 0 || declared == 0 || counted != declared {
 					return fmt.Errorf("%d stored, %d declared, %d sent; the forwarder counts %d", stored, declared, 3*n, counted)

@@ -82,7 +82,7 @@ func (a *Accepted) Recover(log *seglog.Log) error {
 			a.Add(epoch, h.GetBatchSeq())
 			continue
 		}
-		if h.GetLostReason() == ReasonSpoolDamaged {
+		if h.GetLostReason() == frame.ReasonSpoolDamaged {
 			continue // as with a damaged body
 		}
 		for _, run := range h.GetLost() {

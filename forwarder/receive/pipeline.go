@@ -34,18 +34,6 @@ func (NoRedaction) Redact(*capturev1.RRPair) error { return nil }
 // Name implements Redactor.
 func (NoRedaction) Name() string { return "" }
 
-// Reasons for drops, as they stand in heads and counts.
-const (
-	// ReasonSpoolFull: the spool was full and its policy is to refuse.
-	ReasonSpoolFull = "spool_full"
-	// ReasonSpoolDamaged: what the spool held cannot be read any more.
-	ReasonSpoolDamaged = "spool_damaged"
-	// ReasonUnencodable: a pair that no frame can hold.
-	ReasonUnencodable = "unencodable"
-	// ReasonFault: filtering, redacting or encoding a batch panicked.
-	ReasonFault = "fault"
-)
-
 // prepared is a batch on its way into the spool.
 type prepared struct {
 	epoch registry.Epoch
@@ -82,7 +70,7 @@ func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *ca
 		}
 		r.set.Repeated.Log(slog.LevelError, "A batch could not be worked on; its pairs are dropped and counted",
 			slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
-		p, err = r.dropped(epoch, head(), ReasonFault)
+		p, err = r.dropped(epoch, head(), frame.ReasonFault)
 	}()
 	return r.encode(epoch, head(), source, b)
 }
@@ -121,7 +109,7 @@ func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, sourc
 	headBytes, body, err := frame.Make(head, kept)
 	if err != nil {
 		r.set.Repeated.Log(slog.LevelError, "Could not encode a batch; its pairs are dropped and counted", slog.String("error", err.Error()))
-		return r.dropped(epoch, head, ReasonUnencodable)
+		return r.dropped(epoch, head, frame.ReasonUnencodable)
 	}
 	return r.record(epoch, head, headBytes, body), nil
 }
@@ -207,7 +195,7 @@ func (r *Receiver) declare(notes []prepared) error {
 	if err != nil {
 		return err
 	}
-	r.set.Repeated.Log(slog.LevelWarn, "The spool is full; new pairs are dropped and counted", slog.String("reason", ReasonSpoolFull))
+	r.set.Repeated.Log(slog.LevelWarn, "The spool is full; new pairs are dropped and counted", slog.String("reason", frame.ReasonSpoolFull))
 	for _, note := range notes {
 		r.count(note.head, note.size)
 	}
@@ -229,7 +217,7 @@ func (r *Receiver) note(p prepared) (prepared, error) {
 		if head.Dropped == nil {
 			head.Dropped = map[string]uint32{}
 		}
-		head.Dropped[ReasonSpoolFull] += n
+		head.Dropped[frame.ReasonSpoolFull] += n
 	}
 	headBytes, _, err := frame.Make(head, nil)
 	if err != nil {

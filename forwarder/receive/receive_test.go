@@ -525,7 +525,7 @@ func TestR19SpoolFullDropNewest(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum += uint64(h.GetReceived())
-		declared += uint64(h.GetDropped()[receive.ReasonSpoolFull])
+		declared += uint64(h.GetDropped()[frame.ReasonSpoolFull])
 		if h.GetTimeMin() == 0 || h.GetTimeMax() < h.GetTimeMin() {
 			t.Errorf("batch %d says nothing of when its pairs were", h.GetBatchSeq())
 		}
@@ -536,7 +536,7 @@ func TestR19SpoolFullDropNewest(t *testing.T) {
 		t.Errorf("acknowledged %d, %d in the spool with %d pairs, %d of them declared: %v", acked, took, sum, declared, here)
 	}
 	totals := r.receiver.Totals()
-	if totals.Pairs+totals.Filtered["health_check"]+totals.Dropped[receive.ReasonSpoolFull] != took*perBatch || totals.Dropped[receive.ReasonSpoolFull] != declared {
+	if totals.Pairs+totals.Filtered["health_check"]+totals.Dropped[frame.ReasonSpoolFull] != took*perBatch || totals.Dropped[frame.ReasonSpoolFull] != declared {
 		t.Errorf("%d batches, %+v", took, totals)
 	}
 	// A kill in between the declaration and its acknowledgement: it is known.
@@ -556,7 +556,7 @@ func TestR19SpoolFullDropNewest(t *testing.T) {
 		t.Errorf("%v, want 1 to %d", a, n)
 	}
 	totals = r.receiver.Totals()
-	if got := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[receive.ReasonSpoolFull]; got != (n-took)*perBatch {
+	if got := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[frame.ReasonSpoolFull]; got != (n-took)*perBatch {
 		t.Errorf("%d pairs counted after the restart, %d came: %+v", got, (n-took)*perBatch, totals)
 	}
 }
@@ -668,7 +668,7 @@ func TestR19DiskFull(t *testing.T) {
 				t.Errorf("%d pairs are there, %d dropped", pairs, dropped)
 			}
 			totals := r.receiver.Totals()
-			if sum := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[receive.ReasonSpoolFull]; sum != took*perBatch {
+			if sum := totals.Pairs + totals.Filtered["health_check"] + totals.Dropped[frame.ReasonSpoolFull]; sum != took*perBatch {
 				t.Errorf("%d batches were taken, %+v", took, totals)
 			}
 			// Room, and no restart; the spool looks for it now and then.
@@ -767,7 +767,7 @@ func TestPanicCostsOneBatch(t *testing.T) {
 	if got := r.spooled()[1]; !slices.Equal(got, seqs(1, 3)) {
 		t.Errorf("spooled %v", got)
 	}
-	if totals := r.receiver.Totals(); totals.Dropped[receive.ReasonFault] != perBatch || totals.Pairs != 2*(perBatch-1) {
+	if totals := r.receiver.Totals(); totals.Dropped[frame.ReasonFault] != perBatch || totals.Pairs != 2*(perBatch-1) {
 		t.Errorf("%+v", totals)
 	}
 }

@@ -26,7 +26,7 @@ func Pairs(head []byte) uint64 {
 // spool.Options.Condense.
 func Condense(repeated *lograte.Logger) func(heads iter.Seq[[]byte]) ([]seglog.Record, error) {
 	return func(heads iter.Seq[[]byte]) ([]seglog.Record, error) {
-		notes, _, err := frame.Condense(heads, ReasonSpoolFull)
+		notes, _, err := frame.Condense(heads, frame.ReasonSpoolFull)
 		if errors.Is(err, frame.ErrMalformed) {
 			// What they stood for shows as holes in the sequences of its
 			// proxies.
@@ -55,7 +55,7 @@ func noteRecords(notes [][]byte) []seglog.Record {
 // and who sends it again takes the declaration back. It returns the pairs that
 // were declared.
 func DeclareCut(s *spool.Spool) (pairs uint64, err error) {
-	notes, pairs, err := frame.Condense(slices.Values(s.Log().Recovery().CutHeads), ReasonSpoolDamaged)
+	notes, pairs, err := frame.Condense(slices.Values(s.Log().Recovery().CutHeads), frame.ReasonSpoolDamaged)
 	if err != nil && !errors.Is(err, frame.ErrMalformed) || len(notes) == 0 {
 		return 0, err
 	}

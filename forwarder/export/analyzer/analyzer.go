@@ -24,6 +24,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/export"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/grpcpeer"
 	"github.com/weir-capture/weir/internal/lograte"
@@ -338,7 +339,7 @@ func (e *Exporter) pass(s span) { e.took(&parcel{span: s}) }
 // giveUp notes that a parcel cannot be sent at all.
 func (e *Exporter) giveUp(p *parcel) {
 	e.mu.Lock()
-	if p.reason == ReasonRefused {
+	if p.reason == frame.ReasonRefused {
 		e.gaveUp.add(p.span)
 	}
 	e.mu.Unlock()
@@ -366,7 +367,7 @@ func (e *Exporter) took(parcels ...*parcel) {
 		switch p.reason {
 		case "":
 			continue
-		case ReasonRefused:
+		case frame.ReasonRefused:
 			text = "The analyzer refuses a record of the spool; its pairs are lost and counted"
 		}
 		e.set.Log.Error(text, e.attrs(slog.Uint64("offset", p.at), slog.Uint64("bytes", p.end-p.at), slog.Uint64("pairs", p.lost))...)
@@ -395,7 +396,7 @@ func (e *Exporter) State() *capturev1.DestinationState {
 		Dropped: copyOf(e.dropped), Filtered: copyOf(e.filtered),
 	}
 	if full := e.cursor.Lost().Things; full > 0 {
-		st.Dropped[ReasonSpoolFull] += full
+		st.Dropped[frame.ReasonSpoolFull] += full
 	}
 	end := log.End()
 	if from := max(at, log.Oldest()); from < end {

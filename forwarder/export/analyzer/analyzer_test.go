@@ -12,6 +12,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/export/analyzer"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
 )
@@ -266,7 +267,7 @@ func TestDamage(t *testing.T) {
 			c.add(t, s, 1)
 			poll(t, "the next batch", func() error { return a.holds(c, 10, 15, 20) })
 			x.drain()
-			if got := x.State().GetDropped()[analyzer.ReasonDamaged]; got != each+2 { // one at least for each that nobody can count
+			if got := x.State().GetDropped()[frame.ReasonSpoolDamaged]; got != each+2 { // one at least for each that nobody can count
 				t.Errorf("%d pairs are counted as damaged", got)
 			}
 			if n := strings.Count(x.log.String(), "is damaged"); n != 3 {
@@ -279,7 +280,7 @@ func TestDamage(t *testing.T) {
 			if version == 0 {
 				return
 			}
-			if a.lost[analyzer.ReasonDamaged] != each || fmt.Sprint(a.missing) != "[damaged head damaged header]" {
+			if a.lost[frame.ReasonSpoolDamaged] != each || fmt.Sprint(a.missing) != "[damaged head damaged header]" {
 				t.Errorf("declared %v, missing %q", a.lost, a.missing)
 			}
 			if err := a.closed(s); err != nil {
@@ -383,7 +384,7 @@ func testRefused(t *testing.T, named bool) {
 			c.add(t, s, 10)
 			poll(t, "what came later", func() error { return a.holds(c, bad...) })
 			poll(t, "the count", func() error {
-				if got := x.State().GetDropped()[analyzer.ReasonRefused]; got != 3*each {
+				if got := x.State().GetDropped()[frame.ReasonRefused]; got != 3*each {
 					return fmt.Errorf("%d pairs", got)
 				}
 				return nil
@@ -392,7 +393,7 @@ func testRefused(t *testing.T, named bool) {
 			x.drain()
 			switch name {
 			case "body":
-				if a.lost[analyzer.ReasonRefused] != 3*each || len(a.missing) > 0 {
+				if a.lost[frame.ReasonRefused] != 3*each || len(a.missing) > 0 {
 					t.Errorf("declared %v, missing %v", a.lost, a.missing)
 				}
 			case "declaration":

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
-	"github.com/weir-capture/weir/forwarder/export/analyzer"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
@@ -33,7 +32,7 @@ func TestDroppedWithDamage(t *testing.T) {
 	opt := spoolOptions()
 	opt.MaxBytes = 512 << 10
 	opt.Condense = func(heads iter.Seq[[]byte]) ([]seglog.Record, error) {
-		notes, _, err := frame.Condense(heads, analyzer.ReasonSpoolFull)
+		notes, _, err := frame.Condense(heads, frame.ReasonSpoolFull)
 		var records []seglog.Record
 		for _, n := range notes {
 			records = append(records, seglog.Record{Head: n})

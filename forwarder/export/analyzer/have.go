@@ -134,7 +134,7 @@ func (e *Exporter) sentAs(entry seglog.Entry, sum uint32) bool {
 	if head, body, _ := e.leaveOut(entry.Head, entry.Body); sum == checksum(head, body) {
 		return true
 	}
-	for _, reason := range []string{ReasonRefused, ReasonDamaged} {
+	for _, reason := range []string{frame.ReasonRefused, frame.ReasonSpoolDamaged} {
 		h, err := frame.Head(entry.Head)
 		if err != nil {
 			return false

@@ -11,17 +11,6 @@ import (
 	"github.com/weir-capture/weir/seglog"
 )
 
-// Reasons for what does not reach this destination, as they stand in heads and
-// counts.
-const (
-	// ReasonDamaged: the record cannot be read any more.
-	ReasonDamaged = "spool_damaged"
-	// ReasonRefused: the analyzer cannot take the frame.
-	ReasonRefused = "refused"
-	// ReasonSpoolFull: the spool made room before this destination had them.
-	ReasonSpoolFull = "spool_full"
-)
-
 // missingRemoved says in a frame why nobody knows what it held.
 const missingRemoved = "removed"
 
@@ -89,24 +78,24 @@ func (e *Exporter) parcel(pos uint64, entry seglog.Entry, err error, old bool) (
 // with the head, so that the pairs are counted there; when it does not take
 // that either, without; and then not at all.
 func (p *parcel) refuse(stage int, head []byte, old bool) {
-	p.reason, p.lost = ReasonRefused, 1
+	p.reason, p.lost = frame.ReasonRefused, 1
 	h, err := frame.Head(head)
 	if err == nil {
 		p.lost = uint64(h.GetPairs())
-		head, err = declare(h, ReasonRefused)
+		head, err = declare(h, frame.ReasonRefused)
 	}
 	switch {
 	case stage == 1 && err == nil && len(head) <= maxFrame:
 		p.frame = &capturev1.Frame{Offset: p.from, NextOffset: p.to, Head: head}
 		p.weigh()
 	case stage <= 2 && !old:
-		p.say(ReasonRefused)
+		p.say(frame.ReasonRefused)
 	}
 }
 
 // stretch is the record of p as something to put into quarantine.
 func (p *parcel) stretch() *seglog.CorruptError {
-	return &seglog.CorruptError{Offset: p.at, Next: p.end, Part: ReasonRefused}
+	return &seglog.CorruptError{Offset: p.at, Next: p.end, Part: frame.ReasonRefused}
 }
 
 // damage makes a parcel of an error of the log's that reading goes on after.
@@ -114,7 +103,7 @@ func (p *parcel) stretch() *seglog.CorruptError {
 func (e *Exporter) damage(pos uint64, err error, old bool) (*parcel, error) {
 	if ce, ok := errors.AsType[*seglog.CorruptError](err); ok {
 		e.quarantine(ce)
-		p := &parcel{span: span{pos, ce.Next}, reason: ReasonDamaged, at: ce.Offset, end: ce.Next}
+		p := &parcel{span: span{pos, ce.Next}, reason: frame.ReasonSpoolDamaged, at: ce.Offset, end: ce.Next}
 		h, herr := frame.Head(ce.Head)
 		// Nobody knows how many pairs an unreadable stretch held; it counts as
 		// one here, so that it shows.
@@ -123,7 +112,7 @@ func (e *Exporter) damage(pos uint64, err error, old bool) (*parcel, error) {
 			p.lost = uint64(h.GetPairs())
 		}
 		stage := e.refusals(pos)
-		switch head, derr := declare(h, ReasonDamaged); {
+		switch head, derr := declare(h, frame.ReasonSpoolDamaged); {
 		case old || stage > 1:
 		case herr == nil && derr == nil && stage == 0:
 			p.frame = &capturev1.Frame{Offset: pos, NextOffset: p.to, Head: head}

@@ -33,16 +33,6 @@ import (
 	"github.com/weir-capture/weir/spool"
 )
 
-// Reasons for pairs that are not in the file.
-const (
-	// ReasonDamaged: the record cannot be read any more.
-	ReasonDamaged = "spool_damaged"
-	// ReasonUnreadable: the record is whole, and nobody can read its pairs.
-	ReasonUnreadable = "unreadable"
-	// ReasonSpoolFull: the spool made room before they were read.
-	ReasonSpoolFull = "spool_full"
-)
-
 const (
 	// chunk is about how many bytes are made durable at a time.
 	chunk = 1 << 20
@@ -326,7 +316,7 @@ func (w *writer) add(entry seglog.Entry, err error) error {
 		pairs, err = frame.Pairs(head, entry.Body)
 	}
 	if err != nil {
-		w.drop(ReasonUnreadable, max(1, uint64(head.GetPairs())))
+		w.drop(frame.ReasonUnreadable, max(1, uint64(head.GetPairs())))
 		w.e.set.Repeated.Log(slog.LevelError, "A record of the spool cannot be opened; its pairs are not in the file and counted",
 			slog.String("destination", w.e.set.Name), slog.String("error", err.Error()))
 		return nil
@@ -354,7 +344,7 @@ func (w *writer) pair(p *capturev1.RRPair) {
 		err = json.Compact(line, b)
 	}
 	if err != nil {
-		w.drop(ReasonUnreadable, 1)
+		w.drop(frame.ReasonUnreadable, 1)
 		w.e.set.Repeated.Log(slog.LevelError, "A pair cannot be written as JSON; it is not in the file and counted",
 			slog.String("destination", w.e.set.Name), slog.String("error", err.Error()))
 		return
@@ -369,7 +359,7 @@ func (w *writer) damaged(ce *seglog.CorruptError) {
 	if h, err := frame.Head(ce.Head); err == nil {
 		pairs = uint64(h.GetPairs())
 	}
-	w.drop(ReasonDamaged, pairs)
+	w.drop(frame.ReasonSpoolDamaged, pairs)
 	w.e.set.Repeated.Log(slog.LevelError, "A record of the spool is damaged; its pairs are not in the file and counted",
 		slog.String("destination", w.e.set.Name), slog.String("error", ce.Error()), slog.Uint64("pairs", pairs))
 	if err := w.e.set.Spool.Log().Quarantine(ce); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -418,7 +408,7 @@ func (e *Exporter) State() *capturev1.DestinationState {
 		Dropped: cloneOf(e.counts.Dropped), Filtered: cloneOf(e.counts.Filtered),
 	}
 	if full := e.cursor.Lost().Things; full > 0 {
-		st.Dropped[ReasonSpoolFull] += full
+		st.Dropped[frame.ReasonSpoolFull] += full
 	}
 	if from, end := max(at, log.Oldest()), log.End(); from < end {
 		st.BacklogBytes = end - from

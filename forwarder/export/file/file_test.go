@@ -243,7 +243,7 @@ func TestFilterAndDamage(t *testing.T) {
 			x := run(t, s, d, func(set *file.Settings) { set.Filter = f })
 			x.drain()
 			st := x.State()
-			if st.GetFiltered()["expression"] != 9 || st.GetDropped()[file.ReasonDamaged] != each {
+			if st.GetFiltered()["expression"] != 9 || st.GetDropped()[frame.ReasonSpoolDamaged] != each {
 				t.Errorf("%v", st)
 			}
 		}
