@@ -18,8 +18,9 @@ const (
 	// minBallast is not worth halving.
 	minBallast = 64 << 10
 	// refillEvery is how often a ballast that is too small is tried to be
-	// made whole: a try may write, and fail.
-	refillEvery = 10 * time.Second
+	// made whole. Until then nothing new is taken by who drops the newest, so
+	// it is not long; a try asks for the room first, which costs little.
+	refillEvery = time.Second
 )
 
 // ballast is a file that holds nothing. It takes room of the disk so that
