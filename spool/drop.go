@@ -66,9 +66,15 @@ func (s *Spool) beginNext() error {
 }
 
 // shrinking is the limit for what is appended to let a segment go that holds so
-// many bytes. A spool whose limit was made smaller stands above it until enough
-// of them went, and could never say what it loses if that were held against it.
-func (s *Spool) shrinking(held int64) int64 { return max(s.opt.MaxBytes, s.opened+held) }
+// many bytes. A spool whose limit was made smaller, or that had filled the room
+// behind it with notes, stands above it until enough segments went, and could
+// never say what it loses if that were held against it.
+func (s *Spool) shrinking(held int64) int64 {
+	if s.opened <= s.opt.MaxBytes {
+		return s.opt.MaxBytes
+	}
+	return s.opened + held
+}
 
 // declare appends what Options.Condense makes of the records of a segment
 // that not every cursor has passed. gains is false when removing the segment

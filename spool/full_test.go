@@ -331,3 +331,45 @@ func TestLimitMadeSmaller(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPolicyChanged: a spool that DropNewest has filled, notes and all, goes on
+// under DropOldest.
+func TestPolicyChanged(t *testing.T) {
+	d := faultfs.New()
+	opt := spool.Options{MaxBytes: 128 << 10, SegmentBytes: 8 << 10, WhenFull: spool.DropNewest, Cursors: []string{"a"}}
+	o, err := openOwner(d, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; ; n++ {
+		if _, err = o.take(n); errors.Is(err, spool.ErrFull) {
+			err = o.note(n)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, spool.ErrFull) {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opt.WhenFull = spool.DropOldest
+	if o, err = openOwner(d, opt); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		if _, err := o.take(n + i); err != nil {
+			t.Fatalf("%d bytes, limit %d: %v", o.Log().Bytes(), opt.MaxBytes, err)
+		}
+	}
+	accounted(t, o, n+500)
+	if got := o.Log().Bytes(); got > opt.MaxBytes+opt.MaxBytes/16 {
+		t.Errorf("%d bytes, limit %d", got, opt.MaxBytes)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
