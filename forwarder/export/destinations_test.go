@@ -76,9 +76,9 @@ func TestMistakesAreNamedWithTheirLine(t *testing.T) {
 			`f:3: name "a" is in line 2 too`, "f:3: path \"/x/../x/y\" is in line 2 too",
 		},
 		"exporters:\n  - {name: a, type: analyzer, addr: \"h:1\"}\n  - {name: b, type: analyzer, addr: \"h:1\"}": {`f:3: addr "h:1" is in line 2 too`},
-		"exporters:\n  - {name: a, name: b, type: file, path: [x]}":                   {"f:2: name is there twice", "f:2: path wants one value"},
-		"exporters:\n  - {name: &n a, type: file, path: *n}":                          {"f:2: path: write the value out"},
-		"exporters: [" + strings.Repeat("{name: a, type: file, path: /x},", 17) + "]": {"at most 16"},
+		"exporters:\n  - {name: a, name: b, type: file, path: [x]}":                                              {"f:2: name is there twice", "f:2: path wants one value"},
+		"exporters:\n  - {name: &n a, type: file, path: *n}":                                                     {"f:2: path: write the value out"},
+		"exporters: [" + strings.Repeat("{name: a, type: file, path: /x},", 17) + "]":                            {"at most 16"},
 	} {
 		got, err := export.Parse("f", []byte(text))
 		if err == nil {
