@@ -1,9 +1,14 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"io"
+	"iter"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +155,8 @@ func TestJudge(t *testing.T) {
 		{"path:/a/*", "path:/a/b", maybe},
 		{"path:/a", "probe", maybe},
 		{"path:/a/probe", "probe", yes},
+		{"path:/a query:b=1", "query:b=1", yes},
+		{"path:/a query:b=1", "query:b=2", no},
 		{"app:shop path:/x", "app:shop", yes},
 		{"app:shop path:/x", "app:other", no},
 	} {
@@ -238,5 +245,92 @@ func TestHistogramEstimates(t *testing.T) {
 	b.Estimated, b.Sampled = nil, false
 	if h := histogram(b); h.EstimatedTotal != 3 || h.Buckets[0].Estimated.C2xx != 2 {
 		t.Errorf("%+v", h)
+	}
+}
+
+// partialStore finds nothing, and cannot look at everything.
+type partialStore struct{ store.Reader }
+
+func (partialStore) List(context.Context, store.List) iter.Seq2[*store.Stored, error] {
+	return func(yield func(*store.Stored, error) bool) { yield(nil, &store.PartialError{Reason: "enough"}) }
+}
+
+// TestWhyIsCertainOnlyOfWhatIsKnown: that a request was never seen is said for
+// certain only where everybody who may have seen it has told since, and
+// everything was looked through.
+func TestWhyIsCertainOnlyOfWhatIsKnown(t *testing.T) {
+	at, now := base.UnixNano(), base.Add(time.Hour).UnixNano()
+	app := ledger.App{App: "shop"}
+	proxy := func(state ledger.State, last int64) []ledger.Process {
+		return []ledger.Process{{App: app, ProxyID: "p", State: state, First: at - int64(time.Hour), Last: last}}
+	}
+	for name, c := range map[string]struct {
+		processes []ledger.Process
+		report    ledger.Report
+		partial   bool
+		around    string
+		certain   bool
+		watching  bool
+		verdict   string
+	}{
+		"it has told since":         {processes: proxy(ledger.Live, now), certain: true, watching: true},
+		"it stopped afterwards":     {processes: proxy(ledger.Stopped, at+int64(time.Minute)), certain: true, watching: true},
+		"forwarder away since long": {processes: proxy(ledger.Unknown, at-int64(30*time.Minute))},
+		"forwarder away meanwhile":  {processes: proxy(ledger.Unknown, at), watching: true},
+		"no report for a while":     {processes: proxy(ledger.Live, at-int64(time.Minute)), watching: true},
+		"of now, and just reported": {processes: proxy(ledger.Live, now-int64(time.Second)), around: "1s", certain: true, watching: true},
+		"not everything looked at":  {processes: proxy(ledger.Live, now), partial: true, watching: true},
+		"others are on their way": {
+			processes: proxy(ledger.Live, now), watching: true, verdict: "never_seen",
+			report: ledger.Report{Total: ledger.Counts{InFlight: 3}},
+		},
+		"some of then are on their way": {
+			processes: proxy(ledger.Live, now), watching: true, verdict: "in_flight",
+			report: ledger.Report{Total: ledger.Counts{InFlight: 3}, Open: 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, ts := serve(t, newFake(), func(_ *Config, d *Deps) {
+				d.Ledger = &fakeLedger{processes: c.processes, report: c.report}
+				if c.partial {
+					d.Store = partialStore{d.Store}
+				}
+			})
+			around := cmp.Or(c.around, base.Format(time.RFC3339))
+			w := document[httpv1.Why](t, ts.URL+"/api/v1/why?q=path:/nowhere+app:shop&around="+around)
+			if want := cmp.Or(c.verdict, "never_seen"); w.Verdict != want {
+				t.Errorf("verdict %s, want %s: %+v", w.Verdict, want, w)
+			}
+			i := slices.IndexFunc(w.Findings, func(f httpv1.WhyFinding) bool { return f.Kind == "never_seen" })
+			if f := w.Findings[i]; f.Certain != c.certain || len(f.Proxies) != 1 || f.Proxies[0].Watching != c.watching {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+// TestWhyOfTheFuture is a mistake, and no answer.
+func TestWhyOfTheFuture(t *testing.T) {
+	_, ts := serve(t, newFake(), func(_ *Config, d *Deps) { d.Ledger = &fakeLedger{} })
+	resp, err := http.Get(ts.URL + "/api/v1/why?q=path:/x&around=" + base.Add(2*time.Hour).Format(time.RFC3339))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 400 || !strings.Contains(string(b), "in the future") {
+		t.Errorf("%s %s %v", resp.Status, b, err)
+	}
+}
+
+// TestWhyOfAnotherApp: such a request is stored, of another app than was asked
+// about. It is no answer, and worth knowing.
+func TestWhyOfAnotherApp(t *testing.T) {
+	_, ts := serve(t, newFake(exchange(1, "GET", "/pay", 200, "", "")), func(_ *Config, d *Deps) { d.Ledger = &fakeLedger{} })
+	w := document[httpv1.Why](t, ts.URL+"/api/v1/why?q=path:/pay+app:billing&around="+base.Format(time.RFC3339))
+	if w.Verdict != "never_seen" || w.Findings[0].Certain || len(w.Findings) != 2 {
+		t.Fatalf("%+v", w)
+	}
+	if f := w.Findings[1]; f.Kind != "stored" || f.Certain || len(f.Pairs) != 1 || f.Text != "None of billing is stored; of shop there is, of that time: 1 such pair." {
+		t.Errorf("%+v", f)
 	}
 }

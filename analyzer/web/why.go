@@ -29,6 +29,8 @@ const (
 	maxExpression = 200
 	// whyProxies is how many proxies are listed of each kind.
 	whyProxies = 20
+	// reportLag is how late a report of a proxy that lives may be.
+	reportLag = 5 * time.Second
 	// leaseLength is how long a proxy may be silent before its forwarder gives
 	// it up: within it a proxy whose end nobody saw ended.
 	leaseLength = 45 * time.Second
@@ -39,7 +41,10 @@ type inquiry struct {
 	q        *query.Query
 	asked    example
 	from, to int64
+	now      int64
 	report   ledger.Report
+	// partial: not everything that is stored could be looked through.
+	partial  bool
 	findings []httpv1.WhyFinding
 	// unlikely go behind everything else.
 	unlikely []httpv1.WhyFinding
@@ -68,13 +73,21 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 	if err != nil {
 		return nil, err
 	}
-	w := &inquiry{q: q, asked: exampleOf(q), from: max(around-int64(within), 1), to: min(around, math.MaxInt64-int64(within)) + int64(within)}
+	w := &inquiry{q: q, asked: exampleOf(q), now: now.UnixNano(), from: max(around-int64(within), 1), to: min(around, math.MaxInt64-int64(within)) + int64(within)}
+	if w.from > w.now {
+		return nil, badParam("around=%s is in the future: here it is %s.", shown(in.Around), now.UTC().Format(time.RFC3339))
+	}
 	w.report = s.deps.Ledger.Report(ledger.Ask{App: w.asked.app(), From: w.from, To: w.to, Step: minLedgerStep})
 
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
 	if err := w.stored(ctx, s.deps.Store); err != nil {
 		return nil, s.fail(ctx, err)
+	}
+	if len(w.findings) == 0 {
+		if err := w.elsewhere(ctx, s.deps.Store); err != nil {
+			return nil, s.fail(ctx, err)
+		}
 	}
 	known := s.forwarders()
 	w.filtered(known)
@@ -115,28 +128,60 @@ func complete(f httpv1.WhyFinding) httpv1.WhyFinding {
 	return f
 }
 
-// stored looks for the request itself.
-func (w *inquiry) stored(ctx context.Context, st store.Reader) error {
-	var rows []httpv1.Row
-	n, partial := uint64(0), false
-	for p, err := range st.List(ctx, store.List{Query: w.q, From: w.from, To: w.to, Limit: whyCount}) {
+// find lists the newest pairs of that time and counts them; found says how
+// many in words.
+func (w *inquiry) find(ctx context.Context, st store.Reader, q *query.Query) (rows []httpv1.Row, n uint64, found string, err error) {
+	partial := false
+	for p, err := range st.List(ctx, store.List{Query: q, From: w.from, To: w.to, Limit: whyCount}) {
 		if errors.Is(err, store.ErrPartial) {
 			partial = true
 			break
 		}
 		if err != nil {
-			return err
+			return nil, 0, "", err
 		}
 		if n++; len(rows) < whyRows {
 			rows = append(rows, row(p))
 		}
 	}
-	if n == 0 {
-		return nil
-	}
-	found := plural(n, "such pair")
+	w.partial = w.partial || partial
+	found = plural(n, "such pair")
 	if n == whyCount || partial {
 		found = "At least " + found
+	}
+	return rows, n, found, nil
+}
+
+// elsewhere looks for such a request to another app.
+func (w *inquiry) elsewhere(ctx context.Context, st store.Reader) error {
+	app := w.asked.app()
+	rest := slices.DeleteFunc(slices.Clone(terms(w.q.Root)), func(n query.Node) bool {
+		t, ok := n.(query.Term)
+		return ok && t.Field == query.FieldApp
+	})
+	if app == "" || len(rest) == 0 {
+		return nil
+	}
+	rows, n, found, err := w.find(ctx, st, &query.Query{Root: query.And{Nodes: rest}})
+	if err != nil || n == 0 {
+		return err
+	}
+	apps := map[string]bool{}
+	for _, r := range rows {
+		apps[r.App] = true
+	}
+	w.unlikely = append(w.unlikely, complete(httpv1.WhyFinding{
+		Kind: "stored", Pairs: rows, Count: n, Fix: "Ask without the app, or for another one.",
+		Text: text("None of " + app + " is stored; of " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ") + " there is, of that time: " + found + "."),
+	}))
+	return nil
+}
+
+// stored looks for the request itself.
+func (w *inquiry) stored(ctx context.Context, st store.Reader) error {
+	rows, n, found, err := w.find(ctx, st, w.q)
+	if err != nil || n == 0 {
+		return err
 	}
 	text := found + " of that time are stored; the newest is " + rows[0].ID + "."
 	if n == 1 {
@@ -202,7 +247,7 @@ func (w *inquiry) filtered(known []Forwarder) {
 			w.add(httpv1.WhyFinding{
 				Kind: "filtered", Count: n, Rule: text(name), Hop: ledger.HopForwarder,
 				Text: fmt.Sprintf("%s of that time were left out by the filter rule %q; what it was nobody knows any more.", plural(n, "pair"), name),
-				Fix:  "Look at the forwarder's FILTER_RULE of that time.",
+				Fix:  "Look at the forwarder's FILTER_RULE of that time, and at the filter_rule of its destination.",
 			})
 		}
 	}
@@ -294,28 +339,38 @@ func (w *inquiry) sampled() {
 }
 
 func (w *inquiry) inFlight() {
-	if n := w.report.Total.InFlight; n > 0 {
-		w.add(httpv1.WhyFinding{
-			Kind: "in_flight", Count: n,
-			Text: "It may be one of " + plural(n, "pair") + " on their way: still open, in a proxy's memory or ring, or in a forwarder's spool.",
-			Fix:  "Ask again in a moment. If they stay, look whether their forwarder is connected: weir doctor.",
-		})
+	all, then := w.report.Total.InFlight, w.report.Open
+	if all == 0 {
+		return
 	}
+	f := httpv1.WhyFinding{
+		Kind: "in_flight", Count: min(all, then),
+		Text: "It may be one of " + plural(min(all, then), "pair") + " of that time on their way: still open, in a proxy's memory or ring, or in a forwarder's spool.",
+		Fix:  "Ask again in a moment. If they stay, look whether their forwarder is connected: weir doctor.",
+	}
+	if then > 0 {
+		w.add(f)
+		return
+	}
+	// There nearly always are some that were just seen.
+	f.Count = all
+	f.Text = plural(all, "pair") + " are on their way, by all signs of another time."
+	w.unlikely = append(w.unlikely, complete(f))
 }
 
 // neverSeen says who was watching, and who was not. It is certain where the
 // request can be nowhere else.
 func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 	elsewhere := slices.ContainsFunc(w.unlikely, func(f httpv1.WhyFinding) bool { return f.Count > 0 })
-	certain := len(w.findings) == 0 && !elsewhere
+	certain := len(w.findings) == 0 && !elsewhere && !w.partial
 	app := w.asked.app()
 	now := map[string]httpv1.Proxy{}
 	for _, p := range known {
 		now[p.Epoch] = p
 	}
 	apps := map[string]bool{}
-	var there, not []httpv1.WhyProxy
-	var off, unread []string
+	var there, silent, not []httpv1.WhyProxy
+	var off, unread, unheard []string
 	for _, p := range all {
 		apps[p.App.App] = true
 		if app != "" && p.App.App != app {
@@ -323,8 +378,16 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 		}
 		out, at := whyProxy(p, now[hex.EncodeToString(p.Epoch[:])])
 		over := p.State == ledger.Stopped || p.State == ledger.Died
-		out.Watching = p.First < w.to && !(over && p.Last < w.from)
+		// What it has seen since its last report nobody here knows.
+		late := !over && p.First < w.to && p.Last < min(w.to, w.now)-int64(reportLag)
+		if late {
+			certain = false
+			unheard = append(unheard, out.ProxyID)
+		}
+		out.Watching = p.First < w.to && p.Last >= w.from || p.State == ledger.Live && p.First < w.to
 		switch {
+		case late && !out.Watching:
+			silent = append(silent, out)
 		case out.Watching:
 			there = append(there, out)
 			if at.Epoch != "" && !at.CaptureOn {
@@ -341,7 +404,7 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 	}
 	f := httpv1.WhyFinding{
 		Kind: "never_seen", Certain: certain,
-		Proxies: slices.Concat(there[:min(len(there), whyProxies)], not[:min(len(not), whyProxies)]),
+		Proxies: slices.Concat(there[:min(len(there), whyProxies)], silent[:min(len(silent), whyProxies)], not[:min(len(not), whyProxies)]),
 	}
 	for _, p := range there {
 		f.Count += p.Seen
@@ -353,6 +416,9 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 	slices.Sort(unread)
 	unread = slices.Compact(unread)
 	switch {
+	case len(there) == 0 && len(silent) > 0:
+		f.Text = "Whether a proxy" + of + " saw it nobody knows."
+		f.Fix = "Look for the forwarder that told of them: weir doctor. What they saw comes when it is back."
 	case len(there) == 0 && len(not) == 0 && app != "":
 		f.Text = "No proxy" + of + " is known."
 		f.Fix = "Start goproxy beside the application with APP_LABEL=" + app + "."
@@ -370,6 +436,14 @@ func (w *inquiry) neverSeen(all []ledger.Process, known []httpv1.Proxy) {
 			f.Text += " If it is none of the others, it did not pass, or was not like what was asked."
 		}
 		f.Fix = "Check that the client connects to the proxy and not to the application itself, that the time is right, and ask with fewer terms."
+	}
+	if len(unheard) > 0 {
+		slices.Sort(unheard)
+		unheard = slices.Compact(unheard)
+		f.Text += " Not heard of since then, or not lately: " + strings.Join(unheard[:min(len(unheard), whyProxies)], ", ") + "; what they saw after their last report is not known yet."
+	}
+	if w.partial {
+		f.Text += " Not everything that is stored could be looked through: ask for a shorter time, or without bodies."
 	}
 	if len(off) > 0 {
 		f.Text += " Capture is off at " + strings.Join(off, ", ") + "."

@@ -213,7 +213,11 @@ func printWatchers(w io.Writer, proxies []httpv1.WhyProxy) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range proxies {
 		was := "was watching"
-		if !p.Watching {
+		switch {
+		case p.Watching:
+		case p.State == "unknown":
+			was = "nobody knows"
+		default:
 			was = "was not there"
 		}
 		since, until := "?", ""
@@ -249,8 +253,9 @@ func (c whyCommand) query() (string, error) {
 		}
 		out = append(out, lang.Term{Field: f, Values: []lang.Value{value}}.String())
 	}
-	path, _, _ := strings.Cut(c.Path, "?") // the query string is no part of it
+	path, rest, _ := strings.Cut(c.Path, "?") // the query string is no part of it
 	exact(lang.FieldPath, path, false)
+	exact(lang.FieldQuery, rest, false)
 	exact(lang.FieldMethod, c.Method, true)
 	exact(lang.FieldApp, c.App, false)
 	if c.Host != "" {
