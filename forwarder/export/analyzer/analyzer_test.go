@@ -476,6 +476,40 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestFilterChanged: with another filter than the last frame was made by the
+// spool goes on, under another id; nothing is lost and nothing comes twice.
+func TestFilterChanged(t *testing.T) {
+	a, c := newAnalyzer(t), &captured{epoch: 1, body: 100}
+	a.start()
+	s := openSpool(t, spoolDir(t), spoolOptions())
+	for i, rule := range []string{"path:/x/1", "path:/x/2", ""} {
+		f, err := filter.Load(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.add(t, s, 10)
+		x := run(t, s, a.addr, func(set *analyzer.Settings) { set.Filter = f })
+		want := 20*(i+1) + i/2*10
+		poll(t, "what the filter leaves", func() error {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if len(a.pairs) != want {
+				return fmt.Errorf("%d pairs, want %d", len(a.pairs), want)
+			}
+			return nil
+		})
+		x.drain()
+		if got := s.Cursor(analyzer.Name).Offset(); got != s.Log().End() {
+			t.Errorf("the cursor is at %d of %d", got, s.Log().End())
+		}
+	}
+	for id, n := range a.pairs {
+		if n != 1 {
+			t.Errorf("pair %x is stored %d times", id, n)
+		}
+	}
+}
+
 // TestRefusedFirst: the very first record of a spool is one like others when
 // the analyzer refuses it: its offset, 0, is also what nothing begins with.
 func TestRefusedFirst(t *testing.T) {

@@ -33,9 +33,11 @@ func (e *Exporter) begin(have *capturev1.ExportResponse_Have) (route, error) {
 	if !same {
 		// The files went back, as after a restored backup, and since then the
 		// spool may have taken records at offsets where the analyzer has
-		// others. Under another id all of it goes there; what the analyzer has
-		// already it knows by its batches.
-		e.set.Log.Warn("The analyzer has other records of this spool than are in it: its directory is an older copy. It goes on under a new id",
+		// others; or the frame that it has last was made by another filter of
+		// this destination, which looks the same from here. Under another id
+		// all of it goes there; what the analyzer has already it knows by its
+		// batches.
+		e.set.Log.Warn("The analyzer has other records of this spool than are in it: its directory is an older copy, or this destination's filter was changed. It goes on under a new id",
 			e.attrs(slog.Uint64("next", log.Next()), slog.Uint64("analyzer", done.top()))...)
 		if err := e.set.Spool.Renew(); err != nil {
 			return route{}, err
