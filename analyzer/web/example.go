@@ -78,8 +78,6 @@ func exampleOf(q *query.Query) example {
 			e.pair.Method = v.Text
 		case query.FieldPath:
 			e.pair.Path = v.Text
-		case query.FieldQuery:
-			e.pair.Query = v.Text
 		case query.FieldHost:
 			e.pair.Host = v.Text
 		case query.FieldProtocol:
