@@ -103,7 +103,21 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Go benchmarks of the rooms, with allocations
+bench: bench-programs ## what carrying and capturing cost, beside HAProxy (at most 15 min; ARGS: -h lists flags)
+	./bin/bench/bench -bin bin/bench $(ARGS)
+
+.PHONY: bench-all
+bench-all: bench-programs ## the same with all peers and cases (at most 90 min); writes bench/RESULTS.md
+	./bin/bench/bench -bin bin/bench -all -out bench $(ARGS)
+
+.PHONY: bench-programs
+bench-programs:
+	@WITH_PEERS=1 ALLOW_MISSING=1 scripts/system-packages
+	@mkdir -p bin/bench
+	$(PURE) -o bin/bench ./bench ./bench/backend ./bench/load ./bench/reverseproxy ./cmd/goproxy ./cmd/forwarder
+
+.PHONY: bench-rooms
+bench-rooms: ## Go benchmarks of the rooms, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
 %/node_modules/.stamp: %/package-lock.json
