@@ -80,6 +80,9 @@ type Client struct {
 func New(base string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		if err == nil {
+			base = u.Redacted()
+		}
 		return nil, fmt.Errorf("%q is not an analyzer's address; want one such as http://127.0.0.1:4190", base)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
@@ -97,8 +100,9 @@ func New(base string) (*Client, error) {
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// URL is the address that the client asks.
-func (c *Client) URL() string { return c.base.String() }
+// URL is the address that the client asks, without a password that may be in
+// it.
+func (c *Client) URL() string { return c.base.Redacted() }
 
 // List asks for pairs, newest first.
 type List struct {

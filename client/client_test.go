@@ -124,3 +124,19 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// TestAddressWithoutPassword: what is shown of the address is no secret.
+func TestAddressWithoutPassword(t *testing.T) {
+	c, err := New("http://me:secret@127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Info(t.Context())
+	_, bad := New("http://me:secret@127.0.0.1:1?x")
+	for _, s := range []string{c.URL(), fmt.Sprint(err), fmt.Sprint(bad)} {
+		if strings.Contains(s, "secret") || !strings.Contains(s, "127.0.0.1:1") {
+			t.Error(s)
+		}
+	}
+}

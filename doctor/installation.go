@@ -57,9 +57,13 @@ func (f *findings) add(where, status, found string, c Cause) {
 	f.list = append(f.list, check(f.id, where, status, found, c))
 }
 
-// result is what was found, or that all is well.
-func (f *findings) result(well string) []httpv1.DoctorCheck {
-	if len(f.list) == 0 {
+// result is what was found, or that all is well; where nobody is there to look
+// at it is neither.
+func (f *findings) result(well string, there uint64) []httpv1.DoctorCheck {
+	switch {
+	case len(f.list) == 0 && there == 0:
+		return []httpv1.DoctorCheck{check(f.id, "", Skipped, "None is connected to look at.", Cause{})}
+	case len(f.list) == 0:
 		return []httpv1.DoctorCheck{good(f.id, "", well)}
 	}
 	if f.more > 0 {
@@ -142,6 +146,7 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 	redaction := findings{id: "forwarder.redaction"}
 	destination := findings{id: "forwarder.destination"}
 	rules := map[string]bool{}
+	var there uint64
 	for _, f := range in.Forwarders {
 		where := f.ForwarderID
 		if !f.Connected {
@@ -152,6 +157,7 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 			})
 			continue // the rest is of a time that is over
 		}
+		there++
 		if f.Skewed {
 			clock.add(where, Warning, "Its clock is "+skew(time.Duration(f.ClockSkewNS))+".", Cause{
 				"Its machine's clock is not kept right.",
@@ -192,14 +198,16 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 			rules[r.Name] = true
 		}
 	}
-	n := plural(uint64(len(in.Forwarders)), "forwarder")
-	out := slices.Concat(connected.result(n+"."), clock.result("Within 2 s."), spool.result("None is nearly full."), redaction.result(n+"."))
+	n := plural(there, "forwarder") + "."
+	filters := findings{id: "forwarder.rules"}
 	found := "No filter is on: everything is kept."
 	if len(rules) > 0 {
 		found = "Left out: " + strings.Join(slices.Sorted(maps.Keys(rules)), ", ") + "."
 	}
-	out = append(out, good("forwarder.rules", "", found))
-	return append(out, destination.result("All do.")...)
+	return slices.Concat(
+		connected.result(n, there), clock.result("Within 2 s.", there), spool.result("None is nearly full.", there), redaction.result(n, there),
+		filters.result(found, there), destination.result("All do.", there),
+	)
 }
 
 func threshold(part, warn, fail float64) string {
@@ -323,11 +331,16 @@ func (in *Installation) proxies() []httpv1.DoctorCheck {
 			Text: "Weir carries " + title + " and does not read it.", Fix: advice,
 		})
 	}
+	if live == 0 && len(connected.list) == 0 {
+		connected.add("", Warning, "None; those that are known have stopped.", Cause{
+			"They ended as they were told to, and nothing is captured now.", "Start goproxy beside the application again.",
+		})
+	}
 	return slices.Concat(
-		connected.result(fmt.Sprintf("%d.", live)),
-		upstream.result("The newest connection of each proxy worked."),
-		ids.result("No name is used twice."), clock.result("Within 2 s."), capture.result("On everywhere."),
-		memory.result("No proxy is near its limit."), protocol.result("Everything that was seen is read."),
+		connected.result(fmt.Sprintf("%d.", live), live),
+		upstream.result("The newest connection of each proxy worked.", live),
+		ids.result("No name is used twice.", live), clock.result("Within 2 s.", live), capture.result("On everywhere.", live),
+		memory.result("No proxy is near its limit.", live), protocol.result("Everything that was seen is read.", live),
 	)
 }
 
@@ -369,7 +382,7 @@ func (in *Installation) ledger() []httpv1.DoctorCheck {
 			died.add(fmt.Sprintf("%s (%s)", d.ProxyID, d.App), Warning, d.Text, Cause{capital(sentence(Loss("none", "died").Text)), Loss("none", "died").Fix})
 		}
 	}
-	return slices.Concat(out, dropped.result("Nothing."), died.result("None."))
+	return slices.Concat(out, dropped.result("Nothing.", 1), died.result("None.", 1))
 }
 
 func capital(s string) string {

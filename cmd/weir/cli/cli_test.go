@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -79,11 +80,20 @@ func TestScripts(t *testing.T) {
 		return ts.URL
 	}
 	good, bad := serve(false), serve(true)
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/info" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprintf(w, `{"now":%q}`, time.Now().Format(time.RFC3339Nano))
+	}))
+	t.Cleanup(old.Close)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WEIR_URL", good)
 			e.Setenv("WEIR_BAD", bad)
+			e.Setenv("WEIR_OLD", old.URL)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // the detector waits a second by default
 			return nil
