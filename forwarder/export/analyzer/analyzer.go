@@ -46,8 +46,6 @@ const (
 	goodbyeTime = 500 * time.Millisecond
 	// statusEvery is how often it hears of the forwarder and its proxies.
 	statusEvery = time.Second
-	// complainEvery is how often the same trouble is told again.
-	complainEvery = time.Minute
 	// silentTime is how long it may acknowledge nothing before its state says
 	// so. The connection stays: it may have a reason to wait.
 	silentTime = 10 * time.Second
@@ -82,9 +80,7 @@ type Exporter struct {
 	set    Settings
 	cursor *spool.Cursor
 
-	// complained is the last trouble that was told, and when.
-	complained   string
-	complainedAt time.Time
+	complaint export.Complaint
 	// limit, when it is not 0, says that a frame below until is refused, and
 	// how many may be on their way at a time to find out which. nearer: the
 	// last connection helped.
@@ -167,10 +163,9 @@ func (e *Exporter) complain(err error) {
 	e.mu.Lock()
 	e.trouble = text
 	e.mu.Unlock()
-	if text == e.complained && time.Since(e.complainedAt) < complainEvery {
+	if !e.complaint.Due(text, time.Now()) {
 		return
 	}
-	e.complained, e.complainedAt = text, time.Now()
 	e.set.Log.Warn("Not connected to analyzer; pairs stay in the spool and are sent later",
 		e.attrs(slog.String("addr", e.set.Addr), slog.String("error", text))...)
 }
@@ -221,7 +216,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 		return err
 	}
 	e.set.Log.Info("Connected to analyzer", e.attrs(slog.String("addr", e.set.Addr))...)
-	e.complained = ""
+	e.complaint.Over()
 	e.connect(true)
 	defer e.connect(false)
 	f := newFlight(e, stream, route)

@@ -3,7 +3,6 @@ package analyzer
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"slices"
 
@@ -11,12 +10,6 @@ import (
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(head, body []byte) uint32 {
-	return crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, body)
-}
 
 // begin goes by what the analyzer has: it brings the cursor there and says
 // what is to be sent.
@@ -130,10 +123,10 @@ func (e *Exporter) knows(done spans, last *capturev1.ExportResponse_LastFrame) (
 // sentAs says whether the record can have gone to the analyzer with this
 // checksum: as it is, filtered, or declared lost.
 func (e *Exporter) sentAs(entry seglog.Entry, sum uint32) bool {
-	if sum == checksum(nil, nil) || sum == checksum(entry.Head, entry.Body) {
+	if sum == frame.Checksum(nil, nil) || sum == frame.Checksum(entry.Head, entry.Body) {
 		return true // the first: as a stretch of which nothing is known
 	}
-	if head, body, _ := e.leaveOut(entry.Head, entry.Body); sum == checksum(head, body) {
+	if head, body, _ := e.leaveOut(entry.Head, entry.Body); sum == frame.Checksum(head, body) {
 		return true
 	}
 	for _, reason := range []string{frame.ReasonRefused, frame.ReasonSpoolDamaged} {
@@ -141,7 +134,7 @@ func (e *Exporter) sentAs(entry seglog.Entry, sum uint32) bool {
 		if err != nil {
 			return false
 		}
-		if head, err := declare(h, reason); err == nil && sum == checksum(head, nil) {
+		if head, err := declare(h, reason); err == nil && sum == frame.Checksum(head, nil) {
 			return true
 		}
 	}

@@ -33,12 +33,8 @@ import (
 	"github.com/weir-capture/weir/spool"
 )
 
-const (
-	// chunk is about how many bytes are made durable at a time.
-	chunk = 1 << 20
-	// complainEvery is how often the same trouble is told again.
-	complainEvery = time.Minute
-)
+// chunk is about how many bytes are made durable at a time.
+const chunk = 1 << 20
 
 // Settings are what an Exporter needs.
 type Settings struct {
@@ -67,8 +63,7 @@ type Exporter struct {
 	set    Settings
 	cursor *spool.Cursor
 
-	complained   string
-	complainedAt time.Time
+	complaint export.Complaint
 
 	mu      sync.Mutex
 	open    bool
@@ -122,10 +117,9 @@ func (e *Exporter) complain(err error) {
 	e.mu.Lock()
 	e.trouble = text
 	e.mu.Unlock()
-	if text == e.complained && time.Since(e.complainedAt) < complainEvery {
+	if !e.complaint.Due(text, time.Now()) {
 		return
 	}
-	e.complained, e.complainedAt = text, time.Now()
 	e.set.Log.Warn("Could not write to a file; pairs stay in the spool and are written later",
 		slog.String("destination", e.set.Name), slog.String("path", e.set.Path), slog.String("error", text))
 }
@@ -216,7 +210,7 @@ func holds(log *seglog.Log, at mark) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the record that the file has last: %w", err)
 	}
-	return entry.Offset == at.Last && checksum(entry.Head, entry.Body) == at.Sum, nil
+	return entry.Offset == at.Last && frame.Checksum(entry.Head, entry.Body) == at.Sum, nil
 }
 
 func (e *Exporter) advance(offset uint64) {
@@ -309,7 +303,7 @@ func (w *writer) add(entry seglog.Entry, err error) error {
 	if err != nil {
 		return err
 	}
-	w.next.Offset, w.next.Last, w.next.Sum = entry.Next, entry.Offset, checksum(entry.Head, entry.Body)
+	w.next.Offset, w.next.Last, w.next.Sum = entry.Next, entry.Offset, frame.Checksum(entry.Head, entry.Body)
 	head, err := frame.Head(entry.Head)
 	var pairs []*capturev1.RRPair
 	if err == nil {
@@ -392,7 +386,7 @@ func (w *writer) flush() error {
 
 // well notes that the file takes what it gets.
 func (e *Exporter) well(c counts) {
-	e.complained = ""
+	e.complaint.Over()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.trouble, e.counts = "", c

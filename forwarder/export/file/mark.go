@@ -60,11 +60,8 @@ func cloneOf(m map[string]uint64) map[string]uint64 {
 	return n
 }
 
+// castagnoli is for the tail of the file.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(head, body []byte) uint32 {
-	return crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, body)
-}
 
 // openMark reads the mark of a file; known is false where there is none yet or
 // it cannot be read, which lost tells.
