@@ -164,8 +164,12 @@ func (e *Exporter) begin(o *output) (from uint64, same bool, err error) {
 	log, id := e.set.Spool.Log(), e.set.Spool.ID()
 	same = o.known && bytes.Equal(o.at.Spool, id[:])
 	if same && o.at.Sum != 0 {
-		if same, err = holds(log, o.at); err != nil {
+		var cut bool
+		if same, cut, err = holds(log, o.at); err != nil {
 			return 0, false, err
+		}
+		if cut { // the next start could not tell any more
+			o.at.Last, o.at.Sum, o.stale = 0, 0, true
 		}
 	}
 	from = e.cursor.Offset()
@@ -187,30 +191,33 @@ func (e *Exporter) begin(o *output) (from uint64, same bool, err error) {
 }
 
 // holds says whether the last record that the file has is the one that the log
-// has there, as far as anybody can tell.
-func holds(log *seglog.Log, at mark) (bool, error) {
+// has there, as far as anybody can tell. cut: it was, and was cut with the end
+// of the log when that was opened.
+func holds(log *seglog.Log, at mark) (same, cut bool, err error) {
 	if at.Offset > log.Next() {
-		return false, nil
+		return false, false, nil
 	}
 	if at.Last < log.Oldest() {
-		return true, nil
+		return true, false, nil
 	}
 	r := log.Reader(at.Last)
 	defer r.Close()
 	entry, err := r.TryNext()
 	if ce, ok := errors.AsType[*seglog.CorruptError](err); ok {
-		return ce.Offset == at.Last && ce.Next == at.Offset, nil
+		return ce.Offset == at.Last && ce.Next == at.Offset, false, nil
 	}
 	if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
-		return true, nil
+		return true, false, nil
 	}
-	if errors.Is(err, seglog.ErrEnd) {
-		return false, nil
+	if errors.Is(err, seglog.ErrEnd) || err == nil && entry.Offset >= at.Offset {
+		// Nothing stands there. An older copy that was not cut has never had it.
+		cut = log.Recovery().CutBytes > 0
+		return cut, cut, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read the record that the file has last: %w", err)
+		return false, false, fmt.Errorf("read the record that the file has last: %w", err)
 	}
-	return entry.Offset == at.Last && frame.Checksum(entry.Head, entry.Body) == at.Sum, nil
+	return entry.Offset == at.Last && frame.Checksum(entry.Head, entry.Body) == at.Sum, false, nil
 }
 
 func (e *Exporter) advance(offset uint64) {

@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,20 +33,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// bubble is synctest.Test for code that keeps coders in a pool: they have
-// channels, and those of one bubble must not be met in another. Two rounds of
-// collection empty a pool.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	empty := func() {
-		runtime.GC()
-		runtime.GC()
-	}
-	empty()
-	defer empty()
-	synctest.Test(t, f)
-}
 
 const (
 	name = "archive"
@@ -215,8 +200,55 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestCutTail: a kill leaves the cursor behind the file, and the last record that
+// the file has at the end of the log, where it is damaged and cut. That is no
+// other spool: nothing comes again.
+func TestCutTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, sd := faultfs.New(), faultfs.New()
+		s := openSpool(t, sd)
+		var n uint64
+		add(t, s, &n, 20)
+		x := run(t, s, d)
+		synctest.Wait()
+		if err := inOrder(numbers(t, d.Get("out")), 1, n); err != nil {
+			t.Fatal(err)
+		}
+		segs := s.Log().Segments()
+		newest := segs[len(segs)-1].Name
+		sd = sd.Kill()
+		x.stop()
+		_ = s.Close() // of a process that is dead
+		b := sd.Get(newest)
+		b[len(b)-1] ^= 1
+		sd.Put(newest, b)
+		s = openSpool(t, sd)
+		if s.Log().Recovery().CutBytes == 0 {
+			t.Fatal("nothing was cut")
+		}
+		// The next start cannot see any more that something was cut.
+		x = run(t, s, d)
+		synctest.Wait()
+		add(t, s, &n, 1)
+		synctest.Wait()
+		sd = sd.Kill()
+		x.stop()
+		_ = s.Close()
+		s = openSpool(t, sd)
+		add(t, s, &n, 10)
+		x = run(t, s, d)
+		x.drain()
+		if err := inOrder(numbers(t, d.Get("out")), 1, n); err != nil {
+			t.Errorf("%v\n%s", err, x.log)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestFilterAndDamage(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d, sd := faultfs.New(), faultfs.New()
 		s := openSpool(t, sd)
 		var n uint64
@@ -263,7 +295,7 @@ func must[T any](v T, err error) T {
 
 // TestRotation: files get numbers, the newest stay, and no record is divided.
 func TestRotation(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := faultfs.New()
 		s := openSpool(t, faultfs.New())
 		var n uint64
@@ -303,7 +335,7 @@ func TestCrash(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	whole := 0
 	for stop := 1; stop < 120; stop += 1 + rng.IntN(4) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			d, sd := faultfs.New(), faultfs.New()
 			s := openSpool(t, sd)
 			calls := 0
@@ -352,7 +384,7 @@ func TestCrash(t *testing.T) {
 // is room. Nothing is torn and nothing is there twice.
 func TestFullDisk(t *testing.T) {
 	for _, fault := range []error{syscall.ENOSPC, syscall.EIO} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			d := faultfs.New()
 			s := openSpool(t, faultfs.New())
 			var n uint64
@@ -396,7 +428,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestSomebodyElsesFile: what is there and not ours stays.
 func TestSomebodyElsesFile(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := faultfs.New()
 		d.Put("out", []byte("somebody's line"))
 		s := openSpool(t, faultfs.New())
@@ -466,7 +498,7 @@ func TestTwoWriters(t *testing.T) {
 // TestOtherSpool: the mark is of a spool that is no more; what the new one has
 // goes behind what is there.
 func TestOtherSpool(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := faultfs.New()
 		var n uint64
 		for round := range 3 {
