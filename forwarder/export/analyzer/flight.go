@@ -382,6 +382,11 @@ func (f *flight) goodbye() error {
 
 func (f *flight) status() error {
 	st := f.e.set.Status()
+	// The analyzer concludes from it what may still come: it has to be this
+	// destination's progress, whichever it is of the forwarder's.
+	if s := st.GetSpool(); s != nil {
+		s.ExportedOffset = f.e.cursor.Offset()
+	}
 	// The forwarder measures itself less often than it speaks.
 	if st.GetTelemetry() == f.measured {
 		st.Telemetry = nil
