@@ -74,7 +74,7 @@ func (l *Ledger) commit(c store.Commit) {
 		if first == 0 && len(h.GetLost()) > 0 {
 			first = h.GetLost()[0].GetFirstPairSeq()
 		}
-		p = l.open(e, key, src.GetProxyId(), h.GetEpochStarted(), l.baseOf(h.GetCounters(), max(first, 1)-1))
+		p = l.open(e, key, src.GetProxyId(), h.GetEpochStarted(), l.baseOf(h.GetCounters(), max(first, 1)-1), c.At)
 	}
 	p.heard = max(p.heard, c.At)
 	at := batchTime(h.GetTimeMax(), c.At)
@@ -187,15 +187,17 @@ func (l *Ledger) batch(p *process, h *capturev1.FrameHead, c store.Commit, at in
 	for _, d := range f.Dropped {
 		gap = l.gaps.add(stretch{From: from, To: at, App: p.app.key, ProxyID: p.proxyID, Epoch: p.epoch, Drop: d.Key, Pairs: d.N})
 	}
-	if declares(h) {
+	if c.Unreadable || declares(h) {
 		l.remember(p, lostRun{First: h.GetBatchSeq(), Pairs: []uint32{0}, Filtered: f.Filtered, Dropped: f.Dropped, At: at, Gap: gap})
 	}
 }
 
-// declares: the head says that a batch was lost which another forwarder may
-// still have.
+// declares: the head says that a batch was lost which another forwarder, or a
+// later try, may still bring.
 func declares(h *capturev1.FrameHead) bool {
-	return h.GetPairs() == 0 && (h.GetDropped()["spool_full"] > 0 || h.GetDropped()[ReasonSpoolDamaged] > 0)
+	return h.GetPairs() == 0 && slices.ContainsFunc([]string{"spool_full", ReasonSpoolDamaged, "refused"}, func(reason string) bool {
+		return h.GetDropped()[reason] > 0
+	})
 }
 
 // cover says that n pairs from first on are accounted for.

@@ -216,12 +216,13 @@ func (l *Ledger) appOf(key App) *app {
 }
 
 // open begins the account of a process that is heard of for the first time.
-// base is what it had counted before.
-func (l *Ledger) open(e Epoch, key App, proxyID string, started int64, base tallies) *process {
+// base is what it had counted before, now the present.
+func (l *Ledger) open(e Epoch, key App, proxyID string, started int64, base tallies, now int64) *process {
 	p := &process{epoch: e, app: l.appOf(key), proxyID: proxyID, started: max(started, 0)}
 	// One that began before this ledger may have counted what never comes
-	// here. So may one that is met midway when names were forgotten.
-	if p.slides = started < l.since || l.since == 0 || l.foldedCount > uint64(len(l.folded)); p.slides {
+	// here. So may one whose clock is far ahead, so that nobody can tell, and one
+	// that is met midway when names were forgotten.
+	if p.slides = started < l.since || started > now+silence || l.since == 0 || l.foldedCount > uint64(len(l.folded)); p.slides {
 		p.base = base
 	}
 	l.processes[e] = p

@@ -594,3 +594,27 @@ func TestForwarderThatNeverComesBack(t *testing.T) {
 	}
 	holds(t, l)
 }
+
+// TestNewStoreAndClockAhead: the analyzer begins with an empty store, and a
+// proxy that has long been running says, by its clock, that it begins only
+// later. What went to the store before is not missing here.
+func TestNewStoreAndClockAhead(t *testing.T) {
+	w := newWorld(1)
+	l := w.open(t, memDir(t), Options{})
+	p := w.proxy("a")
+	p.started = w.now + int64(time.Hour)
+	w.see(p, 10)
+	w.cut(p, 6)
+	w.deliver(t, New(l.opt, l.log), p) // to the store before
+	w.log = nil
+	w.cut(p, 4)
+	w.beat(p)
+	w.pass(l, 10, time.Second)
+	w.deliver(t, l, p)
+	w.beat(p)
+	w.pass(l, 10, time.Second)
+	if c := total(l); c.Seen != 4 || c.Stored != 4 || c.Unaccounted+c.Unknown+c.InFlight != 0 {
+		t.Errorf("%+v", c)
+	}
+	holds(t, l)
+}

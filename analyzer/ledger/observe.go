@@ -160,7 +160,7 @@ func (l *Ledger) listed(fw *forwarder, s *capturev1.ProxyStatus, now int64) {
 			cluster = fw.cluster
 		}
 		c := s.GetCounters()
-		p = l.open(e, App{cluster, src.GetNamespace(), src.GetApp()}, src.GetProxyId(), s.GetEpochStarted(), l.baseOf(c, c.GetAcked()))
+		p = l.open(e, App{cluster, src.GetNamespace(), src.GetApp()}, src.GetProxyId(), s.GetEpochStarted(), l.baseOf(c, c.GetAcked()), now)
 		l.dirty = true
 	}
 	p.heard = now
