@@ -11,5 +11,5 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Suite{Open: func(*testing.T) storetest.Engine {
 		return memstore.New(func() int64 { return time.Now().UnixNano() })
-	}}.Run(t)
+	}, Every: 3}.Run(t)
 }

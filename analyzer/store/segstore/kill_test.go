@@ -184,10 +184,15 @@ func sameAsLog(t *testing.T, s *running) error {
 	return nil
 }
 
-// kill -9 at any time and at each fail point: nothing that was acknowledged is
-// missing, nothing is there twice, and the index says the same as the log.
 func TestR14Kill(t *testing.T) {
 	program := failing(t)
+	t.Run("Anywhere", func(t *testing.T) { killAnywhere(t, program) })
+	t.Run("WhileOldDataGoes", func(t *testing.T) { killWhileOldDataGoes(t, program) })
+}
+
+// kill -9 at any time and at each fail point: nothing that was acknowledged is
+// missing, nothing is there twice, and the index says the same as the log.
+func killAnywhere(t *testing.T, program string) {
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(11, 11))
 	var total uint64
@@ -219,7 +224,7 @@ func TestR14Kill(t *testing.T) {
 		case failpoint.StoreAfterIndexRename:
 			spec = points + "=kill"
 		}
-		after := time.Duration(150+rng.IntN(500)) * time.Millisecond
+		after := time.Duration(50+rng.IntN(250)) * time.Millisecond
 		if spec != "" {
 			after = 20 * time.Second
 		}
@@ -233,9 +238,9 @@ func TestR14Kill(t *testing.T) {
 }
 
 // A kill between a segment's end and that of its rows.
-func TestR14KillWhileOldDataGoes(t *testing.T) {
+func killWhileOldDataGoes(t *testing.T, program string) {
 	dir := t.TempDir()
-	acked := runChild(t, failing(t), failpoint.StoreMidCompaction+"=kill@2", 30*time.Second, childDir+"="+dir, childRetains+"=1")
+	acked := runChild(t, program, failpoint.StoreMidCompaction+"=kill@2", 30*time.Second, childDir+"="+dir, childRetains+"=1")
 	s := start(t, killOptions(dir, testLog(t)))
 	if err := sameAsLog(t, s); err != nil {
 		t.Error(err)
