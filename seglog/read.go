@@ -36,14 +36,16 @@ func (l *Log) records(from uint64, want part) iter.Seq2[Entry, error] {
 			if errors.Is(err, ErrEnd) || errors.Is(err, ErrClosed) {
 				return
 			}
-			if !yield(e, err) || err != nil && !isDamage(err) {
+			if !yield(e, err) || err != nil && !IsDamage(err) {
 				return
 			}
 		}
 	}
 }
 
-func isDamage(err error) bool {
+// IsDamage says whether an error is a *CorruptError or a *RemovedError, behind
+// which reading goes on.
+func IsDamage(err error) bool {
 	if _, ok := errors.AsType[*CorruptError](err); ok {
 		return true
 	}

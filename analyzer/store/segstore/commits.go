@@ -1,7 +1,6 @@
 package segstore
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 
@@ -20,7 +19,7 @@ func (s *Store) Commits(from uint64) iter.Seq2[store.Commit, error] {
 	return func(yield func(store.Commit, error) bool) {
 		for e, err := range s.seglog.Heads(from) {
 			if err != nil {
-				if isDamage(err) {
+				if seglog.IsDamage(err) {
 					continue
 				}
 				yield(store.Commit{}, fmt.Errorf("read commits: %w", err))
@@ -43,14 +42,4 @@ func (s *Store) Commits(from uint64) iter.Seq2[store.Commit, error] {
 			}
 		}
 	}
-}
-
-// isDamage: a stretch of the log cannot be read, or is no more; reading can go
-// on behind it.
-func isDamage(err error) bool {
-	if _, ok := errors.AsType[*seglog.CorruptError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*seglog.RemovedError](err)
-	return ok
 }

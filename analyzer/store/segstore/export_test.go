@@ -4,6 +4,7 @@ import (
 	"time"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/seglog"
 )
 
 // EncodeMeta is a META.json of any format.
@@ -22,7 +23,7 @@ func (s *Store) Retained() int64 { return s.looks.Load() }
 func (s *Store) Scan() ([]*capturev1.RRPair, error) {
 	var out []*capturev1.RRPair
 	for e, err := range s.seglog.Records(s.seglog.Oldest()) {
-		if isDamage(err) {
+		if seglog.IsDamage(err) {
 			continue
 		}
 		if err != nil {
