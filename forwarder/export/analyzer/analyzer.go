@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,6 +82,9 @@ type Exporter struct {
 	cursor *spool.Cursor
 
 	complaint export.Complaint
+	// unsure are parcels of the last stream that were not acknowledged and
+	// have something to count, once the analyzer turns out to have them.
+	unsure []*parcel
 	// limit, when it is not 0, says that a frame below until is refused, and
 	// how many may be on their way at a time to find out which. nearer: the
 	// last connection helped.
@@ -221,6 +225,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	defer e.connect(false)
 	f := newFlight(e, stream, route)
 	err = f.run(ctx, cancel, drain)
+	e.unsure = slices.DeleteFunc(f.onWay(), func(p *parcel) bool { return p.reason == "" && p.filtered == nil })
 	switch {
 	case err == nil:
 		return nil

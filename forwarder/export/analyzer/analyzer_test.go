@@ -476,6 +476,42 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestCountedWithoutAcknowledgement: what the analyzer has counts also when it
+// could not say so before the connection ended.
+func TestCountedWithoutAcknowledgement(t *testing.T) {
+	a, c := newAnalyzer(t), &captured{epoch: 1, body: 100}
+	a.mute = true
+	a.start()
+	f, err := filter.Load("path:/x/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSpool(t, spoolDir(t), spoolOptions())
+	c.add(t, s, 20)
+	x := run(t, s, a.addr, func(set *analyzer.Settings) { set.Filter = f })
+	poll(t, "all of it", func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if n := len(a.pairs); n != 20*(each-1) {
+			return fmt.Errorf("%d pairs", n)
+		}
+		return nil
+	})
+	a.stop()
+	a.with(func() { a.mute = false })
+	a.start()
+	poll(t, "the cursor", func() error {
+		if at := s.Cursor(analyzer.Name).Offset(); at != s.Log().End() {
+			return fmt.Errorf("at %d", at)
+		}
+		return nil
+	})
+	x.drain()
+	if got := x.State().GetFiltered()["expression"]; got != 20 {
+		t.Errorf("%d pairs are counted as filtered", got)
+	}
+}
+
 // TestFilterChanged: with another filter than the last frame was made by the
 // spool goes on, under another id; nothing is lost and nothing comes twice.
 func TestFilterChanged(t *testing.T) {

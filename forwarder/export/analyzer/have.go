@@ -56,7 +56,9 @@ func (e *Exporter) begin(have *capturev1.ExportResponse_Have) (route, error) {
 	default:
 		r.holes, r.from = done.holes(end), end
 	}
-	e.took() // the cursor goes where the analyzer is
+	// The cursor goes where the analyzer is, also where nothing is to be counted.
+	e.took(slices.DeleteFunc(e.unsure, func(p *parcel) bool { return !done.covers(p.span) })...)
+	e.unsure = nil
 	return r, nil
 }
 
