@@ -381,3 +381,32 @@ func TestNothingIsWellOfWhatIsNotThere(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressesAsPeopleWriteThem: credentials in an address are not shown, a
+// literal IPv6 host may stand in brackets, and a URL has a host and a port.
+func TestAddressesAsPeopleWriteThem(t *testing.T) {
+	vars := map[string]string{
+		"REVERSE_PROXY_HOST": "[::1]", "REVERSE_PROXY_PORT": "1", "FORWARDER_ADDR": "me:s3cret@nohost", "ANALYZER_ADDR": "http://me:s3cret@127.0.0.1:1",
+		"SERVICE_PORT": "0", "SPOOL_DIR": t.TempDir(),
+	}
+	m := Machine{
+		Environments: []Environment{{Lookup: func(k string) (string, bool) { v, ok := vars[k]; return v, ok }}},
+		Config: func(p Program, lookup func(string) (string, bool)) error {
+			v, _ := lookup("ANALYZER_ADDR")
+			return errors.New("ANALYZER_ADDR=\"" + v + "\" is not valid")
+		},
+	}
+	checks := append(m.Examine(t.Context()), AnalyzerAnswers("http://127.0.0.1:1/weir", errors.New("connection refused")))
+	for _, c := range checks {
+		all := c.Where + c.Found + c.Cause + c.Fix
+		if strings.Contains(all, "s3cret") {
+			t.Errorf("a secret is shown: %+v", c)
+		}
+		if c.ID == "proxy.upstream" && c.Where != "[::1]:1" {
+			t.Errorf("%+v", c)
+		}
+		if strings.HasPrefix(c.Where, "http://127") && !strings.Contains(c.Cause, "port 1 ") && !InContainer() {
+			t.Errorf("%+v", c)
+		}
+	}
+}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,8 +99,18 @@ func (m Machine) Examine(ctx context.Context) []httpv1.DoctorCheck {
 			out = append(out, m.program(ctx, e, p)...)
 		}
 	}
+	for i := range out {
+		c := &out[i]
+		c.Where, c.Found = withoutCredentials(c.Where), withoutCredentials(c.Found)
+	}
 	return out
 }
+
+var credentials = regexp.MustCompile(`[^\s"'/=@()]+:[^\s"'/@]*@`)
+
+// withoutCredentials is a text without the user and password that somebody may
+// have put into an address.
+func withoutCredentials(s string) string { return credentials.ReplaceAllString(s, "…@") }
 
 func (m Machine) program(ctx context.Context, e Environment, p Program) []httpv1.DoctorCheck {
 	where := string(p)
@@ -111,7 +123,8 @@ func (m Machine) program(ctx context.Context, e Environment, p Program) []httpv1
 		if port := e.get("PROXY_IN_PORT", ""); port != "" {
 			out = append(out, Port("PROXY_IN_PORT", ":"+port, "goproxy"))
 		}
-		upstream := net.JoinHostPort(e.get("REVERSE_PROXY_HOST", "localhost"), e.get("REVERSE_PROXY_PORT", "80"))
+		host := strings.TrimSuffix(strings.TrimPrefix(e.get("REVERSE_PROXY_HOST", "localhost"), "["), "]")
+		upstream := net.JoinHostPort(host, e.get("REVERSE_PROXY_PORT", "80"))
 		out = append(out, m.upstream(ctx, upstream))
 		if addr := e.get("FORWARDER_ADDR", ""); addr != "" {
 			out = append(out, m.service(ctx, "forwarder.reachable", "FORWARDER_ADDR", addr, "/weir.capture.v1.ProxyService/Register", "forwarder"))
@@ -206,6 +219,7 @@ func (m Machine) dial(ctx context.Context, addr string) error {
 // an empty message, which that program refuses in words of its own, and does
 // nothing for.
 func (m Machine) service(ctx context.Context, id, variable, addr, method, program string) httpv1.DoctorCheck {
+	addr = addr[strings.LastIndexByte(addr, '@')+1:] // what stands before it is nobody's business
 	if err := m.dial(ctx, addr); err != nil {
 		return check(id, addr, Failure, sentence(err.Error()), Unreachable(addr, variable, err.Error(), InContainer()))
 	}
@@ -308,12 +322,18 @@ func Clock(url string, said, asked, answered time.Time) httpv1.DoctorCheck {
 }
 
 // AnalyzerAnswers says whether the analyzer's API could be asked.
-func AnalyzerAnswers(url string, err error) httpv1.DoctorCheck {
+func AnalyzerAnswers(base string, err error) httpv1.DoctorCheck {
 	if err == nil {
-		return good("analyzer.reachable", url, "It answers.")
+		return good("analyzer.reachable", base, "It answers.")
 	}
-	addr := strings.TrimPrefix(strings.TrimPrefix(url, "https://"), "http://")
-	return check("analyzer.reachable", url, Failure, sentence(err.Error()), Unreachable(addr, "WEIR_URL", err.Error(), InContainer()))
+	addr := base
+	if u, err := url.Parse(base); err == nil && u.Host != "" {
+		addr = u.Host
+		if u.Port() == "" {
+			addr = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+		}
+	}
+	return check("analyzer.reachable", base, Failure, sentence(err.Error()), Unreachable(addr, "WEIR_URL", err.Error(), InContainer()))
 }
 
 // InContainer says whether this process runs in a container, by the marks that
