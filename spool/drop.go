@@ -89,19 +89,29 @@ func (s *Spool) declare(seg seglog.SegmentInfo) (gains bool, err error) {
 	}
 	var held int64
 	var failed error
+	blind := false
 	records, err := s.opt.Condense(func(yield func([]byte) bool) {
 		for h, err := range s.heads(seg.Base, seg.End) {
 			if failed = err; err != nil {
 				return
 			}
 			held += h.bytes
-			if h.offset >= from && h.head != nil && !yield(h.head) {
+			if h.offset < from {
+				continue
+			}
+			blind = blind || h.head == nil
+			if h.head != nil && !yield(h.head) {
 				return
 			}
 		}
 	})
 	if err = errors.Join(failed, err); err != nil {
 		return false, fmt.Errorf("condense heads: %w", err)
+	}
+	if blind {
+		s.mu.Lock()
+		s.state.Blind = max(s.state.Blind, seg.End) // durable with the count, before the segment goes
+		s.mu.Unlock()
 	}
 	if len(records) == 0 {
 		return true, nil
@@ -113,6 +123,15 @@ func (s *Spool) declare(seg seglog.SegmentInfo) (gains bool, err error) {
 		return false, fmt.Errorf("declare loss: %w", err)
 	}
 	return true, nil
+}
+
+// Declared says that everything that stood in [from, to) was dropped by the
+// spool itself and declared lost before it was: nothing of it is missing
+// without an account.
+func (s *Spool) Declared(from, to uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opt.Condense != nil && to <= s.state.Floor && from >= s.state.Blind
 }
 
 // heldRecord is a record, or a damaged stretch, as counting needs it.

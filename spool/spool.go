@@ -129,6 +129,9 @@ type state struct {
 	// Floor: everything below it is dropped or read, and counted. What is
 	// still there of it after a crash is removed without counting again.
 	Floor uint64 `json:"floor"`
+	// Blind is where the last segment ends that was dropped with records in
+	// it whose heads nobody could read, and so nobody could declare.
+	Blind uint64 `json:"blind,omitempty"`
 }
 
 type cursorState struct {

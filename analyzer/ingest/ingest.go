@@ -457,7 +457,7 @@ func (s *Server) store(ctx context.Context, in *session) error {
 		}
 		missing := 0
 		for _, f := range frames {
-			if f.GetMissing() != "" {
+			if why := f.GetMissing(); why != "" && why != capturev1.MissingDeclared {
 				missing++
 			}
 		}

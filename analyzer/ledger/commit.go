@@ -39,10 +39,12 @@ func (l *Ledger) commit(c store.Commit) {
 	l.age(c.At)
 	s := l.spoolOf(c.Spool, c.At)
 	if c.Missing != "" || c.Head == nil {
-		if c.Missing != "" {
-			s.Damaged = c.At
-		} else {
+		switch c.Missing {
+		case capturev1.MissingDeclared: // no hole comes from it
+		case "":
 			s.Unreadable = c.At
+		default:
+			s.Damaged = c.At
 		}
 		l.blameAnew(c.At)
 		return

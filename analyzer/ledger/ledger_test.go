@@ -618,3 +618,29 @@ func TestNewStoreAndClockAhead(t *testing.T) {
 	}
 	holds(t, l)
 }
+
+// TestWhatADeclaredStretchExplains: a spool that could not read a stretch is
+// the reason for a hole; one that removed what it had declared is not, and a
+// hole that is still there has none.
+func TestWhatADeclaredStretchExplains(t *testing.T) {
+	for why, want := range map[string]Counts{
+		"it cannot be read":       {Dropped: map[Drop]uint64{{HopForwarder, ReasonSpoolDamaged}: 6}},
+		capturev1.MissingDeclared: {Unaccounted: 6},
+	} {
+		w := newWorld(1)
+		l := w.open(t, memDir(t), Options{})
+		p := w.proxy("a")
+		w.see(p, 6)
+		w.cut(p, 6)
+		w.take(p, 0, 0, true)
+		w.fwds[0].records = nil
+		w.fwds[0].exported = w.fwds[0].next
+		l.Commit(store.Commit{Spool: w.fwds[0].spool, At: w.now, Next: w.end() + 1, Missing: why})
+		w.beat(p)
+		w.pass(l, 10, time.Second)
+		c := total(l)
+		if c.Unaccounted != want.Unaccounted || c.Dropped[Drop{HopForwarder, ReasonSpoolDamaged}] != want.Dropped[Drop{HopForwarder, ReasonSpoolDamaged}] {
+			t.Errorf("%s: %+v", why, c)
+		}
+	}
+}

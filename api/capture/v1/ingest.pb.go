@@ -356,8 +356,9 @@ type Frame struct {
 	// zstd of a FrameBody. Empty when the filters left no pair.
 	Body []byte `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
 	// Set when nobody knows any more what stood between offset and next_offset:
-	// why. Head and body are empty then. The pairs that are missing show as
-	// holes in the sequences of their proxies.
+	// why; "declared" (version.go) when all that was there had been declared
+	// lost before. Head and body are empty then. Pairs that are missing without
+	// a declaration show as holes in the sequences of their proxies.
 	Missing       string `protobuf:"bytes,5,opt,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -26,3 +26,8 @@ func CheckVersions(peer string, version, oldest uint32) error {
 	}
 	return nil
 }
+
+// MissingDeclared is the word in Frame.missing for a stretch that was removed
+// after everything in it had been declared lost: a hole that is not explained
+// by that is no damage of the spool.
+const MissingDeclared = "declared"

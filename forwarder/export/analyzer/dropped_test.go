@@ -1,6 +1,7 @@
 package analyzer_test
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"testing"
@@ -14,7 +15,15 @@ import (
 // that nobody can read. The spool declares the others; of this one the analyzer
 // is told that something is missing, so that the hole in the sequence of its
 // proxy has a reason.
+//
+// Where every head could be read, that is said too: all of it was declared.
 func TestDroppedWithDamage(t *testing.T) {
+	for _, damaged := range []bool{true, false} {
+		t.Run(fmt.Sprintf("damaged %v", damaged), func(t *testing.T) { testDropped(t, damaged) })
+	}
+}
+
+func testDropped(t *testing.T, damaged bool) {
 	a, dir, c := newAnalyzer(t), spoolDir(t), &captured{epoch: 1, body: 2000}
 	declared := map[uint64]bool{}
 	a.refuse = func(f *capturev1.Frame) bool {
@@ -52,7 +61,9 @@ func TestDroppedWithDamage(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	flip(t, dir, segs, entries[4].Offset+41) // a head: batch 5
+	if damaged {
+		flip(t, dir, segs, entries[4].Offset+41) // a head: batch 5
+	}
 	s = openSpool(t, dir, opt)
 	for s.Log().Oldest() <= entries[4].Offset {
 		c.add(t, s, 1)
@@ -64,12 +75,16 @@ func TestDroppedWithDamage(t *testing.T) {
 	if err := a.closed(s); err != nil {
 		t.Error(err)
 	}
-	if !slices.Contains(a.missing, "removed") {
-		t.Errorf("missing %q", a.missing)
+	want := capturev1.MissingDeclared
+	if damaged {
+		want = "removed"
+	}
+	if len(a.missing) == 0 || slices.ContainsFunc(a.missing, func(why string) bool { return why != want }) {
+		t.Errorf("missing %q, want %q", a.missing, want)
 	}
 	for seq := uint64(1); seq <= c.seq; seq++ {
 		stored := a.pairs[c.id(seq, 0)] > 0
-		if known := stored != declared[seq]; known == (seq == 5) {
+		if known := stored != declared[seq]; known == (damaged && seq == 5) {
 			t.Errorf("batch %d: stored %v, declared %v", seq, stored, declared[seq])
 		}
 	}

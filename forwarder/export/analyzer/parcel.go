@@ -11,7 +11,8 @@ import (
 	"github.com/weir-capture/weir/seglog"
 )
 
-// missingRemoved says in a frame why nobody knows what it held.
+// missingRemoved says in a frame why nobody knows what it held: the files are
+// gone.
 const missingRemoved = "removed"
 
 // parcel is one stretch of the spool on its way: a record, or what is said in
@@ -125,7 +126,11 @@ func (e *Exporter) damage(pos uint64, err error, old bool) (*parcel, error) {
 	if re, ok := errors.AsType[*seglog.RemovedError](err); ok {
 		p := &parcel{span: span{pos, re.To}, at: re.From, end: re.To}
 		if !old && e.refusals(pos) == 0 {
-			p.say(missingRemoved)
+			why := missingRemoved
+			if e.set.Spool.Declared(re.From, re.To) {
+				why = capturev1.MissingDeclared
+			}
+			p.say(why)
 		}
 		e.set.Repeated.Log(slog.LevelInfo, "The spool does not have everything that the analyzer has not",
 			slog.String("destination", e.set.Name), slog.Uint64("from", re.From), slog.Uint64("to", re.To))
