@@ -24,7 +24,8 @@ func tmpfs(t *testing.T) string {
 		return dir
 	}
 	msg := fmt.Sprintf("no disk to fill: %v; what is left are the tests of spool and store on the fault file system", err)
-	if !harness.AllowMissing() {
+	// Only root may mount, and make test is for everybody; make fault is not.
+	if full || os.Geteuid() == 0 && !harness.AllowMissing() {
 		t.Fatal(msg + "; run as root, or set ALLOW_MISSING=1")
 	}
 	fmt.Fprintf(os.Stderr, "e2e/fault: LEFT OUT: %s: %s\n", t.Name(), msg)
