@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAClientMayHaveThePortOfAnUpstream: the system gives the same local port
+// TestR41AClientMayHaveThePortOfAnUpstream: the system gives the same local port
 // to connections that go to different places. A client on the proxy's own
 // machine may have the address of a connection that the proxy dialled, and is
 // no loop.
-func TestAClientMayHaveThePortOfAnUpstream(t *testing.T) {
+func TestR41AClientMayHaveThePortOfAnUpstream(t *testing.T) {
 	up := listenLoop(t)
 	dialled := make(chan net.Addr, 2)
 	go func() {

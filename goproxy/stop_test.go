@@ -33,9 +33,9 @@ func (b *bench) halt() <-chan struct{} {
 	return done
 }
 
-// TestRequestsInFlightFinish: what was asked before the end is answered, what
+// TestR31RequestsInFlightFinish: what was asked before the end is answered, what
 // is captured is shipped, and the forwarder hears a goodbye.
-func TestRequestsInFlightFinish(t *testing.T) {
+func TestR31RequestsInFlightFinish(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	const n = 20
@@ -74,8 +74,8 @@ func TestRequestsInFlightFinish(t *testing.T) {
 	}
 }
 
-// TestAnIdleConnectionIsClosedAtOnce, and the client sees a FIN.
-func TestAnIdleConnectionIsClosedAtOnce(t *testing.T) {
+// TestR31AnIdleConnectionIsClosedAtOnce, and the client sees a FIN.
+func TestR31AnIdleConnectionIsClosedAtOnce(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	silent, err := net.Dial("tcp", b.Addr().String())
@@ -109,9 +109,9 @@ func TestAnIdleConnectionIsClosedAtOnce(t *testing.T) {
 	}
 }
 
-// TestBusyClientsSeeNoError: connections are closed behind a response, where a
+// TestR31BusyClientsSeeNoError: connections are closed behind a response, where a
 // client that is done reading it sees the end before it asks again.
-func TestBusyClientsSeeNoError(t *testing.T) {
+func TestR31BusyClientsSeeNoError(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), func(c *Config) { c.DrainDelay = 300 * time.Millisecond })
 	stopped := make(chan struct{})
@@ -168,8 +168,8 @@ func TestBusyClientsSeeNoError(t *testing.T) {
 	}
 }
 
-// TestWhatDoesNotFinishIsCut after the timeout, and said to be.
-func TestWhatDoesNotFinishIsCut(t *testing.T) {
+// TestR31WhatDoesNotFinishIsCut after the timeout, and said to be.
+func TestR31WhatDoesNotFinishIsCut(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), func(c *Config) { c.DrainTimeout = 300 * time.Millisecond })
 	ctx, cancel := context.WithCancel(t.Context())

@@ -105,7 +105,7 @@ func fetch(t *testing.T, c *http.Client, method, url string, body io.Reader) (*h
 
 func has(p *capturev1.RRPair, f capturev1.Flag) bool { return slices.Contains(p.Flags, f) }
 
-func TestAnswersOfEveryKind(t *testing.T) {
+func TestR25AnswersOfEveryKind(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	c := client(t)
@@ -201,7 +201,7 @@ func TestNothingLostTwiceOrMixed(t *testing.T) {
 	}
 }
 
-func TestPipelining(t *testing.T) {
+func TestR25Pipelining(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	conn, err := net.Dial("tcp", b.Addr().String())
@@ -232,7 +232,7 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-func TestAnAbortedDownload(t *testing.T) {
+func TestR04AnAbortedDownload(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -284,8 +284,8 @@ func TestTLSIsCarriedAndNamed(t *testing.T) {
 	}
 }
 
-// TestTheServerMaySpeakFirst: a client that waits for a greeting gets it.
-func TestTheServerMaySpeakFirst(t *testing.T) {
+// TestR02TheServerMaySpeakFirst: a client that waits for a greeting gets it.
+func TestR02TheServerMaySpeakFirst(t *testing.T) {
 	ln := listenLoop(t)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -322,7 +322,7 @@ func deadAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func TestAnUpstreamThatRefuses(t *testing.T) {
+func TestR06AnUpstreamThatRefuses(t *testing.T) {
 	addr := deadAddr(t)
 	b := start(t, addr, nil, func(p *Proxy) { p.advisor.container = true })
 	const n = 20
@@ -368,8 +368,8 @@ func TestAnUpstreamThatRefuses(t *testing.T) {
 	}
 }
 
-// TestMemoryIsShedAndTrafficIsNot: no forwarder, little memory, large bodies.
-func TestMemoryIsShedAndTrafficIsNot(t *testing.T) {
+// TestR21MemoryIsShedAndTrafficIsNot: no forwarder, little memory, large bodies.
+func TestR21MemoryIsShedAndTrafficIsNot(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), func(c *Config) {
 		c.Forwarder = deadAddr(t)
@@ -434,9 +434,9 @@ func TestTheForwarderComesLater(t *testing.T) {
 	b.pairs(1)
 }
 
-// TestKillSwitch turns capture off and on under load: no client notices, and
+// TestR24KillSwitchUnderLoad turns capture off and on under load: no client notices, and
 // what passed meanwhile is not in any pair.
-func TestKillSwitch(t *testing.T) {
+func TestR24KillSwitchUnderLoad(t *testing.T) {
 	srv := app(t)
 	b := start(t, srv.Listener.Addr().String(), nil)
 	var phase atomic.Value
@@ -512,7 +512,7 @@ func TestKillSwitch(t *testing.T) {
 	}
 }
 
-func TestALoopIsCut(t *testing.T) {
+func TestR41ALoopIsCut(t *testing.T) {
 	b := start(t, deadAddr(t), nil, func(p *Proxy) { p.cfg.UpstreamPort = p.listener.Addr().Port })
 	conn, err := net.Dial("tcp", b.Addr().String())
 	if err == nil {
@@ -532,7 +532,7 @@ func TestALoopIsCut(t *testing.T) {
 	}
 }
 
-func TestSelfIsRefusedAtTheStart(t *testing.T) {
+func TestR41SelfIsRefusedAtTheStart(t *testing.T) {
 	ln := listenLoop(t)
 	port := ln.Addr().(*net.TCPAddr).Port
 	_ = ln.Close()

@@ -315,9 +315,9 @@ func TestChunksAreListedOnlyWhereNeeded(t *testing.T) {
 	}
 }
 
-// TestBodies: what is kept of a body, in pieces of any size, and the hash of
+// TestR08Bodies: what is kept of a body, in pieces of any size, and the hash of
 // the whole.
-func TestBodies(t *testing.T) {
+func TestR08Bodies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 5000).Draw(t, "limit")
 		whole := rapid.SliceOfN(rapid.Byte(), 0, 12000).Draw(t, "body")

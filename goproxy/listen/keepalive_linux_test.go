@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAPeerThatVanishesIsFound: accepted connections have keepalive, as if Go
+// TestR03APeerThatVanishesIsFound: accepted connections have keepalive, as if Go
 // had set it on each.
-func TestAPeerThatVanishesIsFound(t *testing.T) {
+func TestR03APeerThatVanishesIsFound(t *testing.T) {
 	l, err := Open("127.0.0.1:0", 10, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func TestABusyConnectionHoldsNobodyUp(t *testing.T) {
 	close(block)
 }
 
-func TestAtTheLimitNewConnectionsWait(t *testing.T) {
+func TestR09AtTheLimitNewConnectionsWait(t *testing.T) {
 	l, lines := open(t, 2)
 	release := make(chan struct{})
 	var served atomic.Int64
@@ -102,8 +102,8 @@ func TestAtTheLimitNewConnectionsWait(t *testing.T) {
 	eventually(t, "all are served", func() bool { return served.Load() == 4 })
 }
 
-// TestWithoutDescriptorsItWaitsAndGoesOn runs out of descriptors for real.
-func TestWithoutDescriptorsItWaitsAndGoesOn(t *testing.T) {
+// TestR21WithoutDescriptorsItWaitsAndGoesOn runs out of descriptors for real.
+func TestR21WithoutDescriptorsItWaitsAndGoesOn(t *testing.T) {
 	l, lines := open(t, 100)
 	var served atomic.Int64
 	serve(t, l, func(c *net.TCPConn) { served.Add(1); _ = c.Close() })
@@ -173,9 +173,9 @@ func TestATakenPortIsAnError(t *testing.T) {
 	}
 }
 
-// TestStoppingServesWhoIsConnected: whom the kernel told that the connection
+// TestR31StoppingServesWhoIsConnected: whom the kernel told that the connection
 // is there is served, and whoever comes later finds the port closed.
-func TestStoppingServesWhoIsConnected(t *testing.T) {
+func TestR31StoppingServesWhoIsConnected(t *testing.T) {
 	l, _ := open(t, 1000)
 	echo := func(c *net.TCPConn) {
 		defer c.Close()
@@ -237,8 +237,8 @@ func TestStoppingServesWhoIsConnected(t *testing.T) {
 	<-done
 }
 
-// TestStoppingBeforeServing: the end may come before the beginning.
-func TestStoppingBeforeServing(t *testing.T) {
+// TestR31StoppingBeforeServing: the end may come before the beginning.
+func TestR31StoppingBeforeServing(t *testing.T) {
 	l, _ := open(t, 1)
 	c := dial(t, l)
 	ctx, cancel := context.WithCancel(t.Context())

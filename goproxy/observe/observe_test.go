@@ -283,7 +283,7 @@ func TestTLSIsDescribedHoweverItIsCut(t *testing.T) {
 	}
 }
 
-func TestADecoderThatEnds(t *testing.T) {
+func TestR26ADecoderThatEnds(t *testing.T) {
 	const (
 		upgrade  = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 		switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -357,7 +357,7 @@ func TestADecoderThatEnds(t *testing.T) {
 	})
 }
 
-func TestHowItEndedIsSaid(t *testing.T) {
+func TestR05HowItEndedIsSaid(t *testing.T) {
 	for _, c := range []struct {
 		play func(c *live)
 		want string
@@ -392,7 +392,7 @@ func TestHowItEndedIsSaid(t *testing.T) {
 	}
 }
 
-func TestAFailedDialIsAPair(t *testing.T) {
+func TestR06AFailedDialIsAPair(t *testing.T) {
 	l := newLab(t, nil)
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	l.Conn(0, "10.0.0.1:1000", 900).DialFailed("db:80", 1000, refused)
@@ -407,9 +407,9 @@ func TestAFailedDialIsAPair(t *testing.T) {
 	)
 }
 
-// TestKillSwitch: what passes while capture is off was never seen, and what
+// TestR28CaptureToggledMidstream: what passes while capture is off was never seen, and what
 // comes after it on the same connection is the middle of something.
-func TestKillSwitch(t *testing.T) {
+func TestR28CaptureToggledMidstream(t *testing.T) {
 	l := newLab(t, nil)
 	begun, open, quiet, fresh := l.connect(), l.connect(), l.connect(), l.connect()
 	begun.says(up, get)
@@ -449,9 +449,9 @@ func TestKillSwitch(t *testing.T) {
 	)
 }
 
-// TestKillSwitchBehindAnUpgrade: the place on the connection is not given away
+// TestR28CaptureToggledBehindAnUpgrade: the place on the connection is not given away
 // twice, although nothing was carried between the upgrade and the switch.
-func TestKillSwitchBehindAnUpgrade(t *testing.T) {
+func TestR28CaptureToggledBehindAnUpgrade(t *testing.T) {
 	l := newLab(t, nil)
 	c := l.connect()
 	c.says(up, "GET /ws HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -464,9 +464,9 @@ func TestKillSwitchBehindAnUpgrade(t *testing.T) {
 	l.want("#0 http GET /ws 101 0/0", "#1 opaque 0 4/0 midstream upgraded_from=http")
 }
 
-// TestKillSwitchAtTheEnd: an end is no content. A response that the end of its
+// TestR24KillSwitchAtTheEnd: an end is no content. A response that the end of its
 // connection delimits is whole, although capture was off by then.
-func TestKillSwitchAtTheEnd(t *testing.T) {
+func TestR24KillSwitchAtTheEnd(t *testing.T) {
 	l := newLab(t, nil)
 	c := l.connect()
 	c.says(up, "GET /a HTTP/1.0\r\n\r\n")
@@ -504,9 +504,9 @@ func TestHalfAHeadCounts(t *testing.T) {
 	l.books()
 }
 
-// TestShortOfMemory: when there is no room for what a decoder keeps, bytes of a
+// TestR21ShortOfMemory: when there is no room for what a decoder keeps, bytes of a
 // message that broke off belong to its pair, the others to the opaque rest.
-func TestShortOfMemory(t *testing.T) {
+func TestR21ShortOfMemory(t *testing.T) {
 	l := newLab(t, nil)
 	c := l.connect()
 	c.says(up, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello")
@@ -573,7 +573,7 @@ func (d *faultyDecoder) Gap(protocol.Direction, protocol.Time, int64) error  { r
 func (d *faultyDecoder) Close(protocol.Direction, protocol.Time, bool) error { return nil }
 func (d *faultyDecoder) Held() int                                           { return 0 }
 
-func TestAPanicMakesTheConnectionOpaque(t *testing.T) {
+func TestR23APanicMakesTheConnectionOpaque(t *testing.T) {
 	l := newLab(t, faulty(func(s protocol.Sink, b []byte) error {
 		if string(b) == "panic" {
 			panic("oh no")
@@ -597,7 +597,7 @@ func TestAPanicMakesTheConnectionOpaque(t *testing.T) {
 	}
 }
 
-func TestAPanicInAConstructor(t *testing.T) {
+func TestR23APanicInAConstructor(t *testing.T) {
 	p := protocol.Protocol{Name: "faulty", New: func(protocol.Sink) protocol.Decoder { panic("new") }}
 	l := newLab(t, func(s *Settings) {
 		s.Detect = func(_, _ []byte, _ bool) (protocol.Protocol, protocol.Verdict) { return p, protocol.Match }
@@ -609,7 +609,7 @@ func TestAPanicInAConstructor(t *testing.T) {
 	l.want("#0 opaque 0 2/0 capture failed on this connection")
 }
 
-func TestAPanicWhileDescribing(t *testing.T) {
+func TestR23APanicWhileDescribing(t *testing.T) {
 	p := protocol.Protocol{Name: "tls", Describe: func(_, _ []byte) []protocol.Attr { panic("describe") }}
 	l := newLab(t, func(s *Settings) {
 		s.Detect = func(_, _ []byte, _ bool) (protocol.Protocol, protocol.Verdict) { return p, protocol.Match }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestEndBehindData: a server that answers and closes, or resets, at once gives
+// TestR04EndBehindData: a server that answers and closes, or resets, at once gives
 // one event for both. A relay that waited for another one would wait for ever.
-func TestEndBehindData(t *testing.T) {
+func TestR04EndBehindData(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		up := listen(t)
 		go func() {
@@ -50,9 +50,9 @@ func TestEndBehindData(t *testing.T) {
 	}
 }
 
-// TestLargeBuffersArePassedOn: a direction that comes back full gets the large
+// TestR08LargeBuffersArePassedOn: a direction that comes back full gets the large
 // buffer, and what arrives is the same.
-func TestLargeBuffersArePassedOn(t *testing.T) {
+func TestR08LargeBuffersArePassedOn(t *testing.T) {
 	up := listen(t)
 	payload := make([]byte, 24<<20+12345)
 	for i := range payload {

@@ -249,9 +249,9 @@ var big = func() string {
 	return string(b)
 }()
 
-// TestTranscriptsAreTheSame plays conversations directly and through the
+// TestR01TranscriptsAreTheSame plays conversations directly and through the
 // proxy: what either end sees, and how it ends, must not differ.
-func TestTranscriptsAreTheSame(t *testing.T) {
+func TestR01TranscriptsAreTheSame(t *testing.T) {
 	conversations := map[string][]step{
 		"request, response, client closes": {send('c', "GET / HTTP/1.1\r\n\r\n"), send('s', "HTTP/1.1 200 OK\r\n\r\n"), {who: 'c', what: "fin"}, {who: 's', what: "fin"}},
 		"server speaks first":              {send('s', "220 ready\r\n"), send('c', "QUIT\r\n"), send('s', "221 bye\r\n"), {who: 's', what: "fin"}, {who: 'c', what: "fin"}},
@@ -336,7 +336,7 @@ func checkWitness(t *testing.T, p *proxy, steps []step) {
 	}
 }
 
-func TestAResetSaysWhoseItWas(t *testing.T) {
+func TestR04AResetSaysWhoseItWas(t *testing.T) {
 	for _, c := range []struct {
 		steps []step
 		want  [2]tee.Cause
@@ -389,9 +389,9 @@ func TestAResetSaysWhoseItWas(t *testing.T) {
 	}
 }
 
-// TestBytesBeforeAResetAreDelivered: also to a peer that reads late, as it
+// TestR04BytesBeforeAResetAreDelivered: also to a peer that reads late, as it
 // would find them in its own receive buffer.
-func TestBytesBeforeAResetAreDelivered(t *testing.T) {
+func TestR04BytesBeforeAResetAreDelivered(t *testing.T) {
 	ln := listen(t)
 	p := newProxy(t, ln.Addr().String())
 	accepted := make(chan net.Conn, 1)
@@ -424,8 +424,8 @@ func TestBytesBeforeAResetAreDelivered(t *testing.T) {
 	_ = conn.Close()
 }
 
-// TestARefusedDialIsAReset: what a client sees of a server that is not there.
-func TestARefusedDialIsAReset(t *testing.T) {
+// TestR06ARefusedDialIsAReset: what a client sees of a server that is not there.
+func TestR06ARefusedDialIsAReset(t *testing.T) {
 	dead := listen(t)
 	_ = dead.Close()
 	p := newProxy(t, dead.Addr().String())
@@ -444,9 +444,9 @@ func TestARefusedDialIsAReset(t *testing.T) {
 	_ = conn.Close()
 }
 
-// TestASlowReaderHoldsTheSenderBack: the proxy does not take what it cannot
+// TestR07ASlowReaderHoldsTheSenderBack: the proxy does not take what it cannot
 // bring on.
-func TestASlowReaderHoldsTheSenderBack(t *testing.T) {
+func TestR07ASlowReaderHoldsTheSenderBack(t *testing.T) {
 	ln := listen(t)
 	p := newProxy(t, ln.Addr().String())
 	accepted := make(chan net.Conn, 1)
@@ -479,9 +479,9 @@ func TestASlowReaderHoldsTheSenderBack(t *testing.T) {
 	_ = conn.Close()
 }
 
-// TestNoByteCrossesConnections churns connections under load. Every byte that
+// TestR10NoByteCrossesConnections churns connections under load. Every byte that
 // either end receives must be of its own conversation.
-func TestNoByteCrossesConnections(t *testing.T) {
+func TestR10NoByteCrossesConnections(t *testing.T) {
 	ln := listen(t)
 	var serving sync.WaitGroup
 	serving.Go(func() {
@@ -572,7 +572,7 @@ func oneConversation(b []byte) bool {
 	return true
 }
 
-func TestCutEndsAConnectionThatIsIdle(t *testing.T) {
+func TestR31CutEndsAConnectionThatIsIdle(t *testing.T) {
 	ln := listen(t)
 	conns := make(chan *Conn, 1)
 	p := newProxy(t, ln.Addr().String(), func(c *Conn) { conns <- c })
@@ -597,9 +597,9 @@ func TestCutEndsAConnectionThatIsIdle(t *testing.T) {
 	}
 }
 
-// TestAHalfClosedPeerThatIsResetEndsTheConnection: the server is silent, and
+// TestR03AHalfClosedPeerThatIsResetEndsTheConnection: the server is silent, and
 // nobody reads from the client any more.
-func TestAHalfClosedPeerThatIsResetEndsTheConnection(t *testing.T) {
+func TestR03AHalfClosedPeerThatIsResetEndsTheConnection(t *testing.T) {
 	for _, who := range []byte{'c', 's'} {
 		ln := listen(t)
 		p := newProxy(t, ln.Addr().String())
@@ -629,10 +629,10 @@ func TestAHalfClosedPeerThatIsResetEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestAnAnswerBeforeTheRequestWasWritten: a server that has seen enough answers
+// TestR05AnAnswerBeforeTheRequestWasWritten: a server that has seen enough answers
 // a large request, and goes, while the rest of it waits to be written. What was
 // handed over because of the answer is not handed over again.
-func TestAnAnswerBeforeTheRequestWasWritten(t *testing.T) {
+func TestR05AnAnswerBeforeTheRequestWasWritten(t *testing.T) {
 	const answer = "enough"
 	up := listen(t)
 	stalled := make(chan *net.TCPConn)

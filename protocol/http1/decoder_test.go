@@ -25,7 +25,7 @@ func (c *counter) End(e protocol.End) {
 	}
 }
 
-func TestPipelineIsBounded(t *testing.T) {
+func TestR25PipelineIsBounded(t *testing.T) {
 	request := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	response := []byte("HTTP/1.1 204 No Content\r\n\r\n")
 	c := &counter{}
@@ -74,9 +74,9 @@ func TestErrorsSayWhere(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBounded: a connection that trickles for ever, and one that was
+// TestR22MemoryIsBounded: a connection that trickles for ever, and one that was
 // large once, hold no more than they may.
-func TestMemoryIsBounded(t *testing.T) {
+func TestR22MemoryIsBounded(t *testing.T) {
 	const connections = 64
 	var before, after runtime.MemStats
 	runtime.GC()

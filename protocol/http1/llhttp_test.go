@@ -19,12 +19,12 @@ import (
 	"github.com/weir-capture/weir/protocol/protocoltest"
 )
 
-// TestLLHTTPVectors gives the decoder the vectors of llhttp, the parser of
+// TestR25LLHTTPVectors gives the decoder the vectors of llhttp, the parser of
 // Node.js, and compares what both speak of: messages with method, target,
 // version, status, fields, body, chunks and trailers, whether they end, and
 // whether the bytes are refused. What llhttp says about one direction alone
 // (callbacks, pauses, positions) is left out.
-func TestLLHTTPVectors(t *testing.T) {
+func TestR25LLHTTPVectors(t *testing.T) {
 	dir := filepath.Join(protocoltest.Corpora(t, "../..", "llhttp"), "test")
 	differences := protocoltest.LoadDifferences(t, "testdata/llhttp-differences.txt")
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {

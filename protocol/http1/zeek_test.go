@@ -25,11 +25,11 @@ import (
 	"github.com/weir-capture/weir/protocol/protocoltest"
 )
 
-// TestZeekTraces replays the packet traces of Zeek through detection and the
+// TestR26ZeekTraces replays the packet traces of Zeek through detection and the
 // decoder, and compares the exchanges with Zeek's log of requests: method,
 // host, target, version, status, body lengths, and which response belongs to
 // which request.
-func TestZeekTraces(t *testing.T) {
+func TestR26ZeekTraces(t *testing.T) {
 	dir := protocoltest.Corpora(t, "../..", "zeek-http")
 	differences := protocoltest.LoadDifferences(t, "testdata/zeek-differences.txt")
 	text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
