@@ -109,9 +109,10 @@ type Hinted struct {
 func (h *Hinted) Error() string { return h.Err.Error() }
 func (h *Hinted) Unwrap() error { return h.Err }
 
-// errAttrs is the error, and its hint where it has one.
+// errAttrs is the error, and its hint where it has one. The error may name what
+// somebody has written into the configuration.
 func errAttrs(err error) []any {
-	attrs := []any{slog.String("error", err.Error())}
+	attrs := []any{slog.String("error", withoutCredentials(err.Error()))}
 	if h, ok := errors.AsType[*Hinted](err); ok {
 		attrs = append(attrs, slog.String("hint", h.Hint))
 	}

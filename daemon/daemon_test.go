@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -44,13 +45,47 @@ func TestEveryMistakeIsNamedInOneRun(t *testing.T) {
 }
 
 func TestTextIsUTF8(t *testing.T) {
-	e := env(map[string]string{"APP": "caf\xe9", "POD": "caf\xe9"})
-	if v := e.Required("APP", "a name") + e.String("POD", ""); v != "" {
+	e := env(map[string]string{"APP": "caf\xe9", "POD": "caf\xe9", "ADDR": "caf\xe9:80"})
+	if v := e.Required("APP", "a name") + e.String("POD", "") + e.Addr("ADDR", ""); v != "" {
 		t.Errorf("%q", v)
 	}
-	want := `APP="caf\xe9": not UTF-8; want text in UTF-8` + "\n" + `POD="caf\xe9": not UTF-8; want text in UTF-8`
+	want := `APP="caf\xe9": not UTF-8; want text in UTF-8` + "\n" + `POD="caf\xe9": not UTF-8; want text in UTF-8` + "\n" + `ADDR="caf\xe9:80" is not valid; want "host:port"`
 	if err := e.Err(); err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
+	}
+}
+
+// TestCredentialsAreNotShown: people put user and password into an address, and
+// logs go further than they think.
+func TestCredentialsAreNotShown(t *testing.T) {
+	for value, shown := range map[string]string{
+		"me:s3cret@h:80":                "…@h:80",
+		"me:x@s3cret@h:80":              "…@h:80",
+		"http://me:s3cret@h:80/x":       "http://…@h:80/x",
+		"http://s3cret@h:80":            "http://…@h:80",
+		"http://me:s3cr/et@s3cret@h:80": "http://…@h:80",
+		`me:"s3cret'@h:80`:              "…@h:80",
+		"see http://me:s3cret@h:80 now": "see http://…@h:80 now",
+		"a@b.c":                         "a@b.c", // no address of a server
+		"http://h:80/x":                 "http://h:80/x",
+	} {
+		e := env(map[string]string{"ADDR": value, "OTHER": value})
+		if v := e.Addr("ADDR", ""); v != "" {
+			t.Errorf("%s is taken as an address", value)
+		}
+		e.Fail("OTHER", "read "+value+": no such file", "a file")
+		want := fmt.Sprintf("ADDR=%q is not valid; want \"host:port\"\nOTHER=%q: ", shown, shown)
+		if got := e.Err().Error(); !strings.HasPrefix(got, want) || strings.Contains(got, "s3cr") || strings.Contains(got, "et@") {
+			t.Errorf("%s:\n%s\nwant %s", value, got, want)
+		}
+		var log bytes.Buffer
+		status := Main(&log, Ordered, func(*Env) (string, slog.Level) { return value, slog.LevelInfo },
+			func(v string, _ *slog.Logger) (Runner, error) {
+				return nil, fmt.Errorf("reach %s: %w", v, os.ErrNotExist)
+			})
+		if got := log.String(); status != ExitFailed || strings.Contains(got, "s3cr") || !strings.Contains(got, "Could not start") {
+			t.Errorf("%d %s", status, got)
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ func NewEnv(lookup func(string) (string, bool)) *Env { return &Env{lookup: looku
 // VarError says which variable is wrong, what it holds and what it may hold.
 type VarError struct {
 	Name string
-	// Value is what it holds; not shown for secrets, empty when not set.
+	// Value is what it holds; not shown for secrets, empty when not set. What
+	// may be credentials in it, or in Problem, is not shown either.
 	Value string
 	// Want is what it may hold.
 	Want string
@@ -40,13 +41,14 @@ type VarError struct {
 }
 
 func (e *VarError) Error() string {
+	value := withoutCredentials(e.Value)
 	switch {
 	case e.Problem != "":
-		return fmt.Sprintf("%s=%q: %s; want %s", e.Name, e.Value, e.Problem, e.Want)
+		return fmt.Sprintf("%s=%q: %s; want %s", e.Name, value, withoutCredentials(e.Problem), e.Want)
 	case e.Value == "":
 		return fmt.Sprintf("%s is not set; want %s", e.Name, e.Want)
 	default:
-		return fmt.Sprintf("%s=%q is not valid; want %s", e.Name, e.Value, e.Want)
+		return fmt.Sprintf("%s=%q is not valid; want %s", e.Name, value, e.Want)
 	}
 }
 
@@ -179,8 +181,8 @@ func (e *Env) Port(name string, def int) int {
 	return int(p)
 }
 
-// Addr takes "host:port". An empty def means that it must be set; pass
-// AddrOptional to leave it empty.
+// Addr takes "host:port", the host without credentials: the address is logged.
+// An empty def means that it must be set; pass AddrOptional to leave it empty.
 func (e *Env) Addr(name, def string) string {
 	const want = `"host:port"`
 	v, ok := e.get(name)
@@ -191,7 +193,7 @@ func (e *Env) Addr(name, def string) string {
 		return strings.TrimPrefix(def, AddrOptional)
 	}
 	host, port, err := net.SplitHostPort(v)
-	if err == nil && host != "" {
+	if err == nil && host != "" && !strings.Contains(host, "@") && utf8.ValidString(host) {
 		if _, err = strconv.ParseUint(port, 10, 16); err == nil {
 			return v
 		}

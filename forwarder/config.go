@@ -80,9 +80,9 @@ func LoadConfig(env *daemon.Env) Config {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
+	env.UnsupportedSecrets("DLP_KEY", "ANALYZER_TOKEN")
 	env.Unsupported(
-		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE",
-		"ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
+		"DLP_CONFIG", "ANALYZER_TLS", "ANALYZER_CA_FILE",
 		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
 	)
 	return c

@@ -544,6 +544,35 @@ func TestCannotStart(t *testing.T) {
 	g.stop()
 }
 
+// TestConfigIsText: what is not UTF-8 could not go to the analyzer, and would
+// be found out only then. Values that are not to be seen are not shown.
+func TestConfigIsText(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(rules, []byte("a: path:/caf\xe9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"CLUSTER_NAME": "caf\xe9", "APP_POD_NAMESPACE": "caf\xe9", "FILTER_RULE": "path:/caf\xe9", "ANALYZER_ADDR": "caf\xe9:1",
+		"SPOOL_DIR": "/caf\xe9", "EXPORTERS": "/caf\xe9", "SAMPLE_FILE": "/caf\xe9",
+		"DLP_KEY": "s3cret", "ANALYZER_TOKEN": "s3cret", "DLP_CONFIG": "http://me:s3cret@h", "TLS_CERT_FILE": "me:s3cret@h:1",
+	} {
+		vars := map[string]string{"CLUSTER_NAME": "c", "ANALYZER_ADDR": "h:1"}
+		vars[name] = value
+		env := daemon.NewEnv(func(k string) (string, bool) { v, ok := vars[k]; return v, ok })
+		forwarder.LoadConfig(env)
+		if err := env.Err(); err == nil || !strings.HasPrefix(err.Error(), name+"=") || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s=%q: %v", name, value, err)
+		}
+	}
+	env := daemon.NewEnv(func(k string) (string, bool) {
+		return map[string]string{"CLUSTER_NAME": "c", "ANALYZER_ADDR": "h:1", "FILTER_RULE": rules}[k], true
+	})
+	forwarder.LoadConfig(env)
+	if err := env.Err(); err == nil || !strings.Contains(err.Error(), "line 1") || !strings.Contains(err.Error(), "UTF-8") {
+		t.Errorf("a file of rules: %v", err)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	load := func(vars map[string]string) (forwarder.Config, error) {
 		env := daemon.NewEnv(func(k string) (string, bool) { v, ok := vars[k]; return v, ok })

@@ -297,5 +297,5 @@ func validName(s string) bool {
 func validAddr(s string) bool {
 	host, port, err := net.SplitHostPort(s)
 	n, perr := strconv.Atoi(port)
-	return err == nil && perr == nil && host != "" && n > 0 && n <= 65535 && !strings.ContainsAny(s, " \t\n\x00/")
+	return err == nil && perr == nil && host != "" && n > 0 && n <= 65535 && !strings.ContainsAny(s, " \t\n\x00/@")
 }

@@ -75,6 +75,7 @@ func TestMistakesAreNamedWithTheirLine(t *testing.T) {
 		"exporters:\n  - {name: a, type: file, path: /x/y}\n  - {name: a, type: file, path: /x/../x/y}": {
 			`f:3: name "a" is in line 2 too`, "f:3: path \"/x/../x/y\" is in line 2 too",
 		},
+		"exporters:\n  - {name: a, type: analyzer, addr: \"me@h:1\"}":                                            {`f:2: addr "me@h:1": want host:port`},
 		"exporters:\n  - {name: a, type: analyzer, addr: \"h:1\"}\n  - {name: b, type: analyzer, addr: \"h:1\"}": {`f:3: addr "h:1" is in line 2 too`},
 		"exporters:\n  - {name: a, name: b, type: file, path: [x]}":                                              {"f:2: name is there twice", "f:2: path wants one value"},
 		"exporters:\n  - {name: &n a, type: file, path: *n}":                                                     {"f:2: path: write the value out"},
