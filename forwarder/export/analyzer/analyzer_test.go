@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -342,6 +343,71 @@ func TestDamagedLast(t *testing.T) {
 				t.Errorf("the spool has a new id\n%s", x.log)
 			}
 		})
+	}
+}
+
+// TestCutTail: the last record that the analyzer has stood at the end of a spool
+// that was killed, is damaged there and was cut. That is no other spool, also
+// when it has gone on since and the next start finds nothing to cut.
+func TestCutTail(t *testing.T) {
+	for _, at := range []uint64{2, 41, 0} { // header, head, body
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d later %v", at, later), func(t *testing.T) {
+				a, dir, c := newAnalyzer(t), spoolDir(t), &captured{epoch: 1, body: 300}
+				a.start()
+				s := openSpool(t, dir, spoolOptions())
+				c.add(t, s, 10)
+				x := run(t, s, a.addr)
+				poll(t, "everything", func() error { return a.holds(c) })
+				x.drain()
+				kill := func() {
+					left := filepath.Join(t.TempDir(), "spool")
+					if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+						t.Fatal(err)
+					}
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					dir = left
+				}
+				var last seglog.Entry
+				for e, err := range s.Log().Records(0) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					last = e
+				}
+				segs, id := s.Log().Segments(), s.ID()
+				kill()
+				bad := last.Offset + at
+				if at == 0 {
+					bad = last.Next - 1
+				}
+				flip(t, dir, segs, bad)
+				s = openSpool(t, dir, spoolOptions())
+				if s.Log().Recovery().CutBytes == 0 {
+					t.Fatal("nothing was cut")
+				}
+				if later {
+					c.add(t, s, 2)
+					kill()
+					s = openSpool(t, dir, spoolOptions())
+					if s.Log().Recovery().CutBytes > 0 {
+						t.Fatal("something was cut again")
+					}
+				}
+				x = run(t, s, a.addr)
+				c.add(t, s, 2)
+				poll(t, "the rest", func() error { return a.holds(c) })
+				x.drain()
+				if s.ID() != id || a.again > 0 || a.again2 > 0 || len(a.missing) > 0 {
+					t.Errorf("new id %v, %d and %d came again, missing %v\n%s", s.ID() != id, a.again, a.again2, a.missing, x.log)
+				}
+				if err := a.closed(s); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 

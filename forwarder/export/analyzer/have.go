@@ -112,14 +112,34 @@ func (e *Exporter) knows(done spans, last *capturev1.ExportResponse_LastFrame) (
 	if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
 		return true, nil
 	}
-	if errors.Is(err, seglog.ErrEnd) {
-		// There is no record, and never was when nothing is said of one.
-		return last.GetChecksum() == 0, nil
+	if errors.Is(err, seglog.ErrEnd) || err == nil && entry.Offset >= done.top() {
+		// There is no record: there never was when nothing is said of one, or
+		// it was cut with the end of the log when that was opened.
+		return last.GetChecksum() == 0 || e.cutBetween(last.GetOffset(), done.top()), nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read the record that the analyzer has last: %w", err)
 	}
 	return e.sentAs(entry, last.GetChecksum()), nil
+}
+
+// cutBetween says whether something of [from, to) was cut from the log: what it
+// took since stands further on, and the room between stays empty for good. An
+// older copy ends there or goes on without a gap.
+func (e *Exporter) cutBetween(from, to uint64) bool {
+	log := e.set.Spool.Log()
+	next := log.Next() // first: what is appended now is no gap
+	segs := log.Segments()
+	for i, s := range segs {
+		beyond := next
+		if i+1 < len(segs) {
+			beyond = segs[i+1].Base
+		}
+		if max(s.End, from) < min(beyond, to) {
+			return true
+		}
+	}
+	return false
 }
 
 // sentAs says whether the record can have gone to the analyzer with this
