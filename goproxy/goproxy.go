@@ -63,6 +63,9 @@ type Proxy struct {
 	loops    loops
 	conns    registry
 
+	// dialTimeout is the constant, but for tests.
+	dialTimeout time.Duration
+
 	accepted      atomic.Uint64
 	upstreamError atomic.Pointer[string]
 	stopping      atomic.Bool
@@ -72,7 +75,7 @@ type Proxy struct {
 func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, log: log, clock: clock.New(), budget: budget.New(cfg.MemoryLimit),
-		repeated: lograte.New(log, time.Second), advisor: newAdvisor(),
+		repeated: lograte.New(log, time.Second), advisor: newAdvisor(), dialTimeout: dialTimeout,
 	}
 	if err := refuseSelf(cfg); err != nil {
 		return nil, err
@@ -287,7 +290,7 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 
 // dial connects to the upstream.
 func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Timeout: p.dialTimeout}
 	conn, err := d.DialContext(ctx, "tcp", p.cfg.upstream())
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bench is a proxy between a test and its server, with a forwarder.
 type bench struct {
 	*Proxy
-	t         *testing.T
+	t         testing.TB
 	forwarder *shiptest.Forwarder
 	log       *lockedBuffer
 	stop      func() error // ends the proxy and returns what Run did
@@ -51,7 +52,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // listenLoop opens a listener on a free port of the loopback.
-func listenLoop(t *testing.T) net.Listener {
+func listenLoop(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,7 +63,7 @@ func listenLoop(t *testing.T) net.Listener {
 }
 
 // config is a configuration for tests that carries traffic to addr.
-func config(t *testing.T, addr, forwarder string) Config {
+func config(t testing.TB, addr, forwarder string) Config {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -82,7 +83,7 @@ func config(t *testing.T, addr, forwarder string) Config {
 
 // start runs a proxy in front of addr. edit may change its configuration,
 // prepare what was made of it.
-func start(t *testing.T, addr string, edit func(*Config), prepare ...func(*Proxy)) *bench {
+func start(t testing.TB, addr string, edit func(*Config), prepare ...func(*Proxy)) *bench {
 	t.Helper()
 	b := &bench{t: t, forwarder: &shiptest.Forwarder{ID: "f"}, log: new(lockedBuffer)}
 	ln := listenLoop(t)
@@ -124,7 +125,7 @@ func start(t *testing.T, addr string, edit func(*Config), prepare ...func(*Proxy
 }
 
 // eventually waits until a condition holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !cond(); {
 		if time.Now().After(end) {
@@ -145,10 +146,23 @@ func (b *bench) pairs(n int) []*capturev1.RRPair {
 	return pairs
 }
 
+// settled waits until the proxy is at work and carries nothing, and says how
+// many descriptors and goroutines the process has then.
+func (b *bench) settled() (files, routines int) {
+	b.t.Helper()
+	eventually(b.t, "the proxy is registered", func() bool { return strings.Contains(b.log.String(), "Successfully registered") })
+	eventually(b.t, "nothing changes any more", func() bool {
+		files, routines = openFiles(b.t), runtime.NumGoroutine()
+		time.Sleep(20 * time.Millisecond)
+		return b.conns.len() == 0 && openFiles(b.t) == files && runtime.NumGoroutine() == routines
+	})
+	return files, routines
+}
+
 func (b *bench) url(path string) string { return "http://" + b.Addr().String() + path }
 
 // client is an HTTP client whose connections end with the test.
-func client(t *testing.T) *http.Client {
+func client(t testing.TB) *http.Client {
 	tr := &http.Transport{DisableCompression: true}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 10 * time.Second}

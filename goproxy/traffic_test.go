@@ -85,7 +85,7 @@ var large = func() []byte {
 	return b
 }()
 
-func fetch(t *testing.T, c *http.Client, method, url string, body io.Reader) (*http.Response, []byte) {
+func fetch(t testing.TB, c *http.Client, method, url string, body io.Reader) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {

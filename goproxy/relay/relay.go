@@ -117,6 +117,7 @@ func (c *Conn) Run() {
 func (c *Conn) carry(d tee.Direction) {
 	cause := newPump(c, d).run()
 	src, dst := c.ends[d], c.ends[d^1]
+	c.tee.BeginEnd(d, c.relay.now(), cause)
 	switch {
 	case cause.Clean():
 		dst.closeWrite()
@@ -132,7 +133,7 @@ func (c *Conn) carry(d tee.Direction) {
 		// src is gone: nothing can be brought to it any more.
 		_ = dst.conn.SetReadDeadline(past)
 	}
-	c.tee.End(d, c.relay.now(), cause)
+	c.tee.Done(d)
 	c.over[d].Store(true)
 	if c.watching[d^1].Load() {
 		_ = dst.conn.SetReadDeadline(past)
@@ -192,11 +193,11 @@ func (e *end) gone() bool {
 // closed says whether the kernel has given the connection up without having
 // been asked to.
 func (e *end) closed() (closed bool) {
-	if e.shut.Load() {
-		return false
-	}
 	err := e.raw.Control(func(fd uintptr) { closed = tcpClosed(fd) })
-	return err != nil || closed
+	// Only now: between this question and the one before, the other direction
+	// may have closed our side, and the peer, which had closed its own, taken
+	// note. shut is set before that is begun.
+	return (err != nil || closed) && !e.shut.Load()
 }
 
 // hurry bounds how long writing to an end may take from now on.

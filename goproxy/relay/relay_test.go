@@ -690,3 +690,34 @@ func TestR05AnAnswerBeforeTheRequestWasWritten(t *testing.T) {
 		_ = client.Close()
 	}
 }
+
+// TestR01BothCloseAtOnce: two FINs that cross are two FINs; none of them is
+// taken for the reset of a connection that the kernel has just closed.
+func TestR01BothCloseAtOnce(t *testing.T) {
+	ln := listen(t)
+	p := newProxy(t, ln.Addr().String())
+	for i := range 500 {
+		conn, err := net.Dial("tcp", p.ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, s := newPeer(conn), newPeer(server)
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, "bytes arrive", func() bool { return s.received() == 1 })
+		if err := errors.Join(conn.(*net.TCPConn).CloseWrite(), server.(*net.TCPConn).CloseWrite()); err != nil {
+			t.Fatal(err)
+		}
+		<-c.done
+		<-s.done
+		if c.end != "FIN" || s.end != "FIN" {
+			t.Fatalf("connection %d: the client saw %s, the server %s", i, c.end, s.end)
+		}
+		_, _ = conn.Close(), server.Close()
+	}
+}

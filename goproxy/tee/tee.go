@@ -98,7 +98,7 @@ func (t *Tee) Begin(d Direction, at int64, b []byte) {
 	t.mu.Unlock()
 }
 
-// Done says that the bytes were written.
+// Done says that the bytes were written, or the end passed on.
 func (t *Tee) Done(d Direction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -116,13 +116,14 @@ func (t *Tee) Failed(d Direction, n int) {
 	t.handOver(d)
 }
 
-// End says that a direction ended. It is the direction's last event.
-func (t *Tee) End(d Direction, at int64, cause Cause) {
+// BeginEnd announces that a direction ended, which is about to be passed on:
+// the end that this brings about in the other direction comes after it. Done
+// follows; it is the direction's last event.
+func (t *Tee) BeginEnd(d Direction, at int64, cause Cause) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.begun++
 	t.flying[d] = flight{event: Event{Dir: d, At: at, Cause: cause}, order: t.begun, up: true}
-	t.handOver(d)
+	t.mu.Unlock()
 }
 
 // Idle says whether the connection rests between exchanges: nothing is on its

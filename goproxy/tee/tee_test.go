@@ -32,15 +32,15 @@ func TestHandsOverInTheOrderOfBegin(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			d := Direction(rapid.IntRange(0, 1).Draw(t, "direction"))
 			switch {
-			case ended[d]:
 			case up[d]:
 				te.Done(d)
 				up[d] = false
+			case ended[d]:
 			case rapid.IntRange(0, 9).Draw(t, "end") == 0:
 				next++
 				began = append(began, next)
-				te.End(d, int64(next), ClientClosed)
-				ended[d] = true
+				te.BeginEnd(d, int64(next), ClientClosed)
+				up[d], ended[d] = true, true
 			default:
 				next++
 				began = append(began, next)
