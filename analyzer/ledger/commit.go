@@ -89,8 +89,11 @@ func (l *Ledger) commit(c store.Commit) {
 	}
 	l.count(p, h.GetCounters(), countedAt(h.GetCounters(), at, c.At))
 	if !c.Duplicate {
-		if c.Reclaimed {
+		switch {
+		case c.Reclaimed:
 			l.reclaim(p, h, c.At)
+		case h.GetBatchSeq() > 0:
+			l.supersede(p, h.GetBatchSeq(), h.GetFirstPairSeq(), l.intact(h), at, c.At)
 		}
 		if h.GetBatchSeq() > 0 {
 			l.batch(p, h, c, at)
@@ -176,6 +179,47 @@ func (l *Ledger) outcome(h *capturev1.FrameHead, unreadable bool) flow {
 	return f
 }
 
+// intact is how the pairs of a batch ended if its pairs were stored, whatever
+// became of them since.
+func (l *Ledger) intact(h *capturev1.FrameHead) flow {
+	f := l.outcome(h, false)
+	if !declares(h) {
+		return f
+	}
+	for _, reason := range givenUp {
+		key := l.drops.number(Drop{HopForwarder, reason})
+		n := f.Dropped.get(key)
+		f.Dropped.add(key, -n)
+		f.Stored += n
+	}
+	return f
+}
+
+// supersede takes back what was counted for a batch of which the store says
+// that it is new, although its pairs, which ended as was says, are all
+// accounted for: its record was damaged, and the store does not know any more
+// that it had it.
+func (l *Ledger) supersede(p *process, seq, first uint64, was flow, at, now int64) {
+	n := was.ended()
+	if !p.here.has(first, uint64(n)) {
+		return
+	}
+	if i := p.remembered(seq); i >= 0 {
+		l.takeBack(p, i, seq, now)
+		return
+	}
+	if p.closed > 0 {
+		// It comes late, out of a hole that was given up.
+		n = min(n, p.closed)
+		p.closed -= n
+		p.beyond -= n
+		return
+	}
+	p.app.least(&was)
+	l.enter(p.app, at, now, &was, -1)
+	p.beyond -= was.ended() // its place in the sequence stays covered
+}
+
 // batch counts a batch that is here, or that was declared lost alone.
 func (l *Ledger) batch(p *process, h *capturev1.FrameHead, c store.Commit, at int64) {
 	f := l.outcome(h, c.Unreadable)
@@ -197,10 +241,11 @@ func (l *Ledger) batch(p *process, h *capturev1.FrameHead, c store.Commit, at in
 // declares: the head says that a batch was lost which another forwarder, or a
 // later try, may still bring.
 func declares(h *capturev1.FrameHead) bool {
-	return h.GetPairs() == 0 && slices.ContainsFunc([]string{"spool_full", ReasonSpoolDamaged, "refused"}, func(reason string) bool {
-		return h.GetDropped()[reason] > 0
-	})
+	return h.GetPairs() == 0 && slices.ContainsFunc(givenUp, func(reason string) bool { return h.GetDropped()[reason] > 0 })
 }
+
+// givenUp are the reasons of such a loss.
+var givenUp = []string{"spool_full", ReasonSpoolDamaged, "refused"}
 
 // cover says that n pairs from first on are accounted for.
 func (l *Ledger) cover(p *process, first, n uint64) {
@@ -238,6 +283,15 @@ func (l *Ledger) declare(p *process, run *capturev1.LostRun, reason string, now 
 	for why, n := range run.GetDropped() {
 		r.Dropped.add(l.drops.number(Drop{HopForwarder, why}), int64(n))
 	}
+	first := run.GetFirstPairSeq()
+	for i, n := range r.Pairs {
+		was := flow{Stored: int64(n)}
+		if len(r.Pairs) == 1 {
+			was.Filtered, was.Dropped = slices.Clone(r.Filtered), slices.Clone(r.Dropped)
+		}
+		l.supersede(p, r.First+uint64(i), first, was, at, now)
+		first += uint64(n)
+	}
 	f.add(&flow{Filtered: r.Filtered, Dropped: r.Dropped}, 1)
 	n := f.ended()
 	l.enter(p.app, at, now, &f, 1)
@@ -271,51 +325,52 @@ func (l *Ledger) remember(p *process, r lostRun) {
 	}
 }
 
-// reclaim takes back what the declaration of a batch counted that came after
+// remembered is the run that has a batch, or less than 0.
+func (p *process) remembered(seq uint64) int {
+	return slices.IndexFunc(p.lost, func(r lostRun) bool { return seq >= r.First && seq-r.First < uint64(len(r.Pairs)) })
+}
+
+// takeBack takes back what a batch of the run i was counted as.
+func (l *Ledger) takeBack(p *process, i int, seq uint64, now int64) {
+	r := p.lost[i]
+	k := int(seq - r.First)
+	f := flow{Filtered: slices.Clone(r.Filtered), Dropped: slices.Clone(r.Dropped)}
+	f.Dropped.add(r.Drop, int64(r.Pairs[k]))
+	back := int64(r.Pairs[k])
+	if back == 0 {
+		back = r.Dropped.total()
+	}
+	l.gaps.take(r.Gap, back)
+	l.enter(p.app, r.At, now, &f, -1)
+	p.beyond -= f.ended() // its place in the sequence stays covered
+	before, after := r, r
+	before.Pairs = r.Pairs[:k:k]
+	after.First, after.Pairs = seq+1, r.Pairs[k+1:]
+	p.lost = slices.Delete(p.lost, i, i+1)
+	l.lostBatches -= len(r.Pairs)
+	// The middle is gone; what is left keeps its order.
+	l.remember(p, before)
+	l.remember(p, after)
+}
+
+// reclaim takes back what was counted for a batch that was lost and came after
 // all.
 func (l *Ledger) reclaim(p *process, h *capturev1.FrameHead, now int64) {
-	seq := h.GetBatchSeq()
-	for i := range p.lost {
-		r := p.lost[i]
-		if seq < r.First || seq-r.First >= uint64(len(r.Pairs)) {
-			continue
-		}
-		k := int(seq - r.First)
-		f := flow{Filtered: slices.Clone(r.Filtered), Dropped: slices.Clone(r.Dropped)}
-		f.Dropped.add(r.Drop, int64(r.Pairs[k]))
-		back := int64(r.Pairs[k])
-		if back == 0 {
-			back = r.Dropped.total()
-		}
-		l.gaps.take(r.Gap, back)
-		l.enter(p.app, r.At, now, &f, -1)
-		p.beyond -= f.ended() // its place in the sequence stays covered
-		before, after := r, r
-		before.Pairs = r.Pairs[:k:k]
-		after.First, after.Pairs = seq+1, r.Pairs[k+1:]
-		p.lost = slices.Delete(p.lost, i, i+1)
-		l.lostBatches -= len(r.Pairs)
-		// The middle is gone; what is left keeps its order.
-		l.remember(p, before)
-		l.remember(p, after)
+	if i := p.remembered(h.GetBatchSeq()); i >= 0 {
+		l.takeBack(p, i, h.GetBatchSeq(), now)
 		return
 	}
-	// What it was counted as is not known any more: by far the likeliest.
-	var f flow
-	n := int64(h.GetPairs())
-	key := l.drops.number(Drop{HopForwarder, "spool_full"})
-	for _, d := range p.app.flow.Dropped {
-		if d.Key == key {
-			n = min(n, d.N)
-		}
+	f := l.outcome(h, false)
+	if !p.here.has(h.GetFirstPairSeq(), uint64(f.ended())) {
+		return // its loss was never counted here
 	}
-	f.Dropped.add(key, n)
-	for rule, n := range h.GetFiltered() {
-		f.Filtered.add(l.rules.number(rule), int64(n))
-	}
-	for reason, n := range h.GetDropped() {
-		f.Dropped.add(l.drops.number(Drop{HopForwarder, reason}), int64(n))
-	}
+	// What it was counted as is not known any more. By far the likeliest is a
+	// spool that was full; else its record was damaged since, and nobody said.
+	full := l.drops.number(Drop{HopForwarder, "spool_full"})
+	n := min(f.Stored, max(p.app.flow.Dropped.get(full), 0))
+	f.Stored -= n
+	f.Dropped.add(full, n)
+	p.app.least(&f)
 	l.enter(p.app, batchTime(h.GetTimeMax(), now), now, &f, -1)
 	p.beyond -= f.ended()
 }
@@ -402,9 +457,17 @@ func (l *Ledger) spoil(d damage) {
 	}
 	f := l.outcome(h, false)
 	n := f.ended()
+	counted := p.here.has(h.GetFirstPairSeq(), uint64(n))
+	if counted && p.remembered(h.GetBatchSeq()) >= 0 {
+		return // it is counted as lost
+	}
+	lost := lostRun{
+		First: h.GetBatchSeq(), Pairs: []uint32{h.GetPairs()}, Drop: drop,
+		Filtered: slices.Clone(f.Filtered), Dropped: slices.Clone(f.Dropped), At: at,
+	}
 	pairs := f.Stored
 	f.Dropped.add(drop, pairs)
-	if f.Stored = 0; p.here.has(h.GetFirstPairSeq(), uint64(n)) {
+	if f.Stored = 0; counted {
 		f = flow{Stored: -pairs}
 		f.Dropped.add(drop, pairs)
 		l.enter(p.app, at, now, &f, 1)
@@ -414,8 +477,11 @@ func (l *Ledger) spoil(d damage) {
 		l.cover(p, h.GetFirstPairSeq(), uint64(n))
 		l.end(p, at, now, n)
 	}
-	l.gaps.add(stretch{
+	lost.Gap = l.gaps.add(stretch{
 		From: batchTime(h.GetTimeMin(), at), To: at, App: p.app.key, ProxyID: p.proxyID, Epoch: p.epoch, Drop: drop, Pairs: pairs,
 	})
+	if lost.First > 0 {
+		l.remember(p, lost) // its forwarder may still have it
+	}
 	l.update(p, at, now)
 }

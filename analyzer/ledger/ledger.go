@@ -163,21 +163,32 @@ func (l *Ledger) restart(dir vfs.FS, storeID string, end uint64, committer store
 			l.log.Warn("The ledger is counted anew from what is stored", slog.String("reason", err.Error()))
 		}
 	}
+	// What is damaged is told where it stands: a batch may have come again
+	// behind it. No commit tells of it after a start, so that it is saved.
+	slices.SortFunc(l.early, func(a, b damage) int { return cmp.Compare(a.at, b.at) })
+	known := len(l.damaged)
 	for c, err := range committer.Commits(l.place) {
 		if err != nil {
 			return false, fmt.Errorf("count commits: %w", err)
 		}
+		l.spoilBefore(l.place)
 		l.commit(c)
 	}
+	l.spoilBefore(math.MaxUint64)
+	fresh = fresh || len(l.damaged) > known
 	if l.since == 0 {
 		l.since = l.opt.Now().UnixNano()
 		l.dirty = true
 	}
-	for _, d := range l.early {
-		l.spoil(d)
-	}
-	l.early = nil
 	return fresh, nil
+}
+
+// spoilBefore counts what was found damaged before a place, before Open.
+func (l *Ledger) spoilBefore(place uint64) {
+	for len(l.early) > 0 && l.early[0].at < place {
+		l.spoil(l.early[0])
+		l.early = l.early[1:]
+	}
 }
 
 // Run writes snapshots until ctx ends, and a last one then. It needs Open.

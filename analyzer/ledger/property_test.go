@@ -9,10 +9,11 @@ import (
 
 // TestAccountHoldsWhateverHappens: pairs are seen, sampled, batched, filtered,
 // dropped, delivered twice and out of order, declared lost and reclaimed;
-// proxies stop and die, forwarders come and go, spools lose stretches, and the
-// analyzer is killed again and again. After every step each pair is in exactly
-// one count; in the end every count is the true one, and it is the same for an
-// analyzer that was never killed.
+// proxies stop and die, forwarders come and go, spools lose stretches, the
+// analyzer is killed again and again, and records that it had are damaged and
+// come once more. After every step each pair is in exactly one count; in the
+// end every count is the true one, and it is the same for an analyzer that was
+// never killed.
 func TestAccountHoldsWhateverHappens(t *testing.T) {
 	dir, other := memDir(t), memDir(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,14 +80,37 @@ func TestAccountHoldsWhateverHappens(t *testing.T) {
 			"condense": func(*rapid.T) { w.fwds[rapid.IntRange(0, 1).Draw(t, "f")].condense(small("n")) },
 			"damage": func(*rapid.T) {
 				f := w.fwds[rapid.IntRange(0, 1).Draw(t, "f")]
-				if i := small("record"); i < len(f.records) && f.records[i].head.GetBatchSeq() > 0 && rapid.IntRange(0, 9).Draw(t, "luck") == 0 {
+				if i := small("record"); i < len(f.records) && !f.records[i].safe && f.records[i].head.GetBatchSeq() > 0 && rapid.IntRange(0, 9).Draw(t, "luck") == 0 {
 					f.records[i].gone = true
 					damaged = true
 				}
 			},
+			"rot": func(*rapid.T) {
+				readable := rapid.Bool().Draw(t, "readable")
+				d, ok := w.rot(small("commit"), readable)
+				if !ok {
+					return
+				}
+				if readable {
+					steady.Damaged(d.at, d.head)
+				}
+				l = w.open(t, dir, Options{})
+				fed = len(w.log)
+			},
 			"export": func(*rapid.T) {
 				w.export(w.fwds[rapid.IntRange(0, 1).Draw(t, "f")], small("record"))
 				feed()
+			},
+			"carry": func(*rapid.T) {
+				if p := pick(); alive(p) {
+					n := uint64(1 + small("pairs"))
+					w.see(p, n)
+					w.cut(p, n)
+					w.take(p, uint32(small("filtered")), 0, true)
+					f := w.fwds[p.forward]
+					w.export(f, len(f.records)-1)
+					feed()
+				}
 			},
 			"beat":    func(*rapid.T) { w.beat(pick()) },
 			"report":  func(*rapid.T) { w.report(rapid.IntRange(0, 1).Draw(t, "f")); observe() },

@@ -213,6 +213,19 @@ type app struct {
 	series series
 }
 
+// least bounds what is to be taken back by what there is.
+func (a *app) least(f *flow) {
+	f.Stored = min(f.Stored, max(a.Stored, 0))
+	for i := range f.Filtered {
+		p := &f.Filtered[i]
+		p.N = min(p.N, max(a.Filtered.get(p.Key), 0))
+	}
+	for i := range f.Dropped {
+		p := &f.Dropped[i]
+		p.N = min(p.N, max(a.Dropped.get(p.Key), 0))
+	}
+}
+
 // stand notes how things stand now.
 func (a *app) stand(now int64) {
 	if r := a.series.at(now, now); r != nil {

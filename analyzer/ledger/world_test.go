@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/weir-capture/weir/analyzer/store"
@@ -26,11 +28,22 @@ type world struct {
 	log []store.Commit
 	// here and lost are the delivery state of the store.
 	here, lost map[simBatch]bool
+	// place is the end of the store's order.
+	place uint64
+	// copies counts the records that were ever made of a batch.
+	copies map[simBatch]int
+	// rotten are stored records that cannot be read any more, as the store
+	// tells of them at each start.
+	rotten []damage
 }
 
 type simBatch struct {
 	epoch Epoch
 	seq   uint64
+}
+
+func batchOf(h *capturev1.FrameHead) simBatch {
+	return simBatch{Epoch(h.GetSource().GetEpoch()), h.GetBatchSeq()}
 }
 
 type simProxy struct {
@@ -64,12 +77,14 @@ type record struct {
 	head *capturev1.FrameHead
 	// gone: nobody can read it any more.
 	gone bool
+	// safe: nothing happens to it any more.
+	safe bool
 }
 
 const second = int64(time.Second)
 
 func newWorld(forwarders int) *world {
-	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano(), here: map[simBatch]bool{}, lost: map[simBatch]bool{}}
+	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano(), here: map[simBatch]bool{}, lost: map[simBatch]bool{}, copies: map[simBatch]int{}}
 	for i := range forwarders {
 		w.fwds = append(w.fwds, &simForwarder{
 			id: fmt.Sprint("f", i), spool: store.ID{byte(i + 1)}, started: w.now - 600*second, connected: true,
@@ -130,6 +145,7 @@ func (w *world) take(p *simProxy, filtered, faulty uint32, acked bool) {
 		left -= n
 	}
 	copied.Pairs = left
+	w.copies[batchOf(h)]++
 	f.append(copied)
 	if acked {
 		p.unsent = p.unsent[1:]
@@ -180,7 +196,7 @@ func (f *simForwarder) condense(n int) {
 
 // export sends the i-th record that is left.
 func (w *world) export(f *simForwarder, i int) {
-	if !f.connected || i >= len(f.records) {
+	if !f.connected || i < 0 || i >= len(f.records) {
 		return
 	}
 	r := f.records[i]
@@ -189,7 +205,8 @@ func (w *world) export(f *simForwarder, i int) {
 	for _, r := range f.records {
 		f.exported = min(f.exported, r.off)
 	}
-	c := store.Commit{Spool: f.spool, At: w.now, Next: uint64(len(w.log)+1) * 100}
+	c := store.Commit{Spool: f.spool, At: w.now, Next: w.place + 100}
+	w.place = c.Next
 	if r.gone {
 		c.Missing = "it cannot be read"
 		w.log = append(w.log, c)
@@ -198,7 +215,7 @@ func (w *world) export(f *simForwarder, i int) {
 	h := r.head
 	c.Head = h
 	if h.GetBatchSeq() > 0 {
-		b := simBatch{Epoch(h.GetSource().GetEpoch()), h.GetBatchSeq()}
+		b := batchOf(h)
 		switch {
 		case declares(h):
 			c.Duplicate = w.here[b] || w.lost[b]
@@ -279,11 +296,55 @@ func (w *world) Commits(from uint64) iter.Seq2[store.Commit, error] {
 	}
 }
 
-func (w *world) end() uint64 { return uint64(len(w.log)) * 100 }
+func (w *world) end() uint64 { return w.place }
+
+// rot damages the record of the i-th commit from the end, and lets the
+// forwarder of it bring it once more, as one does that was not told that it
+// had arrived. The store has to find out while it starts. Where the head can
+// be read it knows what it lost.
+func (w *world) rot(i int, readable bool) (d damage, ok bool) {
+	i = len(w.log) - 1 - i
+	if i < 0 {
+		return d, false
+	}
+	c := w.log[i]
+	if c.Head.GetPairs() == 0 || c.Duplicate {
+		return d, false
+	}
+	d = damage{c.Next - 100, c.Head}
+	if slices.ContainsFunc(w.rotten, func(o damage) bool { return o.at == d.at }) {
+		return d, false
+	}
+	b := batchOf(c.Head)
+	later := slices.ContainsFunc(w.log[i+1:], func(c store.Commit) bool {
+		return c.Head.GetBatchSeq() > 0 && batchOf(c.Head) == b && !c.Duplicate
+	})
+	if later || !readable && (w.copies[b] > 1 || slices.ContainsFunc(w.proxies, func(p *simProxy) bool {
+		return slices.ContainsFunc(p.unsent, func(h *capturev1.FrameHead) bool { return batchOf(h) == b })
+	})) {
+		return d, false // another copy may differ, and nobody knows which it was
+	}
+	delete(w.here, b)
+	if readable {
+		w.lost[b] = true
+		w.rotten = append(w.rotten, d)
+	} else {
+		w.log = slices.Delete(w.log, i, i+1)
+	}
+	f := w.fwds[slices.IndexFunc(w.fwds, func(f *simForwarder) bool { return f.spool == c.Spool })]
+	h := proto.Clone(c.Head).(*capturev1.FrameHead) // a clone is of the same type
+	h.Dropped = maps.Clone(c.Head.GetDropped())     // it may be empty, and become more
+	f.append(h)
+	f.records[len(f.records)-1].safe = !readable
+	return d, true
+}
 
 func (w *world) open(t rapid.TB, dir vfs.FS, opt Options) *Ledger {
 	opt.Now = func() time.Time { return time.Unix(0, w.now) }
 	l := New(opt, slog.New(slog.DiscardHandler))
+	for _, d := range slices.Backward(w.rotten) {
+		l.Damaged(d.at, d.head)
+	}
 	if err := l.Open(dir, "store", w.end(), w); err != nil {
 		t.Fatal(err)
 	}
