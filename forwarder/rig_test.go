@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -488,6 +489,7 @@ type program struct {
 	log   *logBuffer
 	cmd   *exec.Cmd
 	ended chan error // gets what the process ended with
+	from  int        // where the process's own lines begin in log
 }
 
 // newProgram makes one that reports to an analyzer, on a port that was free.
@@ -522,6 +524,7 @@ func (p *program) start(env ...string) {
 	cmd := exec.Command(exe, "-test.run=^$")
 	cmd.Env = append(slices.Clone(p.env), env...)
 	cmd.Stderr = p.log
+	p.from = len(p.log.String())
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -539,9 +542,16 @@ func (p *program) kill() {
 	p.cmd = nil
 }
 
-// terminate asks the process to end and holds it to doing so in order.
+// terminate asks the process to end, once it has begun to serve, and holds it
+// to doing so in order.
 func (p *program) terminate() {
 	p.t.Helper()
+	poll(p.t, "the listener", func() error {
+		if !strings.Contains(p.log.String()[p.from:], "Starting gRPC listener") {
+			return errors.New("it does not serve yet")
+		}
+		return nil
+	})
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
