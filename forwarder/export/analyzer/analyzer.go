@@ -91,6 +91,12 @@ type Exporter struct {
 	limit  int
 	until  uint64
 	nearer bool
+	// tried are the records that were on their way when the last connection
+	// ended.
+	tried spans
+	// pause: the last connection ended with one that is held by the brake.
+	pause bool
+	brake *brake
 
 	mu sync.Mutex
 	// done is what of the spool needs not be sent.
@@ -119,6 +125,7 @@ func New(set Settings) *Exporter {
 	}
 	return &Exporter{
 		set: set, cursor: set.Spool.Cursor(set.Name),
+		brake:   newBrake(set.Rand),
 		dropped: map[string]uint64{}, filtered: map[string]uint64{}, refused: map[uint64]int{},
 	}
 }
@@ -140,7 +147,7 @@ func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
 			return nil
 		default:
 		}
-		if !errors.Is(err, errRenewed) && !errors.Is(err, errTried) {
+		if !errors.Is(err, errRenewed) && !errors.Is(err, errTried) && !e.pause {
 			e.complain(err)
 		}
 		if time.Since(began) > retry.Max {
@@ -149,6 +156,9 @@ func (e *Exporter) Run(ctx context.Context, drain <-chan struct{}) error {
 		wait := retry.Next()
 		if e.nearer {
 			e.nearer, wait = false, 0
+		}
+		if e.pause {
+			e.pause, wait = false, e.slowDown(err)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -225,6 +235,12 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	defer e.connect(false)
 	f := newFlight(e, stream, route)
 	err = f.run(ctx, cancel, drain)
+	e.tried = nil
+	for _, p := range f.onWay() {
+		if p.reason == "" {
+			e.tried.add(p.span)
+		}
+	}
 	e.unsure = slices.DeleteFunc(f.onWay(), func(p *parcel) bool { return p.reason == "" && p.filtered == nil })
 	switch {
 	case err == nil:
@@ -233,7 +249,7 @@ func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 		e.limit, e.until, e.nearer = 0, 0, true
 		return err
 	case status.Code(err) == codes.InvalidArgument:
-		e.suspect(f.onWay(), err)
+		e.suspect(f.onWay(), route.old, peer.Explain(ctx, err))
 	}
 	return peer.Explain(ctx, err)
 }
@@ -268,7 +284,7 @@ func (e *Exporter) greet(ctx context.Context, peer *grpcpeer.Peer) (exportStream
 // it does by ending the stream. It names the frame by its offset; when it does
 // not, half as many go at a time on the next stream, until the refused one is
 // alone and known. What was stored before it the analyzer says itself.
-func (e *Exporter) suspect(sent []*parcel, err error) {
+func (e *Exporter) suspect(sent []*parcel, old bool, err error) {
 	if len(sent) == 0 {
 		return
 	}
@@ -276,7 +292,7 @@ func (e *Exporter) suspect(sent []*parcel, err error) {
 	at, named := refusedAt(err)
 	for _, p := range sent {
 		if named && p.from == at || len(sent) == 1 {
-			e.refuse(p)
+			e.refuse(p, old)
 			return
 		}
 	}
@@ -294,8 +310,12 @@ func refusedAt(err error) (uint64, bool) {
 	return at, found && ok && perr == nil
 }
 
-// refuse notes that the analyzer does not take a parcel.
-func (e *Exporter) refuse(p *parcel) {
+// refuse notes that the analyzer does not take a parcel. An old one takes all in
+// order and nothing else first: what it refuses is given up, if slowly.
+func (e *Exporter) refuse(p *parcel, old bool) {
+	if e.pause = e.brake.refused(p.span, p.reason == ""); e.pause && !old {
+		return
+	}
 	e.mu.Lock()
 	e.refused[p.from]++
 	e.mu.Unlock()
@@ -403,6 +423,9 @@ func (e *Exporter) State() *capturev1.DestinationState {
 		st.BacklogBytes = end - from - e.done.within(from, end)
 	}
 	st.BacklogEta = int64(e.rate.ETA(now, st.GetBacklogBytes()))
+	if why := e.brake.trouble(); why != "" {
+		st.Error = why
+	}
 	if silent := now.Sub(e.waiting); !e.waiting.IsZero() && silent > silentTime {
 		st.Error = fmt.Sprintf("it has acknowledged nothing for %v", silent.Round(time.Second))
 	}

@@ -117,6 +117,8 @@ type route struct {
 	single bool
 	limit  int
 	until  uint64
+	// braked: until the analyzer takes a record.
+	braked bool
 }
 
 // flight is what is on its way on one stream.
@@ -295,7 +297,7 @@ func (f *flight) talk(drain <-chan struct{}) error {
 	var next [lanes]*parcel
 	var owed int64
 	for {
-		if f.route.until > 0 && f.e.low() >= f.route.until {
+		if f.route.until > 0 && f.e.low() >= f.route.until || f.route.braked && !f.e.brake.on() {
 			return errTried
 		}
 		for lane := range next {
@@ -452,6 +454,9 @@ func (f *flight) acknowledge(ack *capturev1.ExportResponse_Ack) {
 	}
 	f.mu.Unlock()
 	f.e.took(taken...)
+	if slices.ContainsFunc(taken, func(p *parcel) bool { return p.reason == "" }) {
+		f.e.tookRecord()
+	}
 	f.e.waits(left > 0)
 	f.poke()
 }

@@ -37,6 +37,12 @@ func (e *Exporter) begin(have *capturev1.ExportResponse_Have) (route, error) {
 		}
 		return route{}, errRenewed
 	}
+	for _, s := range e.tried { // it was taken without an acknowledgement
+		if done.within(s.from, s.to) > 0 {
+			e.tookRecord()
+			break
+		}
+	}
 	e.mu.Lock()
 	e.gaveUp.forget(log.Oldest())
 	for _, s := range e.gaveUp {
@@ -44,17 +50,23 @@ func (e *Exporter) begin(have *capturev1.ExportResponse_Have) (route, error) {
 	}
 	e.done = slices.Clone(done)
 	e.mu.Unlock()
-	r := route{old: have.GetApiVersion() == 0, limit: e.limit, until: e.until}
+	end := log.End()
+	r := route{old: have.GetApiVersion() == 0, limit: e.limit, until: e.until, braked: e.brake.on()}
+	known := done
+	if r.braked {
+		r.limit, r.until = 1, 0
+		known = e.brake.besides(done, end)
+	}
 	r.single = r.old || r.limit > 0
-	switch end := log.End(); {
+	switch {
 	case r.old:
 		r.from = done.low()
-	case e.nothingBetween(done.top(), end):
+	case e.nothingBetween(known.top(), end):
 		// Following begins where the analyzer's last record ends, so that no
 		// hole stays between them where the log wrote something for itself.
-		r.holes, r.from = done.holes(done.top()), done.top()
+		r.holes, r.from = known.holes(known.top()), known.top()
 	default:
-		r.holes, r.from = done.holes(end), end
+		r.holes, r.from = known.holes(end), end
 	}
 	// The cursor goes where the analyzer is, also where nothing is to be counted.
 	e.took(slices.DeleteFunc(e.unsure, func(p *parcel) bool { return !done.covers(p.span) })...)
