@@ -35,6 +35,9 @@ type Config struct {
 	// UpstreamHost and UpstreamPort are where to carry the traffic.
 	UpstreamHost string
 	UpstreamPort int
+	// ProxyV2 begins each connection to the upstream with a header of the
+	// PROXY protocol, version 2, that tells it the client's address.
+	ProxyV2 bool
 	// App is shared by the instances of an application; Pod names this one,
 	// and is the proxy's id; Namespace may be empty.
 	App, Pod, Namespace string
@@ -61,8 +64,10 @@ type Config struct {
 	// Metrics serves Prometheus metrics on MetricsPort.
 	Metrics     bool
 	MetricsPort int
-	// DiagnosticsAddr is empty for none.
+	// DiagnosticsAddr is empty for none. Profiling is offered there only when
+	// it was asked for: it is work for the process, and shows much of it.
 	DiagnosticsAddr string
+	Pprof           bool
 }
 
 // LoadConfig reads the variables of the contract. Mistakes are collected in
@@ -76,6 +81,7 @@ func LoadConfig(env *daemon.Env) Config {
 	if v := env.String("REVERSE_PROXY_PORT", ""); v != "" && strings.Trim(v, "0") == "" {
 		env.Fail("REVERSE_PROXY_PORT", "nothing listens there", "a port, 1 to 65535")
 	}
+	c.ProxyV2 = env.OneOf("PROXY_PROTOCOL", "off", []string{"off", "v2"}) == "v2"
 	c.App = env.Required("APP_LABEL", "the name of the application, shared by its instances")
 	c.Pod = env.Required("APP_POD_NAME", "a unique id of this instance, such as its host name")
 	c.Namespace = env.String("APP_POD_NAMESPACE", "")
@@ -101,6 +107,7 @@ func LoadConfig(env *daemon.Env) Config {
 	c.Metrics = env.Bool("METRICS_HTTP_ENABLE", false)
 	c.MetricsPort = env.Port("METRICS_HTTP_PORT", defaultMetricsPort)
 	c.DiagnosticsAddr = env.AddrOrOff("DIAGNOSTICS_ADDR", defaultDiagnostics)
+	c.Pprof = env.Bool("DIAGNOSTICS_PPROF", false)
 	env.UnsupportedSecrets("FORWARDER_TOKEN")
 	env.Unsupported("FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE")
 	return c

@@ -33,10 +33,10 @@ func TestEveryMissingVariableIsNamed(t *testing.T) {
 
 func TestEveryWrongVariableIsNamed(t *testing.T) {
 	_, err := load(map[string]string{
-		"PROXY_TYPE": "dual", "PROXY_IN_PORT": "http", "REVERSE_PROXY_HOST": "http://app:80/", "REVERSE_PROXY_PORT": "0",
+		"PROXY_TYPE": "dual", "PROXY_IN_PORT": "http", "REVERSE_PROXY_HOST": "http://app:80/", "REVERSE_PROXY_PORT": "0", "PROXY_PROTOCOL": "v1",
 		"APP_LABEL": "a", "APP_POD_NAME": "p", "FORWARDER_ADDR": "forwarder", "LOG_LEVEL": "loud", "CAPTURE": "perhaps",
 		"CAPTURE_BODY_LIMIT": "1GiB", "CAPTURE_MEMORY_LIMIT": "1KiB", "CAPTURE_SAMPLE": "10%", "CAPTURE_SPOOL_BYTES": "1MiB", "DRAIN_DELAY": "soon", "DRAIN_TIMEOUT": "-1s",
-		"METRICS_HTTP_ENABLE": "2", "METRICS_HTTP_PORT": "99999", "DIAGNOSTICS_ADDR": "4100",
+		"METRICS_HTTP_ENABLE": "2", "METRICS_HTTP_PORT": "99999", "DIAGNOSTICS_ADDR": "4100", "DIAGNOSTICS_PPROF": "please",
 		"FORWARDER_TOKEN": "s3cret", "FORWARDER_TLS": "on", "FORWARDER_CA_FILE": "a", "FORWARDER_CERT_FILE": "b", "FORWARDER_KEY_FILE": "c",
 	})
 	want := lines(
@@ -44,6 +44,7 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 		`PROXY_IN_PORT="http" is not valid; want a port, 1 to 65535`,
 		`REVERSE_PROXY_HOST="http://app:80/": not a host; want a host name or an address, without scheme and port`,
 		`REVERSE_PROXY_PORT="0": nothing listens there; want a port, 1 to 65535`,
+		`PROXY_PROTOCOL="v1" is not valid; want off or v2`,
 		`FORWARDER_ADDR="forwarder" is not valid; want "host:port"`,
 		`LOG_LEVEL="loud" is not valid; want debug or info or warn or error`,
 		`CAPTURE="perhaps" is not valid; want true or false`,
@@ -56,6 +57,7 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 		`METRICS_HTTP_ENABLE="2" is not valid; want true or false`,
 		`METRICS_HTTP_PORT="99999" is not valid; want a port, 1 to 65535`,
 		`DIAGNOSTICS_ADDR="4100" is not valid; want "host:port"`,
+		`DIAGNOSTICS_PPROF="please" is not valid; want true or false`,
 		`FORWARDER_TOKEN="(not shown)": not supported by this version; want it unset`,
 		`FORWARDER_TLS="on": not supported by this version; want it unset`,
 		`FORWARDER_CA_FILE="a": not supported by this version; want it unset`,
@@ -85,8 +87,10 @@ func TestDefaults(t *testing.T) {
 	vars["DIAGNOSTICS_ADDR"] = ""
 	vars["REVERSE_PROXY_HOST"] = "[::1]"
 	vars["CAPTURE"] = "off"
+	vars["PROXY_PROTOCOL"] = "v2"
+	vars["DIAGNOSTICS_PPROF"] = "on"
 	cfg, err = load(vars)
-	if err != nil || cfg.DiagnosticsAddr != "" || cfg.upstream() != "[::1]:80" || cfg.Capture {
+	if err != nil || !cfg.ProxyV2 || !cfg.Pprof || cfg.DiagnosticsAddr != "" || cfg.upstream() != "[::1]:80" || cfg.Capture {
 		t.Errorf("%+v %v", cfg, err)
 	}
 }

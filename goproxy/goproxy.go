@@ -260,12 +260,19 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	}
 	defer p.loops.leave(downstream)
 	watch := p.observer.Conn(id, from.String(), p.clock.Now())
-	server, err := p.dial(ctx)
-	if err != nil {
+	failed := func(err error) {
 		p.ledger.ConnsFailed.Add(1)
 		watch.DialFailed(p.cfg.upstream(), p.clock.Now(), err)
 		p.dialFailed(err)
 		relay.Reset(client) // as a server that refuses
+	}
+	server, err := p.dial(ctx)
+	if errors.Is(err, errSelf) {
+		p.cutLoop(client)
+		return
+	}
+	if err != nil {
+		failed(err)
 		return
 	}
 	upstream := route{from: addrPort(server.LocalAddr()), to: addrPort(server.RemoteAddr())}
@@ -275,6 +282,11 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 		return
 	}
 	defer p.loops.hangUp(upstream)
+	if err := p.introduce(server, downstream); err != nil {
+		relay.Reset(server)
+		failed(err)
+		return
+	}
 	watch.Connected(upstream.to.String(), p.clock.Now())
 	conn, err := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
 	if err != nil {
@@ -290,7 +302,7 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 
 // dial connects to the upstream.
 func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: p.dialTimeout}
+	d := net.Dialer{Timeout: p.dialTimeout, Control: p.refuseOwn}
 	conn, err := d.DialContext(ctx, "tcp", p.cfg.upstream())
 	if err != nil {
 		return nil, err

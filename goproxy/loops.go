@@ -2,11 +2,13 @@ package goproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/daemon"
@@ -16,7 +18,7 @@ const selfHint = "Set REVERSE_PROXY_HOST and REVERSE_PROXY_PORT to where the app
 
 // refuseSelf refuses a configuration in which the proxy would carry traffic,
 // or ship what it captured, to itself. A name that does not resolve now may
-// later: loops finds what that leads to.
+// later: refuseOwn and loops find what that leads to.
 func refuseSelf(cfg Config) error {
 	if cfg.InPort == 0 {
 		return nil // nobody can name a port that is not chosen yet
@@ -69,8 +71,22 @@ func own(ip netip.Addr, host string) bool {
 	return false
 }
 
-// loops finds connections that the proxy made to itself: one that it accepted
-// and dialled too. Which of the two ends is known first is a matter of luck, so
+// errSelf is what dialling the proxy's own listener gives.
+var errSelf = errors.New("the upstream is this proxy itself")
+
+// refuseOwn is asked about each address that is about to be dialled, after its
+// name was resolved: a name may have come to lead here since the start.
+func (p *Proxy) refuseOwn(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err == nil && int(to.Port()) == p.listener.Addr().Port && own(to.Addr().Unmap(), p.cfg.ListenHost) {
+		return errSelf
+	}
+	return nil
+}
+
+// loops finds connections that the proxy made to itself although it dialled
+// another address, which somebody translated: one that it accepted and dialled
+// too. Which of the two ends is known first is a matter of luck, so
 // each looks for the other; meanwhile a loop may go round a few more times, and
 // every turn of it is found.
 type loops struct {

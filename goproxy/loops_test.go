@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -64,4 +65,35 @@ func TestR41AClientMayHaveThePortOfAnUpstream(t *testing.T) {
 		t.Fatalf("the client has port %d, want %d", got, port)
 	}
 	echoes(second)
+}
+
+// TestR41TranslatedLoops: where an address was translated on its way, a
+// connection that is accepted and dialled is found from either side, and
+// whichever side is known first.
+func TestR41TranslatedLoops(t *testing.T) {
+	at := netip.MustParseAddrPort
+	client := route{from: at("10.0.0.9:1000"), to: at("10.0.0.1:80")}
+	turn := route{from: at("10.0.0.1:2000"), to: at("10.0.0.1:80")}
+	var l loops
+	if !l.accept(client) || !l.dial(turn, client) {
+		t.Error("a client's first connection is no loop")
+	}
+	if l.accept(turn) {
+		t.Error("the proxy accepted what it dialled")
+	}
+	l.hangUp(turn)
+	l.leave(client)
+
+	l = loops{}
+	next := route{from: at("10.0.0.1:2001"), to: at("10.0.0.1:80")}
+	if !l.accept(client) || !l.accept(turn) {
+		t.Error("it cannot be known yet")
+	}
+	if l.dial(turn, client) {
+		t.Error("the proxy dialled what it has accepted")
+	}
+	l = loops{}
+	if !l.accept(client) || !l.accept(turn) || !l.dial(next, turn) || l.dial(turn, client) {
+		t.Error("the second turn was dialled first; the first is found all the same")
+	}
 }

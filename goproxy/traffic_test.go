@@ -512,8 +512,10 @@ func TestR24KillSwitchUnderLoad(t *testing.T) {
 	}
 }
 
+// TestR41ALoopIsCut: an upstream that turns out at run time to be the proxy
+// itself is dialled by nobody.
 func TestR41ALoopIsCut(t *testing.T) {
-	b := start(t, deadAddr(t), nil, func(p *Proxy) { p.cfg.UpstreamPort = p.listener.Addr().Port })
+	b := start(t, deadAddr(t), nil, func(p *Proxy) { p.cfg.UpstreamHost, p.cfg.UpstreamPort = "localhost", p.listener.Addr().Port })
 	conn, err := net.Dial("tcp", b.Addr().String())
 	if err == nil {
 		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -523,8 +525,8 @@ func TestR41ALoopIsCut(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client sees %v, want a reset", err)
 	}
-	eventually(t, "it is over", func() bool { return b.conns.len() == 0 })
-	if n := b.ledger.ConnsAccepted.Load(); n > 100 {
+	eventually(t, "it is over", func() bool { return b.ledger.ConnsFailed.Load() > 0 && b.conns.len() == 0 })
+	if n := b.ledger.ConnsAccepted.Load(); n > 3 {
 		t.Errorf("the loop went round %d times", n)
 	}
 	if !strings.Contains(b.log.String(), "leads back to this proxy") {

@@ -1,0 +1,191 @@
+package goproxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readProxyV2 reads a header as a server does, by section 2.2 of HAProxy's
+// proxy-protocol.txt.
+func readProxyV2(r io.Reader) (route, error) {
+	var head [16]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return route{}, err
+	}
+	if string(head[:12]) != "\x0D\x0A\x0D\x0A\x00\x0D\x0A\x51\x55\x49\x54\x0A" || head[12] != 0x21 {
+		return route{}, fmt.Errorf("not a header: %x", head)
+	}
+	size := map[byte]int{0x11: 4, 0x21: 16}[head[13]]
+	rest := make([]byte, binary.BigEndian.Uint16(head[14:]))
+	if size == 0 || len(rest) != 2*size+4 {
+		return route{}, fmt.Errorf("family %x with %d bytes", head[13], len(rest))
+	}
+	if _, err := io.ReadFull(r, rest); err != nil {
+		return route{}, err
+	}
+	from, _ := netip.AddrFromSlice(rest[:size])
+	to, _ := netip.AddrFromSlice(rest[size : 2*size])
+	return route{
+		from: netip.AddrPortFrom(from, binary.BigEndian.Uint16(rest[2*size:])),
+		to:   netip.AddrPortFrom(to, binary.BigEndian.Uint16(rest[2*size+2:])),
+	}, nil
+}
+
+func TestR42ProxyV2Header(t *testing.T) {
+	for _, c := range []struct{ from, to, wantFrom, wantTo string }{
+		{"192.0.2.7:50000", "198.51.100.1:80", "192.0.2.7:50000", "198.51.100.1:80"},
+		{"[::ffff:192.0.2.7]:50000", "198.51.100.1:80", "192.0.2.7:50000", "198.51.100.1:80"},
+		{"[2001:db8::7]:50000", "[2001:db8::1]:80", "[2001:db8::7]:50000", "[2001:db8::1]:80"},
+		{"[fe80::7%eth0]:50000", "[fe80::1]:80", "[fe80::7]:50000", "[fe80::1]:80"},
+		{"[2001:db8::7]:50000", "198.51.100.1:80", "[2001:db8::7]:50000", "[::ffff:198.51.100.1]:80"},
+	} {
+		in := route{from: netip.MustParseAddrPort(c.from), to: netip.MustParseAddrPort(c.to)}
+		rest := bytes.NewReader(proxyV2(in))
+		got, err := readProxyV2(rest)
+		if err != nil || got.from.String() != c.wantFrom || got.to.String() != c.wantTo || rest.Len() != 0 {
+			t.Errorf("%v: %v, %v", in, got, err)
+		}
+	}
+}
+
+// TestR42ProxyV2: the header comes before all else, whoever speaks first, and
+// is part of nothing that is captured or counted.
+func TestR42ProxyV2(t *testing.T) {
+	ln := listenLoop(t)
+	b := start(t, ln.Addr().String(), func(c *Config) { c.ProxyV2 = true })
+	for i, first := range []string{"client", "server", "nobody"} {
+		client, server := connect(t, ln, b.Addr().String())
+		from, err := readProxyV2(server) // the client is silent
+		if err != nil {
+			t.Fatal(err)
+		}
+		if from.from.String() != client.LocalAddr().String() || from.to.String() != b.Addr().String() {
+			t.Errorf("%v, but the client is %v at %v", from, client.LocalAddr(), b.Addr())
+		}
+		const request, response = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+		up, down := b.ledger.ClientToServer.Load(), b.ledger.ServerToClient.Load()
+		switch first {
+		case "client":
+			exchange(t, client, server, []byte(request), 0)
+			exchange(t, server, client, []byte(response), 0)
+		case "server":
+			exchange(t, server, client, []byte("220 ready\r\n"), 0)
+		}
+		_ = client.CloseWrite()
+		if how := ending(server); how != "FIN" {
+			t.Errorf("%s first: the server sees %s", first, how)
+		}
+		_ = server.Close()
+		eventually(t, "it is over", func() bool { return b.conns.len() == 0 })
+		up, down = b.ledger.ClientToServer.Load()-up, b.ledger.ServerToClient.Load()-down
+		switch first {
+		case "client":
+			p := b.pairs(i + 1)[i]
+			if string(p.Request.Head) != request || p.Request.WireSize != uint64(len(request)) || p.Client != client.LocalAddr().String() {
+				t.Errorf("%v", p)
+			}
+			if up != uint64(len(request)) || down != uint64(len(response)) {
+				t.Errorf("counted %d and %d bytes", up, down)
+			}
+		case "server":
+			if p := b.pairs(i + 1)[i]; p.Request.GetBodySize() != 0 || p.Response.BodySize != 11 {
+				t.Errorf("%v", p)
+			}
+		case "nobody":
+			if up != 0 || down != 0 {
+				t.Errorf("counted %d and %d bytes", up, down)
+			}
+		}
+		_ = client.Close()
+	}
+}
+
+// TestR42ProxyV2Nginx: nginx takes the header, and the address from it.
+func TestR42ProxyV2Nginx(t *testing.T) {
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Skip("nginx is not installed; TestR42ProxyV2 has the header read by a parser of its own")
+	}
+	dir := t.TempDir()
+	addr := deadAddr(t)
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;\n"
+	}
+	conf := user + `daemon off; master_process off; pid ` + dir + `/pid; error_log stderr;
+events {}
+http {
+	access_log off;
+	client_body_temp_path ` + dir + `/body; proxy_temp_path ` + dir + `/proxy; fastcgi_temp_path ` + dir + `/fastcgi;
+	uwsgi_temp_path ` + dir + `/uwsgi; scgi_temp_path ` + dir + `/scgi;
+	server { listen ` + addr + ` proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port"; }
+}
+`
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	cmd := exec.Command(nginx, "-p", dir, "-c", file)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("nginx says:\n%s", log.String())
+		}
+	})
+	eventually(t, "nginx listens", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	b := start(t, addr, func(c *Config) { c.ProxyV2 = true })
+	var from string
+	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil {
+			from = conn.LocalAddr().String()
+		}
+		return conn, err
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	if _, body := fetch(t, &http.Client{Transport: tr, Timeout: 10 * time.Second}, "GET", b.url("/"), nil); from == "" || string(body) != from {
+		t.Errorf("nginx says that the client is %q; it is %s", body, from)
+	}
+	if p := b.pairs(1)[0]; p.Client != from || p.Status != 200 || !strings.HasPrefix(string(p.Request.Head), "GET / ") {
+		t.Errorf("%v", p)
+	}
+}
+
+// TestR42ProxyV2OfAServerThatIsGone: a header that cannot be written is a
+// failed dial.
+func TestR42ProxyV2OfAServerThatIsGone(t *testing.T) {
+	ln := listenLoop(t)
+	client, server := connect(t, ln, ln.Addr().String())
+	p := &Proxy{cfg: Config{ProxyV2: true}}
+	_ = client.Close()
+	if err := p.introduce(client, route{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	_ = server.Close()
+}
