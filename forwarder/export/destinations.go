@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -281,6 +282,9 @@ func (p *parser) path(line int, v string) string {
 		p.fail(line, "path %q: want the path of a file", v)
 	case p.paths[path] > 0:
 		p.fail(line, "path %q is in line %d too: each destination needs a file of its own", v, p.paths[path])
+	case p.besides(path) != "":
+		at := p.besides(path)
+		p.fail(line, "path %q: what belongs to %s of line %d has such a name: take another", v, at, p.paths[at])
 	default:
 		if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 			p.fail(line, "path %q: that is there and no regular file", v)
@@ -288,6 +292,17 @@ func (p *parser) path(line int, v string) string {
 	}
 	p.paths[path] = line
 	return path
+}
+
+// besides is the path of another destination that keeps something under this
+// name, or something of which would be kept under that.
+func (p *parser) besides(path string) string {
+	for _, other := range slices.Sorted(maps.Keys(p.paths)) {
+		if keepsBeside(other, path) || keepsBeside(path, other) {
+			return other
+		}
+	}
+	return ""
 }
 
 func validName(s string) bool {

@@ -75,6 +75,9 @@ func TestMistakesAreNamedWithTheirLine(t *testing.T) {
 		"exporters:\n  - {name: a, type: file, path: /x/y}\n  - {name: a, type: file, path: /x/../x/y}": {
 			`f:3: name "a" is in line 2 too`, "f:3: path \"/x/../x/y\" is in line 2 too",
 		},
+		"exporters:\n  - {name: a, type: file, path: /x}\n  - {name: b, type: file, path: /y/../x.mark}\n  - {name: c, type: file, path: /x.lock}\n  - {name: g, type: file, path: /x.mark.tmp}\n  - {name: d, type: file, path: /x.000007}\n  - {name: e, type: file, path: /z.1000000}\n  - {name: f, type: file, path: /z}": {
+			`f:3: path "/y/../x.mark": what belongs to /x of line 2 has such a name`, `f:4: path "/x.lock": what belongs to /x of line 2`, `f:5: path "/x.mark.tmp": what belongs to`, `f:6: path "/x.000007": what belongs to /x of line 2`, `f:8: path "/z": what belongs to /z.1000000 of line 7`,
+		},
 		"exporters:\n  - {name: a, type: analyzer, addr: \"me@h:1\"}":                                            {`f:2: addr "me@h:1": want host:port`},
 		"exporters:\n  - {name: a, type: analyzer, addr: \"h:1\"}\n  - {name: b, type: analyzer, addr: \"h:1\"}": {`f:3: addr "h:1" is in line 2 too`},
 		"exporters:\n  - {name: a, name: b, type: file, path: [x]}":                                              {"f:2: name is there twice", "f:2: path wants one value"},
@@ -94,6 +97,14 @@ func TestMistakesAreNamedWithTheirLine(t *testing.T) {
 		if n := len(strings.Split(err.Error(), "\n")); n != len(want) {
 			t.Errorf("%q: %d lines for %d mistakes:\n%v", text, n, len(want), err)
 		}
+	}
+}
+
+// TestNeighbours: names that only look like those that a destination keeps.
+func TestNeighbours(t *testing.T) {
+	got, err := export.Parse("f", []byte("exporters:\n  - {name: a, type: file, path: /none/x}\n  - {name: b, type: file, path: /none/x.7}\n  - {name: c, type: file, path: /none/x.tmp}\n  - {name: d, type: file, path: /other/x.mark}\n"))
+	if err != nil || len(got) != 4 {
+		t.Errorf("%v %v", got, err)
 	}
 }
 

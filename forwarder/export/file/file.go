@@ -334,7 +334,7 @@ var names = protojson.MarshalOptions{UseProtoNames: true}
 func (w *writer) pair(p *capturev1.RRPair) {
 	if w.e.set.Filter != nil {
 		if rule, ok := w.e.set.Filter.Match(p); ok {
-			w.next.Filtered[rule]++
+			w.next.filter(rule, 1)
 			return
 		}
 	}

@@ -495,6 +495,44 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
+// TestRulesComeAndGo: somebody gives the rule of a filter another name again and
+// again. The mark has room for so many names; the rest is counted in one.
+func TestRulesComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s := faultfs.New(), openSpool(t, faultfs.New())
+		rules := filepath.Join(t.TempDir(), "rules")
+		var n uint64
+		var st *capturev1.DestinationState
+		const rounds = 300
+		for round := range rounds {
+			line := fmt.Sprintf("rule_%03d_%s: path:/x/1\n", round, strings.Repeat("x", 55))
+			if err := os.WriteFile(rules, []byte(line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f := must(filter.Load(rules))
+			add(t, s, &n, 1)
+			x := run(t, s, d, func(set *file.Settings) { set.Filter = f })
+			x.drain()
+			if st = x.State(); st.GetError() != "" {
+				t.Fatalf("round %d: %v", round, st.GetError())
+			}
+		}
+		var sum uint64
+		for _, k := range st.GetFiltered() {
+			sum += k
+		}
+		if len(st.GetFiltered()) > 150 || sum != rounds || st.GetFiltered()["other"] < rounds/2 {
+			t.Errorf("%d names, %d pairs, %d of other rules", len(st.GetFiltered()), sum, st.GetFiltered()["other"])
+		}
+		if got := numbers(t, d.Get("out")); len(got) != rounds*(each-1) {
+			t.Errorf("%d pairs are in the file", len(got))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestOtherSpool: the mark is of a spool that is no more; what the new one has
 // goes behind what is there.
 func TestOtherSpool(t *testing.T) {

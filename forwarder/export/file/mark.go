@@ -5,16 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
 
+	"github.com/weir-capture/weir/forwarder/export"
 	"github.com/weir-capture/weir/internal/slotfile"
 	"github.com/weir-capture/weir/internal/vfs"
 )
 
 const (
-	markSuffix = ".mark"
-	lockSuffix = ".lock"
-	// markBytes is room for the counts of all rules that a filter may have.
+	// markBytes is room for the counts of maxRules rules.
 	markBytes = 16 << 10
+	// maxRules is how many rules are counted each by its name, so that the mark
+	// never outgrows its room when rules come and go; a filter has fewer.
+	// otherRules counts the rest.
+	maxRules   = 128
+	otherRules = "other"
 	// tailBytes is how much of the file's end its mark knows.
 	tailBytes = 4 << 10
 )
@@ -52,6 +58,23 @@ func (c counts) clone() counts {
 	return c
 }
 
+// filter counts pairs that a rule left out.
+func (c counts) filter(rule string, n uint64) {
+	if _, is := c.Filtered[rule]; !is && len(c.Filtered) >= maxRules {
+		rule = otherRules
+	}
+	c.Filtered[rule] += n
+}
+
+// bound leaves the counts that there is room for.
+func (c *counts) bound() {
+	all := c.Filtered
+	c.Filtered = make(map[string]uint64, min(len(all), maxRules)+1)
+	for _, rule := range slices.Sorted(maps.Keys(all)) {
+		c.filter(rule, all[rule])
+	}
+}
+
 func cloneOf(m map[string]uint64) map[string]uint64 {
 	n := make(map[string]uint64, len(m)+1)
 	for k, v := range m {
@@ -66,7 +89,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // openMark reads the mark of a file; known is false where there is none yet or
 // it cannot be read, which lost tells.
 func openMark(d vfs.FS, base string) (f *slotfile.File, m mark, known, lost bool, err error) {
-	f, value, err := slotfile.Open(d, base+markSuffix, markBytes)
+	f, value, err := slotfile.Open(d, export.MarkName(base), markBytes)
 	if errors.Is(err, slotfile.ErrDamaged) {
 		return f, mark{}, false, true, nil
 	}
@@ -79,6 +102,7 @@ func openMark(d vfs.FS, base string) (f *slotfile.File, m mark, known, lost bool
 	if err := json.Unmarshal(value, &m); err != nil {
 		return f, mark{}, false, true, nil
 	}
+	m.bound()
 	return f, m, true, false, nil
 }
 

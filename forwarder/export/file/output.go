@@ -8,9 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/weir-capture/weir/forwarder/export"
 	"github.com/weir-capture/weir/internal/slotfile"
 	"github.com/weir-capture/weir/internal/vfs"
 )
@@ -42,7 +41,7 @@ func openOutput(d vfs.FS, base string) (o *output, note string, err error) {
 		}
 	}()
 	// Two who write to one file would cut each other's lines.
-	if o.lock, err = d.Lock(base + lockSuffix); err != nil {
+	if o.lock, err = d.Lock(export.LockName(base)); err != nil {
 		return o, "", err
 	}
 	var lost bool
@@ -56,13 +55,13 @@ func openOutput(d vfs.FS, base string) (o *output, note string, err error) {
 	if err != nil {
 		return o, "", err
 	}
-	if next := rotatedName(base, o.at.Rotated+1); o.known && slices.Contains(names, next) {
+	if next := export.RotatedName(base, o.at.Rotated+1); o.known && slices.Contains(names, next) {
 		// A crash between the rotation and its mark.
 		o.at.Rotated, o.at.Size, o.at.Tail = o.at.Rotated+1, 0, 0
 	}
 	if !o.known {
 		for _, n := range names {
-			if number, ok := rotatedNumber(base, n); ok {
+			if number, ok := export.RotatedNumber(base, n); ok {
 				o.at.Rotated = max(o.at.Rotated, number)
 			}
 		}
@@ -159,7 +158,7 @@ func (o *output) rotate(keep int) error {
 		return err
 	}
 	o.f = nil
-	to := rotatedName(o.base, o.at.Rotated+1)
+	to := export.RotatedName(o.base, o.at.Rotated+1)
 	if err := o.d.Rename(o.base, to); err != nil {
 		return err
 	}
@@ -185,25 +184,13 @@ func (o *output) removeOld(keep int) error {
 		return err
 	}
 	for _, n := range names {
-		if number, ok := rotatedNumber(o.base, n); ok && number+uint64(keep) <= o.at.Rotated {
+		if number, ok := export.RotatedNumber(o.base, n); ok && number+uint64(keep) <= o.at.Rotated {
 			if err := o.d.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// rotatedName is that of the n-th file: the higher, the newer.
-func rotatedName(base string, n uint64) string { return fmt.Sprintf("%s.%06d", base, n) }
-
-func rotatedNumber(base, name string) (uint64, bool) {
-	digits, ok := strings.CutPrefix(name, base+".")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, err == nil && rotatedName(base, n) == name
 }
 
 func (o *output) close() error {
