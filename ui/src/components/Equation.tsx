@@ -23,7 +23,7 @@ export function PlaceCount({ place, pairs }: { place: Place; pairs: number }) {
   );
 }
 
-/** The sum, so that it can be read: what was seen is what became of it. */
+/** The sum, so that it can be read: what was seen is what became of it. Why pairs were dropped is not in it: that needs more words. */
 export function Equation({ counts }: { counts: LedgerCounts }) {
   const off = difference(counts);
   return (
@@ -42,7 +42,7 @@ export function Equation({ counts }: { counts: LedgerCounts }) {
                 <PlaceCount place={place} pairs={pairs} />
               </span>
               <span className={s.label}>{placeInfo[place].label}</span>
-              {parts.map((part) => (
+              {(place === 'dropped' ? [] : parts).map((part) => (
                 <span key={part.label} className={s.part}>
                   {formatCount(part.pairs)} {part.label}
                 </span>

@@ -7,6 +7,7 @@ import { dropLabel, reasonInfo } from '../lib/reasons';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { visibleText } from '../lib/visible';
+import { withoutCount } from '../lib/words';
 import { Explain } from './Explain';
 import s from './GapMarks.module.css';
 import { Icon } from './Icon';
@@ -74,7 +75,7 @@ function Mark({ mark, zone }: { mark: GapMark; zone: Zone }) {
           </p>
           <ul className={s.gaps}>
             {gaps.slice(0, told).map((gap) => (
-              <Gap key={`${gap.from} ${gap.proxy_id} ${gap.epoch} ${gap.hop} ${gap.reason}`} gap={gap} zone={zone} />
+              <Gap key={`${gap.from} ${gap.proxy_id} ${gap.epoch} ${gap.hop} ${gap.reason}`} gap={gap} zone={zone} alone={gaps.length === 1} />
             ))}
           </ul>
           {gaps.length > told && <p className="muted">and {plural(gaps.length - told, 'more gap')} here</p>}
@@ -93,23 +94,27 @@ function Mark({ mark, zone }: { mark: GapMark; zone: Zone }) {
   );
 }
 
-function Gap({ gap, zone }: { gap: LedgerGap; zone: Zone }) {
+/** One gap; the head of a mark that has no other says already how many pairs, and when. */
+function Gap({ gap, zone, alone }: { gap: LedgerGap; zone: Zone; alone: boolean }) {
   const now = useNow(60_000);
   const info = reasonInfo(gap.hop, gap.reason);
   return (
     <li>
       <p>
         <b>{dropLabel(gap)}</b>{' '}
-        <span className={s.count}>
-          {gap.bound === 'at_most' && 'at most '}
-          {formatCount(gap.pairs)}
-        </span>{' '}
+        {!alone && (
+          <span className={s.count}>
+            {gap.bound === 'at_most' && 'at most '}
+            {formatCount(gap.pairs)}{' '}
+          </span>
+        )}
         <span className="muted">
           {visibleText(gap.app)}
-          {gap.proxy_id && ` · ${visibleText(gap.proxy_id)}`} · {spanText(gap, zone, now)}
+          {gap.proxy_id && ` · ${visibleText(gap.proxy_id)}`}
+          {!alone && ` · ${spanText(gap, zone, now)}`}
         </span>
       </p>
-      <p>{sentence(visibleText(gap.text) || info.cause)}</p>
+      <p>{sentence(visibleText(withoutCount(gap.text)) || info.cause)}</p>
       {info.fix && <p className="muted">{info.fix}</p>}
     </li>
   );

@@ -9,6 +9,7 @@ import { fromInput, toInput } from '../lib/range';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { visibleText } from '../lib/visible';
+import { withTimes } from '../lib/words';
 import { Icon, type IconName } from './Icon';
 import { Status } from './Status';
 import t from './Table.module.css';
@@ -172,10 +173,11 @@ function Kind({ kind }: { kind: WhyFinding['kind'] }) {
 
 function Finding({ finding, why }: { finding: WhyFinding; why: Why }) {
   const { zone } = usePrefs();
+  const now = useNow(60_000);
   return (
     <li data-kind={finding.kind}>
       <p>
-        <Kind kind={finding.kind} /> <span className={s.sure}>{finding.certain ? 'certain' : 'possible'}</span> {visibleText(finding.text)}
+        <Kind kind={finding.kind} /> <span className={s.sure}>{finding.certain ? 'certain' : 'possible'}</span> {visibleText(withTimes(finding.text, zone, now))}
       </p>
       {finding.fix && <p className="muted">{visibleText(finding.fix)}</p>}
       {finding.pairs.length > 0 && (

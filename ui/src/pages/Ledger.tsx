@@ -20,6 +20,7 @@ import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
 import { visibleText } from '../lib/visible';
+import { withoutCount, withTimes } from '../lib/words';
 import s from './Ledger.module.css';
 
 const route = getRouteApi('/ledger');
@@ -176,7 +177,7 @@ function Apps({ apps, total, onPick }: { apps: readonly LedgerApp[]; total: Ledg
                   <button type="button" className={s.link} onClick={() => onPick(a.app)} title="Show this app alone">
                     {visibleText(a.app)}
                   </button>
-                  <span className="muted"> {visibleText([a.namespace, a.cluster].filter(Boolean).join(' · '))}</span>
+                  <span className={`${s.where} muted`}> {visibleText([a.namespace, a.cluster].filter(Boolean).join(' · '))}</span>
                 </td>
                 <td>
                   <Holds holds={a.holds} />
@@ -309,7 +310,7 @@ function Gaps({ gaps, partial, zone }: { gaps: readonly LedgerGap[]; partial: bo
                   <td>{reasonInfo(gap.hop, gap.reason).label}</td>
                   <td>{visibleText(gap.app)}</td>
                   <td className="mono">{visibleText(gap.proxy_id) || '–'}</td>
-                  <td className={t.wide}>{sentence(visibleText(gap.text) || reasonInfo(gap.hop, gap.reason).cause)}</td>
+                  <td className={t.wide}>{sentence(visibleText(withoutCount(gap.text)) || reasonInfo(gap.hop, gap.reason).cause)}</td>
                   <td>
                     <Link to="/" search={aroundStretch(gap.from, gap.to)} title="The pairs before and after it">
                       Traffic
@@ -347,6 +348,7 @@ function Span({ from, to, zone }: { from: string; to: string; zone: Zone }) {
 }
 
 function Deaths({ deaths, zone }: { deaths: readonly LedgerDeath[]; zone: Zone }) {
+  const now = useNow(60_000);
   if (deaths.length === 0) return null;
   return (
     <section aria-labelledby="deaths">
@@ -375,7 +377,7 @@ function Deaths({ deaths, zone }: { deaths: readonly LedgerDeath[]; zone: Zone }
                 <td className={t.number}>
                   <PlaceCount place="unknown" pairs={death.at_most} />
                 </td>
-                <td className={t.wide}>{sentence(visibleText(death.text))}</td>
+                <td className={t.wide}>{sentence(visibleText(withTimes(death.text, zone, now)))}</td>
               </tr>
             ))}
           </tbody>
@@ -390,7 +392,7 @@ export function ledgerText(ledger: LedgerDocument): string {
   const lines = [`${verdictOf(ledger.total, ledger.holds).title}.`, ...ledger.reasons, `all: ${equationText(ledger.total)}`];
   for (const app of ledger.apps) lines.push(`${app.app}: ${equationText(app)}`);
   for (const gap of ledger.gaps) {
-    lines.push(`gap ${gap.from} – ${gap.to} ${gap.app} ${gap.proxy_id}: ${gap.bound === 'at_most' ? 'at most ' : ''}${formatCount(gap.pairs)} ${dropLabel(gap)}. ${gap.text}`);
+    lines.push(`gap ${gap.from} – ${gap.to} ${gap.app} ${gap.proxy_id}: ${gap.bound === 'at_most' ? 'at most ' : ''}${formatCount(gap.pairs)} ${dropLabel(gap)}. ${sentence(withoutCount(gap.text))}`);
   }
   for (const death of ledger.deaths) lines.push(`ended ${death.app} ${death.proxy_id}: ${death.text}`);
   return `${lines.join('\n')}\n`;
