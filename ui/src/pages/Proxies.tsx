@@ -179,14 +179,16 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
         <tr className={open ? t.followed : undefined}>
           <td />
           <td colSpan={columns - 1} className={t.notes}>
-            {notes.map((n) => (
-              <p key={n.key}>
-                <span className={n.tone}>
-                  <Icon name={n.icon} size={12} />
-                </span>
-                <span>{n.text}</span>
-              </p>
-            ))}
+            <div className={t.sight}>
+              {notes.map((n) => (
+                <p key={n.key}>
+                  <span className={n.tone}>
+                    <Icon name={n.icon} size={12} />
+                  </span>
+                  <span>{n.text}</span>
+                </p>
+              ))}
+            </div>
           </td>
         </tr>
       )}
@@ -194,7 +196,9 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
         <tr>
           <td />
           <td colSpan={columns - 1}>
-            <Everything proxy={p} now={now} />
+            <div className={t.sight}>
+              <Everything proxy={p} now={now} />
+            </div>
           </td>
         </tr>
       )}

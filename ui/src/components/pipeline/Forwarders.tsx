@@ -106,29 +106,31 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
         <tr className={open ? t.followed : undefined}>
           <td />
           <td colSpan={columns - 1} className={t.notes}>
-            {f.skewed && (
-              <p>
-                <span className="tone-attention">
-                  <Icon name="clock" size={12} />
-                </span>
-                <span>
-                  <b>
-                    Clock {f.clock_skew_ns < 0 ? 'behind' : 'ahead'} by {formatDuration(Math.abs(f.clock_skew_ns))}:
-                  </b>{' '}
-                  <span className="muted">times of its proxies cannot be held against it. Synchronise the clock of that machine.</span>
-                </span>
-              </p>
-            )}
-            {stuck.map((d) => (
-              <p key={d.name}>
-                <span className="tone-bad">
-                  <Icon name="plug" size={12} />
-                </span>
-                <span>
-                  <b>{visibleText(d.name)}:</b> {visibleText(d.error)} <span className="muted">{formatSize(d.backlog_bytes)} wait.</span>
-                </span>
-              </p>
-            ))}
+            <div className={t.sight}>
+              {f.skewed && (
+                <p>
+                  <span className="tone-attention">
+                    <Icon name="clock" size={12} />
+                  </span>
+                  <span>
+                    <b>
+                      Clock {f.clock_skew_ns < 0 ? 'behind' : 'ahead'} by {formatDuration(Math.abs(f.clock_skew_ns))}:
+                    </b>{' '}
+                    <span className="muted">times of its proxies cannot be held against it. Synchronise the clock of that machine.</span>
+                  </span>
+                </p>
+              )}
+              {stuck.map((d) => (
+                <p key={d.name}>
+                  <span className="tone-bad">
+                    <Icon name="plug" size={12} />
+                  </span>
+                  <span>
+                    <b>{visibleText(d.name)}:</b> {visibleText(d.error)} <span className="muted">{formatSize(d.backlog_bytes)} wait.</span>
+                  </span>
+                </p>
+              ))}
+            </div>
           </td>
         </tr>
       )}
@@ -136,7 +138,9 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
         <tr>
           <td />
           <td colSpan={columns - 1}>
-            <Everything forwarder={f} now={now} />
+            <div className={t.sight}>
+              <Everything forwarder={f} now={now} />
+            </div>
           </td>
         </tr>
       )}
