@@ -38,6 +38,12 @@ const sleepAfterMs = 30_000;
 /** Below their sum the detail covers the list. */
 const minList = 440;
 const minDetail = 380;
+const list = '[role="grid"]';
+const detail = '[data-pane="detail"]';
+
+function focusIn(parent: HTMLElement | null, what: string): void {
+  parent?.querySelector<HTMLElement>(what)?.focus({ preventScroll: true });
+}
 
 /** How to read a refusal of the query bar: mistakes with places, or one sentence. */
 function refusalOf(error: Error | null): { mistakes: Problem['mistakes']; refusal: string | null } {
@@ -128,6 +134,8 @@ export function Traffic() {
     const row = feed.rowAt(index);
     setScrollTo({ index, at: Date.now() });
     if (row) select(row.id, openId !== null);
+    // Tab goes on from the row, and not from the top of the page; readers of screens hear the row.
+    if (document.activeElement === document.body) focusIn(body.current, list);
   };
 
   const close = () => {
@@ -147,7 +155,7 @@ export function Traffic() {
 
   const arrow = (step: number) => (event: KeyboardEvent) => {
     // In the detail they scroll; on the separator and in tabs they have their own meaning.
-    if ((event.target as Element | null)?.closest?.('[data-pane="detail"],[role="separator"]')) return false;
+    if ((event.target as Element | null)?.closest?.(`${detail} *,[role="separator"]`)) return false;
     move(step);
     return undefined;
   };
@@ -248,6 +256,20 @@ export function Traffic() {
   const covers = bodyWidth < minList + minDetail;
   const maxDetail = Math.max(minDetail, bodyWidth - minList);
   const width = Math.min(Math.max(detailWidth || Math.round(bodyWidth * 0.48), minDetail), maxDetail);
+
+  // The focus is not lost along with what had it: a detail that covers the list takes it, and the list takes it back.
+  const opened = openId !== null;
+  const wasOpen = useRef(false);
+  useEffect(() => {
+    const before = wasOpen.current;
+    wasOpen.current = opened;
+    const { activeElement } = document;
+    if (opened && covers && (activeElement === document.body || activeElement?.closest(list))) {
+      focusIn(body.current, detail);
+    } else if (!opened && before && activeElement === document.body) {
+      focusIn(body.current, list);
+    }
+  }, [opened, covers]);
 
   return (
     <main className={s.page}>

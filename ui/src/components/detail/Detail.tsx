@@ -53,7 +53,7 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
   const head: PairSummary | undefined = pair ?? early;
   const columns = sides === 'columns' || (sides === 'auto' && width >= columnsFrom);
   return (
-    <aside className={s.pane} style={{ width }} data-pane="detail" data-pair={id} aria-label="Detail of the pair">
+    <aside className={s.pane} style={{ width }} data-pane="detail" data-pair={id} tabIndex={-1} aria-label="Detail of the pair">
       <header className={s.header}>
         <h2 className={s.title}>
           {head ? <Title pair={head} /> : <span className="muted">{id}</span>}
