@@ -114,6 +114,7 @@ type fakeAnalyzer struct {
 	again   int // frames that came although they were there
 	again2  int // batches that another spool had brought
 	status  *capturev1.ForwarderStatus
+	reports int // statuses with telemetry
 	// What it does besides.
 	mute   bool                           // stores and does not acknowledge
 	refuse func(f *capturev1.Frame) bool  // ends the stream with InvalidArgument
@@ -216,7 +217,11 @@ func (a *fakeAnalyzer) Export(stream grpc.BidiStreamingServer[capturev1.ExportRe
 			return err
 		}
 		if st := req.GetStatus(); st != nil {
-			a.with(func() { a.status = st })
+			a.with(func() {
+				if a.status = st; st.GetTelemetry() != nil {
+					a.reports++
+				}
+			})
 			continue
 		}
 		if slow != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/export/analyzer"
@@ -35,4 +36,32 @@ func TestStatusSaysWhatThisAnalyzerHas(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestTelemetryOnEachConnection: an analyzer that begins again hears of the
+// forwarder itself at once, and not when the next figures are due; and one that
+// stays hears the same figures once.
+func TestTelemetryOnEachConnection(t *testing.T) {
+	a := newAnalyzer(t)
+	s := openSpool(t, spoolDir(t), spoolOptions())
+	figures := &capturev1.Telemetry{Interval: int64(time.Hour)}
+	run(t, s, a.addr, func(set *analyzer.Settings) {
+		set.Status = func() *capturev1.ForwarderStatus { return &capturev1.ForwarderStatus{Telemetry: figures} }
+	})
+	for round := 1; round <= 3; round++ {
+		a.with(func() { a.status = nil })
+		a.start()
+		poll(t, "a second status", func() error { // the first one has the figures
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.status == nil || a.status.GetTelemetry() != nil {
+				return errors.New("none came")
+			}
+			return nil
+		})
+		a.stop()
+		if a.reports != round {
+			t.Fatalf("after connection %d figures came %d times", round, a.reports)
+		}
+	}
 }
