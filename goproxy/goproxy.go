@@ -251,40 +251,34 @@ func (p *Proxy) watchSignal(ctx context.Context) {
 // serve carries one connection.
 func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 	p.ledger.ConnsAccepted.Add(1)
-	id := p.accepted.Add(1) - 1
 	from := addrPort(client.RemoteAddr())
+	a := arrival{id: p.accepted.Add(1) - 1, conn: client, from: from.String(), began: time.Now()}
 	downstream := route{from: from, to: addrPort(client.LocalAddr())}
 	if !p.loops.accept(downstream) {
-		p.cutLoop(client)
+		p.cutLoop(&a)
 		return
 	}
 	defer p.loops.leave(downstream)
-	watch := p.observer.Conn(id, from.String(), p.clock.Now())
-	failed := func(err error) {
-		p.ledger.ConnsFailed.Add(1)
-		watch.DialFailed(p.cfg.upstream(), p.clock.Now(), err)
-		p.dialFailed(err)
-		relay.Reset(client) // as a server that refuses
-	}
+	watch := p.observer.Conn(a.id, a.from, p.clock.Now())
 	server, err := p.dial(ctx)
 	if errors.Is(err, errSelf) {
-		p.cutLoop(client)
+		p.cutLoop(&a)
 		return
 	}
 	if err != nil {
-		failed(err)
+		p.failed(&a, watch, err)
 		return
 	}
 	upstream := route{from: addrPort(server.LocalAddr()), to: addrPort(server.RemoteAddr())}
 	if !p.loops.dial(upstream, downstream) {
 		relay.Reset(server)
-		p.cutLoop(client)
+		p.cutLoop(&a)
 		return
 	}
 	defer p.loops.hangUp(upstream)
 	if err := p.introduce(server, downstream); err != nil {
 		relay.Reset(server)
-		failed(err)
+		p.failed(&a, watch, err)
 		return
 	}
 	watch.Connected(upstream.to.String(), p.clock.Now())
@@ -293,11 +287,14 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 		p.repeated.Log(slog.LevelError, "Could not carry a connection", slog.Any("error", err))
 		return
 	}
-	e := &entry{id: id, conn: conn, watch: watch, client: from.String(), server: upstream.to.String(), began: time.Now()}
+	e := &entry{
+		id: a.id, conn: conn, watch: watch, client: a.from, server: upstream.to.String(),
+		accepted: downstream.to, dialled: upstream.from, began: a.began,
+	}
 	p.conns.add(e)
 	conn.Run()
 	watch.Close()
-	p.conns.remove(e)
+	p.conns.remove(e, e.end(time.Now()))
 }
 
 // dial connects to the upstream.
@@ -327,11 +324,33 @@ func (p *Proxy) dialFailed(err error) {
 		append([]slog.Attr{slog.String("error", text)}, hint...)...)
 }
 
-func (p *Proxy) cutLoop(client *net.TCPConn) {
-	p.ledger.ConnsFailed.Add(1)
-	relay.Reset(client)
+// arrival is a connection that was accepted, and is not carried yet.
+type arrival struct {
+	id    uint64
+	conn  *net.TCPConn
+	from  string
+	began time.Time
+}
+
+// failed ends a connection whose upstream cannot be reached.
+func (p *Proxy) failed(a *arrival, watch *observe.Conn, err error) {
+	watch.DialFailed(p.cfg.upstream(), p.clock.Now(), err)
+	p.dialFailed(err)
+	p.turnAway(a, "dial: "+observe.Reason(err))
+}
+
+// cutLoop ends a connection that leads back here.
+func (p *Proxy) cutLoop(a *arrival) {
 	p.repeated.Log(slog.LevelError, "The upstream leads back to this proxy; connection cut",
 		slog.String("addr", p.cfg.upstream()), slog.String("hint", selfHint))
+	p.turnAway(a, "led back to this proxy")
+}
+
+// turnAway ends a connection that is not carried, as a server that refuses.
+func (p *Proxy) turnAway(a *arrival, how string) {
+	p.ledger.ConnsFailed.Add(1)
+	p.conns.failed(ended{id: a.id, client: a.from, server: p.cfg.upstream(), began: a.began, over: time.Now(), how: how})
+	relay.Reset(a.conn)
 }
 
 // state is what heartbeats carry.

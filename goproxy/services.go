@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"runtime"
 	"strconv"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/goproxy/relay"
 	"github.com/weir-capture/weir/internal/ledger"
 )
 
@@ -72,9 +74,12 @@ const maxListed = 1000
 
 // Diagnostics is what GET / of the diagnostics address answers.
 type Diagnostics struct {
-	Version     string           `json:"version"`
-	Capture     bool             `json:"capture"`
+	Version string `json:"version"`
+	Capture bool   `json:"capture"`
+	// Connections are the open ones, oldest first; Ended those that ended
+	// within the last five minutes, newest first, at most 500 of them.
 	Connections []ConnectionInfo `json:"connections"`
+	Ended       []ConnectionInfo `json:"ended"`
 	// Omitted connections are open and not listed.
 	Omitted int          `json:"omitted"`
 	Pairs   ledger.Pairs `json:"pairs"`
@@ -85,7 +90,20 @@ type Diagnostics struct {
 	KeepOneIn uint32     `json:"keep_one_in"`
 	Memory    MemoryInfo `json:"memory"`
 	// Ring is the one on disk; its limit is 0 while there is none.
-	Ring RingInfo `json:"ring"`
+	Ring     RingInfo `json:"ring"`
+	MemStats MemStats
+}
+
+// MemStats are the figures of runtime.MemStats, by their names there, that say
+// something without the rest.
+type MemStats struct {
+	Alloc, TotalAlloc, Sys, Mallocs, Frees                                 uint64
+	HeapAlloc, HeapSys, HeapIdle, HeapInuse, HeapReleased, HeapObjects     uint64
+	StackInuse, StackSys, MSpanInuse, MCacheInuse, GCSys, OtherSys, NextGC uint64
+	// LastGC is in nanoseconds since the Unix epoch.
+	LastGC, PauseTotalNs uint64
+	NumGC                uint32
+	GCCPUFraction        float64
 }
 
 // RingInfo says what the ring on disk takes and may take, in bytes.
@@ -94,7 +112,7 @@ type RingInfo struct {
 	Limit int64 `json:"limit"`
 }
 
-// ConnectionInfo is one open connection. Sizes are bytes carried.
+// ConnectionInfo is one connection. Sizes are bytes carried.
 type ConnectionInfo struct {
 	ID             uint64    `json:"cid"`
 	Client         string    `json:"client"`
@@ -104,6 +122,44 @@ type ConnectionInfo struct {
 	State          string    `json:"state"`
 	ClientToServer uint64    `json:"bytes_client_to_server"`
 	ServerToClient uint64    `json:"bytes_server_to_client"`
+	// Ended and How are those of a connection that is over.
+	Ended time.Time `json:"ended,omitzero"`
+	How   string    `json:"how,omitempty"`
+	Shape
+}
+
+// Shape is what scripts expect that were written for other proxies of this
+// kind, by the names that they know.
+type Shape struct {
+	StartTime time.Time
+	// ProxyIn: the connection came in to the application. The proxy carries
+	// no others yet.
+	ProxyIn              bool
+	Downstream, Upstream PeerInfo
+	TLS                  bool
+	// Protocol is empty while it is not known.
+	Protocol string
+	// FirstSender is client or server; empty while neither has said anything.
+	FirstSender string
+}
+
+// PeerInfo is one of the two TCP connections. Addresses are as the proxy sees
+// them; what is not known, as of a connection that is over, is empty.
+type PeerInfo struct {
+	RemoteAddr, LocalAddr string
+	// SockState is the kernel's.
+	SockState    string
+	DataTransfer TransferInfo
+}
+
+// TransferInfo says what was read from a peer and written to it, in bytes. The
+// proxy keeps nothing of a connection that rests, so what is buffered is in
+// the kernel: what it has from the peer, and what the peer has not
+// acknowledged.
+type TransferInfo struct {
+	TotalRead, TotalWritten        uint64
+	ReaderBuffered, WriterBuffered int
+	Readable, Closed               bool
 }
 
 // MemoryInfo says what capture holds and what the process takes, in bytes.
@@ -123,6 +179,13 @@ func (p *Proxy) diagnostics() http.Handler {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(p.Diagnostics()) // the reader left
 	})
+	if p.cfg.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if p.stopping.Load() {
@@ -138,10 +201,11 @@ func (p *Proxy) diagnostics() http.Handler {
 func (p *Proxy) Diagnostics() Diagnostics {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	open := p.conns.all()
+	open, over := p.conns.lately(time.Now())
 	d := Diagnostics{
 		Version: daemon.Version, Capture: p.observer.Capture(),
 		Connections: make([]ConnectionInfo, 0, min(len(open), maxListed)),
+		Ended:       make([]ConnectionInfo, 0, len(over)),
 		Omitted:     max(0, len(open)-maxListed),
 		Pairs:       p.ledger.Pairs(), Acked: p.ledger.Acked.Load(), Unacked: p.shipper.Parcels(),
 		KeepOneIn: p.sampler.KeepOneIn(),
@@ -152,14 +216,51 @@ func (p *Proxy) Diagnostics() Diagnostics {
 	}
 	d.Ring.Used, d.Ring.Limit = p.shipper.Ring()
 	for _, e := range open[d.Omitted:] {
-		up, down := e.conn.Bytes()
-		doing, proto := e.watch.State()
-		d.Connections = append(d.Connections, ConnectionInfo{
-			ID: e.id, Client: e.client, Server: e.server, Accepted: e.began, Protocol: proto, State: doing,
-			ClientToServer: up, ServerToClient: down,
-		})
+		d.Connections = append(d.Connections, e.info())
+	}
+	for i := range over {
+		d.Ended = append(d.Ended, over[i].info())
+	}
+	d.MemStats = MemStats{
+		Alloc: mem.Alloc, TotalAlloc: mem.TotalAlloc, Sys: mem.Sys, Mallocs: mem.Mallocs, Frees: mem.Frees,
+		HeapAlloc: mem.HeapAlloc, HeapSys: mem.HeapSys, HeapIdle: mem.HeapIdle, HeapInuse: mem.HeapInuse,
+		HeapReleased: mem.HeapReleased, HeapObjects: mem.HeapObjects,
+		StackInuse: mem.StackInuse, StackSys: mem.StackSys, MSpanInuse: mem.MSpanInuse, MCacheInuse: mem.MCacheInuse,
+		GCSys: mem.GCSys, OtherSys: mem.OtherSys, NextGC: mem.NextGC, LastGC: mem.LastGC, PauseTotalNs: mem.PauseTotalNs,
+		NumGC: mem.NumGC, GCCPUFraction: mem.GCCPUFraction,
 	}
 	return d
+}
+
+// info describes a connection that is open.
+func (e *entry) info() ConnectionInfo {
+	now := e.soFar()
+	client, server := e.conn.Sockets()
+	c := now.info()
+	for _, side := range []struct {
+		peer   *PeerInfo
+		socket relay.Socket
+	}{{&c.Downstream, client}, {&c.Upstream, server}} {
+		t := &side.peer.DataTransfer
+		t.ReaderBuffered, t.WriterBuffered = side.socket.Unread, side.socket.Unacked
+		t.Readable, t.Closed = side.socket.Unread > 0, false
+		side.peer.SockState = side.socket.State
+	}
+	c.Downstream.LocalAddr, c.Upstream.LocalAddr = e.accepted.String(), e.dialled.String()
+	return c
+}
+
+// info describes a connection that is over.
+func (e *ended) info() ConnectionInfo {
+	return ConnectionInfo{
+		ID: e.id, Client: e.client, Server: e.server, Accepted: e.began, Protocol: e.proto, State: e.state,
+		ClientToServer: e.up, ServerToClient: e.down, Ended: e.over, How: e.how,
+		Shape: Shape{
+			StartTime: e.began, ProxyIn: true, TLS: e.proto == "tls", Protocol: e.proto, FirstSender: e.first,
+			Downstream: PeerInfo{RemoteAddr: e.client, DataTransfer: TransferInfo{TotalRead: e.up, TotalWritten: e.down, Closed: true}},
+			Upstream:   PeerInfo{RemoteAddr: e.server, DataTransfer: TransferInfo{TotalRead: e.down, TotalWritten: e.up, Closed: true}},
+		},
+	}
 }
 
 // metrics serves the proxy's counts in Prometheus's format. Every label has a

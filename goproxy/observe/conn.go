@@ -69,6 +69,10 @@ func (c *Conn) State() (doing, proto string) {
 	return state(c.state.Load()).String(), proto
 }
 
+// Cause says how the connection ended: by a reset or a cut where there was
+// one, else by the first FIN. It is for after Close.
+func (c *Conn) Cause() tee.Cause { return c.cause }
+
 func (c *Conn) is(s state) bool { return c.state.Load() == uint32(s) }
 func (c *Conn) become(s state)  { c.state.Store(uint32(s)) }
 

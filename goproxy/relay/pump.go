@@ -172,6 +172,9 @@ func (p *pump) move(b []byte) bool {
 	}
 	at := c.relay.now()
 	c.last.Store(at)
+	if c.first.Load() == 0 {
+		c.first.CompareAndSwap(0, 1+uint32(d))
+	}
 	c.tee.Begin(d, at, b)
 	if p.dst.hurried.Load() {
 		_ = p.dst.conn.SetWriteDeadline(time.Now().Add(resetGrace))

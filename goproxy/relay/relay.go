@@ -64,6 +64,8 @@ type Conn struct {
 	over, watching [2]atomic.Bool
 	bytes          [2]atomic.Uint64
 	last           atomic.Int64 // when something was carried, or the connection began
+	// first is 1 and the direction in which something came first, or 0.
+	first atomic.Uint32
 
 	draining  atomic.Bool
 	finishing atomic.Bool
@@ -100,6 +102,27 @@ func (r *Relay) Conn(client, server *net.TCPConn, t *tee.Tee) (*Conn, error) {
 // Bytes are what was carried so far in each direction.
 func (c *Conn) Bytes() (clientToServer, serverToClient uint64) {
 	return c.bytes[tee.ClientToServer].Load(), c.bytes[tee.ServerToClient].Load()
+}
+
+// First is the direction in which something came first; false while nothing
+// has.
+func (c *Conn) First() (tee.Direction, bool) {
+	first := c.first.Load()
+	return tee.Direction(max(first, 1) - 1), first != 0
+}
+
+// Socket is what the kernel says about one of the two TCP connections: its
+// state, by the name that the kernel has for it, what the peer sent and was
+// not read, and what was written and the peer has not acknowledged, in bytes.
+type Socket struct {
+	State           string
+	Unread, Unacked int
+}
+
+// Sockets asks the kernel about the client's connection and the server's. Its
+// answer is empty once they are closed, and where the system has none.
+func (c *Conn) Sockets() (client, server Socket) {
+	return socket(c.ends[tee.ClientToServer].raw), socket(c.ends[tee.ServerToClient].raw)
 }
 
 // Run carries the connection until it is over. Both ends are closed when it

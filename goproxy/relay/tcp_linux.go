@@ -15,6 +15,27 @@ func tcpClosed(fd uintptr) bool {
 	return err == nil && info.State == closed
 }
 
+// states are the names of the kernel's tcp_states.h, which counts from 1.
+var states = [...]string{
+	"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT",
+	"CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
+}
+
+func socket(raw syscall.RawConn) (s Socket) {
+	err := raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && int(info.State) < len(states) {
+			s.State = states[info.State]
+		}
+		s.Unread, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) // 0 is what can be said of a socket that does not tell
+		s.Unacked, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	})
+	if err != nil {
+		return Socket{}
+	}
+	return s
+}
+
 // delivered waits until the peer's kernel has everything that was written, for
 // as long as that makes progress.
 func delivered(raw syscall.RawConn, grace time.Duration, stop *atomic.Bool) {
