@@ -24,7 +24,10 @@ export function WeightChip({ weight }: { weight: number }) {
       <span className={`${s.icon} tone-redirect`}>
         <Icon name="tilde" size={12} />
       </span>
-      stands for {formatCount(weight)}
+      <span>
+        <span className={s.words}>stands for </span>
+        {formatCount(weight)}
+      </span>
     </span>
   );
 }
