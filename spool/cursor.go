@@ -31,6 +31,16 @@ func (c *Cursor) Lost() Loss {
 	return c.s.state.Cursors[c.name].Lost
 }
 
+// Delivered has the spool ask, for a record above the cursor that is about to be
+// dropped, whether its reader is done with that already: then it is no loss.
+// done must be quick and must not call the spool. It does not outlive the
+// process.
+func (c *Cursor) Delivered(done func(offset uint64) bool) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.delivered[c.name] = done
+}
+
 // Advance moves the cursor up to offset; a smaller one is ignored. It removes
 // the segments that nobody needs any more, after the cursor is durable.
 func (c *Cursor) Advance(offset uint64) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 
 	"github.com/weir-capture/weir/seglog"
 )
@@ -207,13 +208,17 @@ func (s *Spool) below(end uint64) map[string]uint64 {
 	return at
 }
 
-// lossBefore counts, for each cursor of at, what stands from it on below end.
+// lossBefore counts, for each cursor of at, what stands from it on below end
+// and was not delivered.
 func (s *Spool) lossBefore(end uint64, at map[string]uint64) (map[string]Loss, error) {
 	lost := make(map[string]Loss, len(at))
 	if len(at) == 0 {
 		return lost, nil
 	}
 	from := end
+	s.mu.Lock()
+	delivered := maps.Clone(s.delivered)
+	s.mu.Unlock()
 	for name, o := range at {
 		lost[name] = Loss{}
 		from = min(from, o)
@@ -227,7 +232,7 @@ func (s *Spool) lossBefore(end uint64, at map[string]uint64) (map[string]Loss, e
 			things = s.opt.Count(r.head)
 		}
 		for name, o := range at {
-			if r.offset >= o {
+			if done := delivered[name]; r.offset >= o && (done == nil || !done(r.offset)) {
 				l := lost[name]
 				l.add(Loss{1, things})
 				lost[name] = l

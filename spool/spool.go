@@ -112,14 +112,16 @@ type Spool struct {
 	// removals counts that segments went.
 	removals atomic.Uint64
 
-	mu       sync.Mutex
-	id       ID
-	file     *slotfile.File
-	state    state
-	inflight int64 // bytes of appends under way
-	dirty    bool
-	written  time.Time
-	closed   bool
+	mu    sync.Mutex
+	id    ID
+	file  *slotfile.File
+	state state
+	// delivered has, by cursor, what Cursor.Delivered was given.
+	delivered map[string]func(offset uint64) bool
+	inflight  int64 // bytes of appends under way
+	dirty     bool
+	written   time.Time
+	closed    bool
 }
 
 // state is what the slot file keeps.
@@ -165,7 +167,7 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 		opt.Count = func([]byte) uint64 { return 0 }
 	}
 	d = withFailpoints(d)
-	s := &Spool{opt: opt, dir: d}
+	s := &Spool{opt: opt, dir: d, delivered: map[string]func(uint64) bool{}}
 	// The log's lock guards the whole directory, so it is opened first; only
 	// then the state is read, which knows how high offsets have been.
 	log, err := seglog.OpenFS(d, seglog.Options{SegmentBytes: opt.SegmentBytes, State: opt.State, Now: opt.Now})

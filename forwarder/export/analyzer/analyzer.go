@@ -123,11 +123,21 @@ func New(set Settings) *Exporter {
 	if set.Name == "" {
 		set.Name = Name
 	}
-	return &Exporter{
+	e := &Exporter{
 		set: set, cursor: set.Spool.Cursor(set.Name),
 		brake:   newBrake(set.Rand),
 		dropped: map[string]uint64{}, filtered: map[string]uint64{}, refused: map[uint64]int{},
 	}
+	e.cursor.Delivered(e.delivered)
+	return e
+}
+
+// delivered says whether the analyzer has what stands at an offset, so that the
+// spool does not count that as lost when it makes room.
+func (e *Exporter) delivered(offset uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.done.covers(span{offset, offset + 1})
 }
 
 // Name implements export.Exporter.
