@@ -138,6 +138,32 @@ await step('banners', async () => {
   if (!/auth|sign/i.test(text) || !/redact/i.test(text)) throw new Error(`no word that authentication and redaction are off:\n${text}`);
 });
 
+await step('by keyboard the focus follows a pair that is opened and closed', async () => {
+  const focused = (p, label) => p.waitForFunction((want) => document.activeElement?.getAttribute('aria-label') === want, label);
+  const list = 'Captured pairs, newest first';
+  // Beside the list, and over it.
+  for (const [width, holder] of [[1280, list], [768, 'Detail of the pair']]) {
+    const p = await open({ colorScheme: 'light', viewport: { width, height: 900 } });
+    await p.goto(cfg.viewer + '/');
+    await p.getByRole('row').filter({ hasText: '/echo' }).first().waitFor();
+    await p.keyboard.press('j');
+    await focused(p, list);
+    await p.keyboard.press('Enter');
+    const detail = p.getByRole('complementary', { name: 'Detail of the pair' });
+    await detail.waitFor();
+    await focused(p, holder);
+    // The arrows go to the next pair from there.
+    const before = p.url();
+    await p.keyboard.press('ArrowDown');
+    await p.waitForURL((url) => url.href !== before);
+    await p.keyboard.press('Escape');
+    await detail.waitFor({ state: 'detached' });
+    await focused(p, list);
+    if (!(await p.getByRole('grid').getAttribute('aria-activedescendant'))) throw new Error(`${width}: the row is lost`);
+    await p.context().close();
+  }
+});
+
 await step('dark', async () => {
   const dark = await open({ colorScheme: 'dark', viewport: { width: 1920, height: 1080 } });
   await dark.goto(cfg.viewer + '/');
