@@ -62,7 +62,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	a.ledger = ledger.New(ledger.Options{}, log)
 	if a.store, err = segstore.Open(segstore.Options{
 		Dir: cfg.DataDir, OpenIndex: open, Retention: cfg.Retention, RetentionBytes: cfg.RetentionBytes,
-		Committed: a.ledger.Commit, Removing: a.ledger.Removing, Damaged: a.ledger.Damaged,
+		Committed: a.ledger.Commit, Removing: a.ledger.Removing, Damaged: a.ledger.Damaged, Hiding: a.ledger.Hiding,
 	}, log); err != nil {
 		err = fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
 		for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {

@@ -142,6 +142,14 @@ func (l *Ledger) Removing(before uint64) {
 	}
 }
 
+// Hiding makes sure that what was told by Damaged is not forgotten. A store
+// calls it before nobody comes upon that any more.
+func (l *Ledger) Hiding() {
+	if err := l.Save(); err != nil {
+		l.log.Error("Could not save the ledger before damaged pairs are hidden", slog.String("error", err.Error()))
+	}
+}
+
 // Save writes a snapshot when something changed since the last one.
 func (l *Ledger) Save() error {
 	// One at a time: an older one must not take the place of a newer.

@@ -2,14 +2,18 @@ package segstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
@@ -40,11 +44,71 @@ func (d *damages) first(off uint64) bool {
 	return true
 }
 
+// unread are stretches whose rows have to go: whoever lists or counts rows
+// must not show what nobody can read.
+type unread struct {
+	mu   sync.Mutex
+	list []store.OffsetRange
+	// more wakes the indexer; one is enough.
+	more chan struct{}
+	// hidden of them have no rows in the index any more. It is the indexer's own.
+	hidden int
+}
+
+func (u *unread) add(r store.OffsetRange) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if slices.Contains(u.list, r) || len(u.list) >= maxDamages {
+		return
+	}
+	u.list = append(u.list, r)
+	select {
+	case u.more <- struct{}{}:
+	default:
+	}
+}
+
+// all are those that are known, in the order in which they became so; the list
+// only grows.
+func (u *unread) all() []store.OffsetRange {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.list
+}
+
+// hide removes the rows of stretches that turned out to be damaged since it did
+// so last. It is the indexer's own.
+func (s *Store) hide(ctx context.Context, x index.Index) error {
+	list := s.unread.all()
+	if s.unread.hidden == len(list) {
+		return nil
+	}
+	if s.opt.Hiding != nil {
+		s.opt.Hiding()
+	}
+	return s.change(func() error {
+		for _, r := range list[s.unread.hidden:] {
+			if err := x.Remove(ctx, r.From, r.To); err != nil {
+				return fmt.Errorf("remove rows of damaged records: %w", err)
+			}
+		}
+		stats, err := x.Stats(ctx)
+		if err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		s.live.setStats(stats)
+		s.unread.hidden = len(list)
+		return nil
+	})
+}
+
 // damaged takes note of a stretch that cannot be read.
 func (s *Store) damaged(c *seglog.CorruptError) {
 	if !s.damages.first(c.Offset) {
 		return
 	}
+	// When its rows go, whoever counts has been told.
+	defer s.unread.add(store.OffsetRange{From: c.Offset, To: c.Next})
 	s.counters.damagedRecords.Add(1)
 	attrs := []any{slog.String("error", c.Error())}
 	if w, err := decodeWrapper(c.Head); err == nil {

@@ -336,6 +336,21 @@ func (d *delivery) commit(w *wrapper, n news) {
 	if n.seq == 0 && len(n.runs) == 0 {
 		return
 	}
+	d.learn(n, w.at, w.duplicate)
+}
+
+// lose remembers a batch that was here, at a time, and cannot be read any more.
+// Where it stood in its spool is to come again.
+func (d *delivery) lose(id epoch, seq uint64, at int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if seq != 0 {
+		d.learn(news{epoch: id, seq: seq, lost: true}, at, false)
+	}
+}
+
+// learn remembers what came of an epoch at a time. d.mu is held.
+func (d *delivery) learn(n news, at int64, duplicate bool) {
 	e := d.epochs[n.epoch]
 	if e == nil {
 		if len(d.epochs) >= maxEpochs {
@@ -344,8 +359,8 @@ func (d *delivery) commit(w *wrapper, n news) {
 		e = new(epochState)
 		d.epochs[n.epoch] = e
 	}
-	e.seen = max(e.seen, w.at)
-	if w.duplicate {
+	e.seen = max(e.seen, at)
+	if duplicate {
 		return
 	}
 	d.ranges -= e.len()

@@ -507,6 +507,22 @@ func TestDamage(t *testing.T) {
 	if n != 90 || !errors.Is(last, store.ErrPartial) {
 		t.Errorf("whole: %d pairs, %v", n, last)
 	}
+	// From then on nobody lists or counts what cannot be read.
+	eventually(t, "90 rows", func() bool { return len(storetest.All(t, s, store.List{})) == 90 })
+	if got := storetest.All(t, s, store.List{Whole: true}); len(got) != 90 {
+		t.Errorf("whole: %d pairs", len(got))
+	}
+	hist, err := s.Histogram(t.Context(), store.Histogram{Buckets: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum uint64
+	for _, c := range hist.Counts[0] {
+		sum += c
+	}
+	if x, err := s.Extent(t.Context()); err != nil || x.Pairs != 90 || sum != 90 || hist.Partial {
+		t.Errorf("extent %+v, %v; %d counted, partial %v", x, err, sum, hist.Partial)
+	}
 	s.close(t)
 
 	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {

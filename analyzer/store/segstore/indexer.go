@@ -217,11 +217,9 @@ func (s *Store) catchUp(ctx context.Context, x index.Index) error {
 	if err := x.Remove(ctx, 0, s.seglog.Oldest()); err != nil {
 		return fmt.Errorf("remove rows before the log: %w", err)
 	}
-	// And of records that may come again.
-	for _, r := range s.unread {
-		if err := x.Remove(ctx, r.From, r.To); err != nil {
-			return fmt.Errorf("remove rows of damaged records: %w", err)
-		}
+	s.unread.hidden = 0
+	if err := s.hide(ctx, x); err != nil {
+		return err
 	}
 	var rows []index.Row
 	var weight int64
@@ -313,6 +311,7 @@ func (s *Store) feed(ctx context.Context, x index.Index) error {
 			return nil
 		case err := <-s.index.broken:
 			return err
+		case <-s.unread.more:
 		case <-s.live.more:
 		}
 		// Others come soon, and a transaction costs the same for all of them.
@@ -329,7 +328,11 @@ func (s *Store) feed(ctx context.Context, x index.Index) error {
 			}
 		}
 		for {
+			// What is to be hidden may be pending.
 			err := s.flush(ctx, x)
+			if err == nil {
+				err = s.hide(ctx, x)
+			}
 			if err == nil {
 				if failing {
 					s.log.Info("The index takes rows again")

@@ -94,6 +94,10 @@ type Options struct {
 	// damaged and whose head can still be read: where in the store's order it
 	// stands, and its head. After a start it may be told of the same again.
 	Damaged func(at uint64, head *capturev1.FrameHead)
+	// Hiding, when set, is told that pairs of which Damaged told are about to
+	// disappear from lists and counts. Nobody comes upon them after that: who
+	// needs to know of them makes sure that he does.
+	Hiding func()
 	// Now is the clock: time.Now.
 	Now func() time.Time
 	// Elapsed is the time that has passed since some moment, whatever Now is
@@ -145,9 +149,8 @@ type Store struct {
 	seglog   *seglog.Log
 	delivery *delivery
 	recovery Recovery
-	// unread are stretches of the newest segment that could not be read at
-	// Open: what stood there is not known to have come.
-	unread []store.OffsetRange
+	// unread are stretches that cannot be read, and must have no rows.
+	unread unread
 
 	// room counts the bytes of rows that are appended and not indexed.
 	room *semaphore.Weighted
@@ -229,6 +232,7 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		ages:  ages{elapsed: opt.Elapsed},
 	}
 	s.index.init()
+	s.unread.more = make(chan struct{}, 1)
 	if s.dir, err = openDirectory(opt.Dir, opt.Now(), log); err != nil {
 		return nil, err
 	}
@@ -285,9 +289,9 @@ func (s *Store) recover() error {
 				return fmt.Errorf("read records: %w", err)
 			}
 			e.Offset, e.Head = damage.Offset, damage.Head
-			lost = lost || !clean // counted when it is read for the index
+			lost = lost || !clean
 			if !clean || e.Head == nil {
-				s.unread = append(s.unread, store.OffsetRange{From: damage.Offset, To: damage.Next})
+				s.forgo(damage)
 				continue
 			}
 		}
@@ -311,6 +315,18 @@ func (s *Store) recover() error {
 		Segments: len(s.seglog.Segments()), Bytes: s.seglog.Bytes(), Spools: len(s.delivery.spools),
 	}
 	return nil
+}
+
+// forgo takes note of a damaged record whose frame is to come again, if anybody
+// still has it. Where its head says which batch it was, the batch is lost until
+// then: what it was counted as is taken back when it comes.
+func (s *Store) forgo(c *seglog.CorruptError) {
+	if w, err := decodeWrapper(c.Head); err == nil && !w.duplicate {
+		if h := headOf(&w); h != nil {
+			s.delivery.lose(epoch(h.GetSource().GetEpoch()), h.GetBatchSeq(), w.at)
+		}
+	}
+	s.damaged(c)
 }
 
 // headOf is the head of a record's frame, nil when there is none that can be
