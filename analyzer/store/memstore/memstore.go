@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"hash/crc32"
 	"iter"
 	"math"
 	"slices"
@@ -130,7 +129,7 @@ func (s *Store) Append(ctx context.Context, id store.ID, frames []*capturev1.Fra
 			continue
 		}
 		if !sp.known || f.GetOffset() >= sp.last {
-			sp.last, sp.sum, sp.known = f.GetOffset(), crc32.Checksum(slices.Concat(f.GetHead(), f.GetBody()), crc32.MakeTable(crc32.Castagnoli)), true
+			sp.last, sp.sum, sp.known = f.GetOffset(), frame.Checksum(f.GetHead(), f.GetBody()), true
 		}
 		s.take(f)
 	}
@@ -161,7 +160,7 @@ func (s *Store) take(f *capturev1.Frame) {
 	case s.batches[b] == here:
 		return
 	case b.seq == 0:
-	case err != nil || len(pairs) == 0 && dropped["spool_full"]+dropped["spool_damaged"]+dropped["refused"] > 0:
+	case err != nil || len(pairs) == 0 && dropped[frame.ReasonSpoolFull]+dropped[frame.ReasonSpoolDamaged]+dropped[frame.ReasonRefused] > 0:
 		lose(b.seq)
 	default:
 		s.batches[b] = here

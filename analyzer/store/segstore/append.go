@@ -95,7 +95,7 @@ func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 	in := &incoming{
 		wrapper: wrapper{
 			version: wrapperVersion, spool: spool, offset: f.GetOffset(), next: f.GetNextOffset(), at: at,
-			sum: checksum(f), missing: shortened(f.GetMissing()), frameHead: f.GetHead(),
+			sum: frame.Checksum(f.GetHead(), f.GetBody()), missing: shortened(f.GetMissing()), frameHead: f.GetHead(),
 		},
 		body:  f.GetBody(),
 		block: &block{weight: overhead},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/rangeset"
 )
 
@@ -185,7 +186,7 @@ type news struct {
 // Reasons of a forwarder that gave up a whole batch, which another forwarder
 // or a later try may still bring. What it drops for other reasons it has
 // decided on.
-var givenUp = []string{"spool_full", "spool_damaged", "refused"}
+var givenUp = []string{frame.ReasonSpoolFull, frame.ReasonSpoolDamaged, frame.ReasonRefused}
 
 // newsOf reads a frame's head, nil when it has none that can be read.
 func newsOf(h *capturev1.FrameHead, unreadable bool) news {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
@@ -69,13 +68,6 @@ func (w *wrapper) commit(head *capturev1.FrameHead, next uint64) store.Commit {
 		Spool: w.spool, Head: head, Missing: w.missing, Unreadable: w.unreadable,
 		Duplicate: w.duplicate, Reclaimed: w.reclaimed, At: w.at, Next: next,
 	}
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checksum is that of a frame, as the forwarder can make it of its spool too.
-func checksum(f *capturev1.Frame) uint32 {
-	return crc32.Update(crc32.Checksum(f.GetHead(), castagnoli), castagnoli, f.GetBody())
 }
 
 func (w *wrapper) encode() []byte {
