@@ -18,6 +18,8 @@ import (
 	"github.com/weir-capture/weir/internal/vfs"
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // Layout of the data directory.
 const (
 	lockName = "LOCK"
