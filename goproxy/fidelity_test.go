@@ -544,3 +544,43 @@ func TestR42ClientAddress(t *testing.T) {
 		t.Errorf("from %s to %s; the client is %v", p.Client, p.Server, conn.LocalAddr())
 	}
 }
+
+// TestR07SlowClients: many clients that send a head a byte at a time, or ask
+// for much and do not read it, cost no more than their buffers, and nobody
+// else notices them.
+func TestR07SlowClients(t *testing.T) {
+	srv := app(t)
+	b := start(t, srv.Listener.Addr().String(), quiet)
+	const each = 60
+	var slow []net.Conn
+	for i := range 2 * each {
+		conn, err := net.Dial("tcp", b.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if slow = append(slow, conn); i < each {
+			_, _ = io.WriteString(conn, "GET /echo/1 HT")
+		} else {
+			_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			_, _ = io.WriteString(conn, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+	}
+	eventually(t, "all are served", func() bool { return b.conns.len() == 2*each && b.ledger.Pairs().Seen >= each })
+	c := client(t)
+	for range 50 {
+		for _, conn := range slow[:each] {
+			_, _ = io.WriteString(conn, "T")
+		}
+		if _, body := fetch(t, c, "GET", b.url("/echo/quick"), nil); string(body) != "quick:" {
+			t.Errorf("%q", body)
+		}
+	}
+	if used := b.budget.Used(); used > b.budget.Limit() {
+		t.Errorf("capture holds %d bytes of %d", used, b.budget.Limit())
+	}
+	for _, conn := range slow {
+		_ = conn.Close()
+	}
+	eventually(t, "all are over", func() bool { return b.conns.len() <= 1 })
+}

@@ -707,9 +707,9 @@ func TestReason(t *testing.T) {
 	}
 }
 
-// FuzzObserve gives a connection any bytes, in any pieces: it must neither
+// FuzzR22Observe gives a connection any bytes, in any pieces: it must neither
 // fail nor lose count.
-func FuzzObserve(f *testing.F) {
+func FuzzR22Observe(f *testing.F) {
 	f.Add([]byte(get+hello), []byte{10, 200, 30})
 	f.Add([]byte("*1\r\n$4\r\nPING\r\n+PONG\r\n"), []byte{14, 129})
 	f.Add([]byte("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\nHTTP/1.1 101 a\r\n\r\nabc"), []byte{51, 150, 3})
