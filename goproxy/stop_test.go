@@ -254,3 +254,29 @@ func TestTheListenersAddress(t *testing.T) {
 		t.Errorf("want %s in\n%s", want, log.String())
 	}
 }
+
+// TestR31ReadinessFailsFirst: whoever balances the load is told before the
+// proxy stops accepting, and what comes meanwhile is served.
+func TestR31ReadinessFailsFirst(t *testing.T) {
+	srv := app(t)
+	b := start(t, srv.Listener.Addr().String(), func(c *Config) { withDiagnostics(c); c.DrainDelay = time.Second })
+	status := func(path string) int {
+		resp, _ := fetch(t, client(t), "GET", b.diagnosticsURL(path), nil)
+		return resp.StatusCode
+	}
+	if s := status("/readyz"); s != http.StatusOK {
+		t.Errorf("ready: %d", s)
+	}
+	done := b.halt()
+	eventually(t, "it says that it is not ready", func() bool { return status("/readyz") == http.StatusServiceUnavailable })
+	if s := status("/healthz"); s != http.StatusOK {
+		t.Errorf("alive, still: %d", s)
+	}
+	if _, body := fetch(t, client(t), "GET", b.url("/echo/late"), nil); string(body) != "late:" {
+		t.Errorf("%q", body)
+	}
+	<-done
+	if n := len(b.forwarder.Pairs()); n != 1 {
+		t.Errorf("%d pairs were shipped", n)
+	}
+}
