@@ -10,6 +10,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/store/storetest"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/internal/vfs/faultfs"
 )
@@ -137,4 +138,47 @@ func accountOf(t *testing.T, opt segstore.Options) func(also func(store.Commit))
 	}
 	s.close(t)
 	return open
+}
+
+// TestR18DamagedHeadIsCounted: where a record's head is damaged, its pairs say
+// whose they are, and the ledger that they are stored no more.
+func TestR18DamagedHeadIsCounted(t *testing.T) {
+	for name, part := range map[string]int{"header": 2, "head": 45} {
+		disk := faultfs.New()
+		var w witness
+		opt := segstore.Options{Dir: t.TempDir(), LogFS: disk, OpenIndex: openMemory, SegmentBytes: 4 << 10, Committed: w.committed}
+		s := start(t, opt)
+		f := storetest.NewForwarder(1, storetest.NewProxy(1))
+		for n := range uint64(20) {
+			pairs := storetest.Pairs(n*4, n*4+4)
+			for _, p := range pairs {
+				p.Source = &capturev1.Source{App: "app", Epoch: []byte{0: 1, 15: 0xe0}}
+			}
+			if err := s.Append(t.Context(), f.Spool, []*capturev1.Frame{f.Frame(pairs...)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.close(t)
+		opt.Committed = nil
+		account := accountOf(t, opt)
+		names, err := disk.Names()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(names)
+		at := int(w.heard()[0].Next) + part // the second record of the first segment
+		b := disk.Get(names[0])
+		b[at] ^= 1
+		disk.Put(names[0], b)
+		for range 2 {
+			s, l := account(nil) // its index is new: all is read
+			eventually(t, "the index is there", func() bool { return s.Ready() == nil })
+			x, err := s.Extent(t.Context())
+			if c := l.Report(ledger.Ask{}).Total; err != nil || x.Pairs != 76 || c.Seen != 80 || c.Stored != 76 || !c.Holds() ||
+				c.Dropped[ledger.Drop{Hop: ledger.HopAnalyzer, Reason: ledger.ReasonDamaged}] != 4 {
+				t.Errorf("%s: %d pairs are there, %v; the ledger says %+v", name, x.Pairs, err, c)
+			}
+			s.close(t)
+		}
+	}
 }

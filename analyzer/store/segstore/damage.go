@@ -12,8 +12,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/seglog"
 )
@@ -102,8 +105,13 @@ func (s *Store) hide(ctx context.Context, x index.Index) error {
 	})
 }
 
-// damaged takes note of a stretch that cannot be read.
-func (s *Store) damaged(c *seglog.CorruptError) {
+// damaged takes note of a stretch that was found unreadable, whose frames do
+// not come again.
+func (s *Store) damaged(c *seglog.CorruptError) { s.note(c, true) }
+
+// note takes note of a stretch that cannot be read. Unless it is final, what
+// nobody can put a name to may come again, and counts as something new then.
+func (s *Store) note(c *seglog.CorruptError, final bool) {
 	if !s.damages.first(c.Offset) {
 		return
 	}
@@ -119,9 +127,15 @@ func (s *Store) damaged(c *seglog.CorruptError) {
 				s.opt.Damaged(c.Offset, h)
 			}
 		}
-	} else if n, err := s.countBody(c); err == nil {
-		s.counters.damagedPairs.Add(uint64(n))
-		attrs = append(attrs, slog.Int("pairs", n))
+	} else if pairs, err := s.body(c); err == nil {
+		s.counters.damagedPairs.Add(uint64(len(pairs)))
+		attrs = append(attrs, slog.Int("pairs", len(pairs)))
+		if h := headFrom(pairs); h != nil && final {
+			attrs = append(attrs, slog.String("app", h.GetSource().GetApp()))
+			if s.opt.Damaged != nil {
+				s.opt.Damaged(c.Offset, h)
+			}
+		}
 	}
 	if err := s.seglog.Quarantine(c); err != nil {
 		attrs = append(attrs, slog.String("quarantine", err.Error()))
@@ -135,32 +149,55 @@ var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 // maxSalvage bounds what is read of a stretch to count what was in it.
 const maxSalvage = seglog.MaxRecordBytes + 4<<10
 
-// countBody counts the pairs of a record of which the head is damaged, or the
-// header, when its body is whole: that reaches to the stretch's end.
-func (s *Store) countBody(c *seglog.CorruptError) (int, error) {
+// headFrom is as much of a frame's head as its pairs tell: each describes
+// itself. It is nil where they do not.
+func headFrom(pairs []*capturev1.RRPair) *capturev1.FrameHead {
+	if len(pairs) == 0 || len(pairs[0].GetSource().GetEpoch()) != frame.EpochLen {
+		return nil
+	}
+	h := &capturev1.FrameHead{
+		Source: pairs[0].GetSource(), FirstPairSeq: pairs[0].GetProxySeq(),
+		Received: uint32(len(pairs)), Pairs: uint32(len(pairs)),
+		TimeMin: store.Time(pairs[0]),
+	}
+	for _, p := range pairs {
+		h.TimeMin, h.TimeMax = min(h.TimeMin, store.Time(p)), max(h.TimeMax, store.Time(p))
+	}
+	return h
+}
+
+// body gives the pairs of a record of which the head is damaged, or the header,
+// when its body is whole: that reaches to the stretch's end.
+func (s *Store) body(c *seglog.CorruptError) ([]*capturev1.RRPair, error) {
 	name, _ := strings.CutSuffix(c.Segment, ".seg")
 	base, err := strconv.ParseUint(name, 16, 64)
 	if err != nil || c.Offset < base || c.Next-c.Offset > maxSalvage {
-		return 0, fmt.Errorf("count pairs: no record of a known length: %w", err)
+		return nil, fmt.Errorf("read pairs: no record of a known length: %w", err)
 	}
 	f, err := s.opt.LogFS.OpenFile(c.Segment, os.O_RDONLY, 0)
 	if err != nil {
-		return 0, fmt.Errorf("count pairs: %w", err)
+		return nil, fmt.Errorf("read pairs: %w", err)
 	}
 	defer f.Close() // only read from
 	raw := make([]byte, c.Next-c.Offset)
 	if _, err := f.ReadAt(raw, int64(c.Offset-base)); err != nil {
-		return 0, fmt.Errorf("count pairs: %w", err)
+		return nil, fmt.Errorf("read pairs: %w", err)
 	}
 	for at := 0; ; at++ {
 		i := bytes.Index(raw[at:], zstdMagic)
 		if i < 0 {
-			return 0, errNoBody
+			return nil, errNoBody
 		}
 		at += i
-		if n, err := frame.Count(raw[at:]); err == nil {
-			return n, nil
+		n, err := frame.Count(raw[at:])
+		if err != nil {
+			continue
 		}
+		var z zstd.Header
+		if err := z.Decode(raw[at:]); err != nil {
+			return nil, fmt.Errorf("read pairs: %w", err)
+		}
+		return frame.Pairs(&capturev1.FrameHead{Pairs: uint32(n), BodyLen: uint32(z.FrameContentSize)}, raw[at:])
 	}
 }
 

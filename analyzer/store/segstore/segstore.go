@@ -91,8 +91,9 @@ type Options struct {
 	// that he does not.
 	Removing func(before uint64)
 	// Damaged, when set, is told of each stored frame that turns out to be
-	// damaged and whose head can still be read: where in the store's order it
-	// stands, and its head. After a start it may be told of the same again.
+	// damaged and of which it can still be told what was in it: where in the
+	// store's order it stands, and its head; where that is what was damaged,
+	// one without the batch's number, made from its pairs. After a start it may be told of the same again.
 	Damaged func(at uint64, head *capturev1.FrameHead)
 	// Hiding, when set, is told that pairs of which Damaged told are about to
 	// disappear from lists and counts. Nobody comes upon them after that: who
@@ -326,7 +327,7 @@ func (s *Store) forgo(c *seglog.CorruptError) {
 			s.delivery.lose(epoch(h.GetSource().GetEpoch()), h.GetBatchSeq(), w.at)
 		}
 	}
-	s.damaged(c)
+	s.note(c, false)
 }
 
 // headOf is the head of a record's frame, nil when there is none that can be
