@@ -209,8 +209,8 @@ func (e *Exporter) attrs(attrs ...slog.Attr) []any {
 var (
 	// errRenewed: the spool has another id, and wants to be asked for by it.
 	errRenewed = errors.New("the spool has a new id")
-	// errTried: what was sent a few frames at a time has all been taken.
-	errTried = errors.New("no frame is refused any more")
+	// errTried: what was to be sent a few frames at a time is done with.
+	errTried = errors.New("what was to be tried has been tried")
 )
 
 // session is one connection, from dialling to its end. It returns nil when

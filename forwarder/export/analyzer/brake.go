@@ -75,9 +75,8 @@ func (b *brake) taken() (released bool) {
 	return released
 }
 
-// besides is done with what is held, as long as that is not all that there is
-// up to end. Below low nothing is open.
-func (b *brake) besides(done spans, end uint64) spans {
+// besides is done with what is held.
+func (b *brake) besides(done spans) spans {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.again.forget(done.low())
@@ -85,11 +84,17 @@ func (b *brake) besides(done spans, end uint64) spans {
 	for _, s := range b.held {
 		known.add(s)
 	}
-	if known.covers(span{0, end}) {
-		b.held = nil
-		return done
-	}
 	return known
+}
+
+// anew lets what is held be tried again, because there are no others; false
+// when nothing is held.
+func (b *brake) anew() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	is := len(b.held) > 0
+	b.held = nil
+	return is
 }
 
 // pause says how long to wait, and keeps why for people to see.

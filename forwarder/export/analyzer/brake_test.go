@@ -96,3 +96,29 @@ func TestSomeRecordsInARow(t *testing.T) {
 		t.Errorf("%d pauses", n)
 	}
 }
+
+// TestNoOthersToTry: when all that there is was refused, that is tried again.
+func TestNoOthersToTry(t *testing.T) {
+	a, dir, c := newAnalyzer(t), spoolDir(t), &captured{epoch: 1, body: 100}
+	a.refuse = func(*capturev1.Frame) bool { return true }
+	a.start()
+	s := openSpool(t, dir, spoolOptions())
+	c.add(t, s, 4)
+	if err := s.Close(); err != nil { // what the log writes for itself is behind them
+		t.Fatal(err)
+	}
+	s = openSpool(t, dir, spoolOptions())
+	x := run(t, s, a.addr)
+	poll(t, "a pause for each that is held, and one more", func() error {
+		if n := strings.Count(x.log.String(), "refuses one record after another"); n < 3 {
+			return fmt.Errorf("%d pauses\n%s", n, x.log)
+		}
+		return nil
+	})
+	a.with(func() { a.refuse = nil })
+	poll(t, "the rest", func() error { return a.holds(c, 1, 2) })
+	x.drain()
+	if at := s.Cursor(x.Name()).Offset(); at != s.Log().End() {
+		t.Errorf("the cursor is at %d of %d", at, s.Log().End())
+	}
+}

@@ -297,7 +297,10 @@ func (f *flight) talk(drain <-chan struct{}) error {
 	var next [lanes]*parcel
 	var owed int64
 	for {
-		if f.route.until > 0 && f.e.low() >= f.route.until || f.route.braked && !f.e.brake.on() {
+		if f.route.until > 0 && f.e.low() >= f.route.until {
+			return errTried
+		}
+		if f.route.braked && drain != nil && (!f.e.brake.on() || f.idle() && f.e.brake.anew()) {
 			return errTried
 		}
 		for lane := range next {

@@ -55,7 +55,7 @@ func (e *Exporter) begin(have *capturev1.ExportResponse_Have) (route, error) {
 	known := done
 	if r.braked {
 		r.limit, r.until = 1, 0
-		known = e.brake.besides(done, end)
+		known = e.brake.besides(done)
 	}
 	r.single = r.old || r.limit > 0
 	switch {
