@@ -428,10 +428,10 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// TestR08LargeBodies: 64 MiB each way cost no more memory than small ones; the
+// TestR08LargeBodies: 100 MiB each way cost no more memory than small ones; the
 // pair has the first of them, the size and the hash of the whole.
 func TestR08LargeBodies(t *testing.T) {
-	const size = 64 << 20
+	const size = 100 << 20
 	var received atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
