@@ -124,14 +124,16 @@ func (s *Store) letGo() error {
 	if s.opt.Retention == 0 || len(segs) == 0 {
 		return nil
 	}
-	off := s.lastOff.Load()
-	if off < segs[len(segs)-1].Base || s.ages.of(time.Unix(0, s.lastAt.Load()), off) <= s.opt.Retention {
+	off, at := s.lastOff.Load(), s.lastAt.Load()
+	// A segment may be there a moment before its first record is known of; of
+	// the very first there is no time then, and nothing is too old.
+	if at == 0 || off < segs[len(segs)-1].Base || s.ages.of(time.Unix(0, at), off) <= s.opt.Retention {
 		return nil
 	}
 	if err := s.seglog.Rotate(); err != nil {
 		return err
 	}
-	w := wrapper{mark: true, at: s.lastAt.Load()}
+	w := wrapper{mark: true, at: at}
 	_, err := s.seglog.Append(seglog.Record{Head: w.encode(), Committed: func(off, next uint64) {
 		s.live.publish(&block{off: off, next: next}, nil, 0)
 	}})
