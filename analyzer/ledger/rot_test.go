@@ -2,6 +2,9 @@ package ledger
 
 import (
 	"testing"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 )
 
 // TestDamagedAndBroughtAgain: a record of the store is damaged and its
@@ -61,5 +64,34 @@ func TestDamagedAndBroughtAgain(t *testing.T) {
 				l = w.open(t, dir, Options{})
 			}
 		}
+	}
+}
+
+// TestLateOutOfAHoleThatWasGivenUp: of a process with more holes than are told
+// apart the lowest are given up. What comes out of one after all is stored, and
+// was seen before.
+func TestLateOutOfAHoleThatWasGivenUp(t *testing.T) {
+	w := newWorld(1)
+	l := w.open(t, memDir(t), Options{})
+	p := w.proxy("a")
+	commit := func(seq uint64) {
+		w.place += 100
+		l.Commit(store.Commit{At: w.now, Next: w.place, Head: &capturev1.FrameHead{
+			Source: p.src, EpochStarted: p.started, BatchSeq: seq, FirstPairSeq: 3*seq - 2, Received: 3, Pairs: 3,
+			TimeMin: w.now, TimeMax: w.now,
+		}})
+		holds(t, l)
+	}
+	const last = 2*maxSpans + 21
+	for seq := uint64(1); seq <= last; seq += 2 {
+		commit(seq)
+	}
+	before := total(l)
+	if before.Seen != 3*last || before.Unaccounted == 0 {
+		t.Fatalf("%+v", before)
+	}
+	commit(2)
+	if c := total(l); c.Seen != before.Seen || c.Stored != before.Stored+3 || c.Unaccounted != before.Unaccounted-3 {
+		t.Errorf("%+v, before %+v", c, before)
 	}
 }
