@@ -883,9 +883,17 @@ func TestHeartbeatsAndGoodbye(t *testing.T) {
 	beat(false)
 	s.send(batch(1, 1))
 	s.acked(1)
-	list, _ := r.registry.Snapshot()
-	if len(list) != 1 || list[0].GetState() != capturev1.ProxyStatus_STATE_CONNECTED || list[0].GetCounters().GetSeen() != 42 || list[0].GetSource().GetCluster() != "prod" {
-		t.Errorf("%v", list)
+	// The batch may be acknowledged before the heartbeat that came with it is
+	// looked at.
+	var list []*capturev1.ProxyStatus
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		list, _ = r.registry.Snapshot()
+		if len(list) == 1 && list[0].GetState() == capturev1.ProxyStatus_STATE_CONNECTED && list[0].GetCounters().GetSeen() == 42 && list[0].GetSource().GetCluster() == "prod" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v", list)
+		}
 	}
 	beat(true)
 	if err := s.CloseSend(); err != nil {
