@@ -886,15 +886,13 @@ func TestHeartbeatsAndGoodbye(t *testing.T) {
 	// The batch may be acknowledged before the heartbeat that came with it is
 	// looked at.
 	var list []*capturev1.ProxyStatus
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	poll(t, func() error {
 		list, _ = r.registry.Snapshot()
-		if len(list) == 1 && list[0].GetState() == capturev1.ProxyStatus_STATE_CONNECTED && list[0].GetCounters().GetSeen() == 42 && list[0].GetSource().GetCluster() == "prod" {
-			break
+		if len(list) != 1 || list[0].GetState() != capturev1.ProxyStatus_STATE_CONNECTED || list[0].GetCounters().GetSeen() != 42 || list[0].GetSource().GetCluster() != "prod" {
+			return fmt.Errorf("%v", list)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%v", list)
-		}
-	}
+		return nil
+	})
 	beat(true)
 	if err := s.CloseSend(); err != nil {
 		t.Fatal(err)
