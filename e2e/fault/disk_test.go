@@ -355,12 +355,12 @@ func TestR20(t *testing.T) {
 			r.StartAll()
 			trace := r.state(victim + ".strace")
 			p := map[string]*harness.Proc{"forwarder": r.Forwarder, "analyzer": r.Analyzer}[victim]
-			// Every twentieth fsync of each thread, from its third on.
+			// Every eighth fsync of each thread, from its third on.
 			tracer := harness.Start(t, r.Dir, "strace-"+victim, harness.LookPath(t, "strace"), nil, "-f", "-p", fmt.Sprint(p.PID()), "-o", trace,
-				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=3+20")
+				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=3+8")
 			stop := r.load(100).Background(t, r.book)
 			var times int
-			harness.Poll(t, time.Minute, "ten refused fsyncs", func() error {
+			harness.Poll(t, 90*time.Second, "ten refused fsyncs", func() error {
 				data, err := os.ReadFile(trace)
 				if times = len(injected.FindAll(data, -1)); err == nil && times < 10 {
 					err = fmt.Errorf("%d", times)
