@@ -1,165 +1,245 @@
 package query
 
 import (
+	"regexp"
+	"strings"
+	"unsafe"
+
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/internal/httphead"
 )
 
-// A word is a run of ASCII letters and digits, as long as can be, in lower
-// case. Everything else separates words.
-
-// Texts calls f with each text of a pair in which words are searched: path,
-// query string, header lines, trailer lines and bodies (see Content), each as
-// it stands, in any case. Words are those of one text; they never go on in the
-// next. What f is given is lent, and not to be changed.
-func Texts(p *capturev1.RRPair, f func(text []byte)) {
-	f([]byte(p.GetPath()))
-	f([]byte(p.GetQuery()))
-	for _, m := range [...]*capturev1.Message{p.GetRequest(), p.GetResponse()} {
-		_, section := httphead.StartLine(m.GetHead())
-		f(section)
-		f(m.GetTrailers())
-		f(Content(m))
-	}
+// Need is something that is in the texts (see Texts) of every pair that a
+// query selects, so that a store can pass over what does not have it. It is
+// either a leaf, which has a Text, or All or Any of others.
+type Need struct {
+	// Text occurs in one of the texts, but for the case of ASCII letters. It is
+	// in lower case.
+	Text string
+	// Words are words of Text, which occur in the texts as words: neither
+	// continues beyond what is here. Not every word of Text is among them.
+	Words    []string
+	All, Any []*Need
 }
 
-// Needed says which words the Texts of a pair have at least when a query
-// matches it, so that whoever knows words of pairs, or of many pairs together,
-// leaves out those that cannot match. It is one of: a Word; any of Nodes (Any);
-// all of Nodes. The zero value needs nothing.
-type Needed struct {
-	Word  string
-	Any   bool
-	Nodes []Needed
-}
-
-// Nothing reports that no word is needed: everything may match.
-func (n Needed) Nothing() bool { return n.Word == "" && !n.Any && len(n.Nodes) == 0 }
-
-// In reports whether a set of words has what is needed. has may say yes to
-// words that are not there.
-func (n Needed) In(has func(word string) bool) bool {
-	if n.Word != "" {
-		return has(n.Word)
-	}
-	for _, c := range n.Nodes {
-		if c.In(has) == n.Any {
-			return n.Any
+// Holds evaluates the formula; leaf tells of one with a Text. A nil Need
+// always holds.
+func (n *Need) Holds(leaf func(*Need) bool) bool {
+	switch {
+	case n == nil:
+		return true
+	case n.All != nil:
+		for _, c := range n.All {
+			if !c.Holds(leaf) {
+				return false
+			}
 		}
+		return true
+	case n.Any != nil:
+		for _, c := range n.Any {
+			if c.Holds(leaf) {
+				return true
+			}
+		}
+		return false
 	}
-	return !n.Any
+	return leaf(n)
 }
 
-// RequiredWords gives the words that every match has. A query whose terms are
-// of other kinds (a text within words, a regular expression) needs nothing.
-func (q *Query) RequiredWords() Needed {
+// Needs derives what every pair that q selects has in its texts; nil when
+// nothing follows from q.
+func (q *Query) Needs() *Need {
 	if q == nil || q.Root == nil {
-		return Needed{}
+		return nil
 	}
-	return required(q.Root)
+	return needs(q.Root)
 }
 
-func required(n Node) Needed {
+func needs(n Node) *Need {
 	switch n := n.(type) {
 	case And:
-		return needAll(mapNodes(n.Nodes))
-	case Or:
-		return needAny(mapNodes(n.Nodes))
-	case Text:
-		return valueWords(n.Value)
-	case Term:
-		switch n.Field {
-		case FieldBody, FieldRequestBody, FieldResponseBody:
-			return needAny(valuesWords(n.Values))
-		case FieldHeader, FieldRequestHeader, FieldResponseHeader:
-			// The name stands in the same lines as the value.
-			return needAll([]Needed{wordsOf([]string{n.Key}, true), needAny(valuesWords(n.Values))})
+		var list []*Need
+		for _, c := range n.Nodes {
+			list = append(list, needs(c))
 		}
-		// Other fields are not among the texts, or, as those of JSON, may be
-		// written in another way there.
+		return allOf(list...)
+	case Or:
+		list := make([]*Need, len(n.Nodes))
+		for i, c := range n.Nodes {
+			list[i] = needs(c)
+		}
+		return oneOf(list)
+	case Text:
+		return needsOf(n.Value)
+	case Term:
+		return termNeeds(n)
 	}
-	return Needed{}
+	return nil // of a Not nothing follows
 }
 
-func mapNodes(nodes []Node) []Needed {
-	out := make([]Needed, len(nodes))
-	for i, n := range nodes {
-		out[i] = required(n)
+func termNeeds(t Term) *Need {
+	value := needsOf
+	var key *Need
+	switch t.Field {
+	case FieldBody, FieldRequestBody, FieldResponseBody:
+	case FieldHeader, FieldRequestHeader, FieldResponseHeader:
+		key, value = need(t.Key, true, true), headerNeeds
+	default:
+		// Columns are the index's business. What JSON has may be written with
+		// escapes, and numbers in many ways.
+		return nil
 	}
-	return out
+	list := make([]*Need, len(t.Values))
+	for i, v := range t.Values {
+		list[i] = value(v)
+	}
+	return allOf(key, oneOf(list))
 }
 
-func valuesWords(values []Value) []Needed {
-	out := make([]Needed, len(values))
-	for i, v := range values {
-		out[i] = valueWords(v)
+// needsOf is for text that stands as it is.
+func needsOf(v Value) *Need {
+	switch v.Op {
+	case OpWord:
+		return partNeeds(v.Parts, need)
+	case OpPhrase:
+		return need(v.Text, false, false)
+	case OpRegex:
+		if prefix := literalPrefix(v.Text); prefix != "" {
+			return need(prefix, false, false)
+		}
 	}
-	return out
+	return nil
 }
 
-func valueWords(v Value) Needed {
+// headerNeeds is for the value of a header, of which every space may have been
+// the end of a folded line.
+func headerNeeds(v Value) *Need {
+	piece := func(s string, left, right bool) *Need {
+		var list []*Need
+		pieces := strings.Split(s, " ")
+		for i, p := range pieces {
+			list = append(list, need(p, left || i > 0, right || i < len(pieces)-1))
+		}
+		return allOf(list...)
+	}
 	switch v.Op {
 	case OpEqual:
-		return wordsOf([]string{v.Text}, true)
-	case OpWord, OpWildcard:
-		return wordsOf(v.Parts, true)
-	case OpPhrase:
-		// It may begin and end within words.
-		return wordsOf([]string{v.Text}, false)
+		return piece(lower(v.Text), true, true)
+	case OpWildcard, OpWord:
+		return partNeeds(v.Parts, piece)
 	}
-	return Needed{}
+	return nil
 }
 
-// wordsOf needs the words of parts that are whole: those that do not touch a
-// star, nor, unless the ends are bounded, an end of the whole.
-func wordsOf(parts []string, bounded bool) Needed {
-	var words []Needed
-	for i, part := range parts {
-		for from := 0; from < len(part); {
-			if !isWordByte(part[from]) {
-				from++
-				continue
-			}
-			to := from + 1
-			for to < len(part) && isWordByte(part[to]) {
-				to++
-			}
-			left := from > 0 || bounded && i == 0
-			right := to < len(part) || bounded && i == len(parts)-1
-			if left && right {
-				words = append(words, Needed{Word: lower(part[from:to])})
-			}
-			from = to
+// partNeeds is for parts with anything between them, of which the first begins
+// a word and the last ends one.
+func partNeeds(parts []string, need func(s string, left, right bool) *Need) *Need {
+	var list []*Need
+	for i, p := range parts {
+		list = append(list, need(lower(p), i == 0, i == len(parts)-1))
+	}
+	return allOf(list...)
+}
+
+// need is a leaf. left and right tell that no word continues beyond that end.
+func need(text string, left, right bool) *Need {
+	if text == "" {
+		return nil
+	}
+	n := &Need{Text: text}
+	for i := 0; i < len(text); {
+		if !isWordByte(text[i]) {
+			i++
+			continue
+		}
+		from := i
+		for i < len(text) && isWordByte(text[i]) {
+			i++
+		}
+		if (from > 0 || left) && (i < len(text) || right) {
+			n.Words = append(n.Words, text[from:i])
 		}
 	}
-	return needAll(words)
+	return n
 }
 
-func needAll(nodes []Needed) Needed {
-	var all []Needed
-	for _, n := range nodes {
+func allOf(list ...*Need) *Need {
+	var all []*Need
+	for _, n := range list {
 		switch {
-		case n.Nothing():
-		case n.Word == "" && !n.Any:
-			all = append(all, n.Nodes...)
+		case n == nil:
+		case n.All != nil:
+			all = append(all, n.All...)
 		default:
 			all = append(all, n)
 		}
 	}
-	if len(all) == 1 {
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
 		return all[0]
 	}
-	return Needed{Nodes: all}
+	return &Need{All: all}
 }
 
-func needAny(nodes []Needed) Needed {
-	for _, n := range nodes {
-		if n.Nothing() {
-			return Needed{}
+func oneOf(list []*Need) *Need {
+	for _, n := range list {
+		if n == nil {
+			return nil
 		}
 	}
-	if len(nodes) == 1 {
-		return nodes[0]
+	if len(list) == 1 {
+		return list[0]
 	}
-	return Needed{Any: true, Nodes: nodes}
+	return &Need{Any: list}
 }
+
+func literalPrefix(expr string) string {
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return ""
+	}
+	prefix, _ := re.LiteralPrefix()
+	return lower(prefix)
+}
+
+// Texts calls do with each text of a pair in which words are searched: path,
+// query string, fields of headers and trailers, and the content of bodies. do
+// must not keep or change them.
+func Texts(p *capturev1.RRPair, do func(text []byte)) {
+	do(bytesOf(p.GetPath()))
+	do(bytesOf(p.GetQuery()))
+	for _, m := range [...]*capturev1.Message{p.GetRequest(), p.GetResponse()} {
+		_, section := httphead.StartLine(m.GetHead())
+		do(section)
+		do(m.GetTrailers())
+		do(Content(m))
+	}
+}
+
+// IsEncoded reports whether a body's content is not what its bytes are, so
+// that a text may be found in it that does not stand in them.
+func IsEncoded(m *capturev1.Message) bool {
+	if len(m.GetBody()) == 0 || m.GetBodyDecoded() {
+		return false
+	}
+	for f := range httphead.Fields(m.GetHead()) {
+		if f.Is("content-encoding") {
+			return true
+		}
+	}
+	return false
+}
+
+// WordByte tells whether a character is of a word, and which it is in lower
+// case. Words are the longest runs of such characters.
+func WordByte(c byte) (lowered byte, ok bool) {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A', true
+	}
+	return c, isWordByte(c)
+}
+
+// bytesOf lends the bytes of a text, which nobody may write to.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

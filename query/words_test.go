@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,33 +13,40 @@ import (
 	"github.com/weir-capture/weir/query/querytest"
 )
 
-func show(n query.Needed) string {
-	if n.Word != "" {
-		return n.Word
+// show writes a formula; a leaf is its text, then its words where they are
+// others.
+func show(n *query.Need) string {
+	switch {
+	case n == nil:
+		return "()"
+	case n.Text != "" && len(n.Words) == 1 && n.Words[0] == n.Text:
+		return n.Text
+	case n.Text != "":
+		return "<" + n.Text + "|" + strings.Join(n.Words, " ") + ">"
 	}
-	parts := make([]string, len(n.Nodes))
-	for i, c := range n.Nodes {
-		parts[i] = show(c)
+	var parts []string
+	for _, c := range append(n.All, n.Any...) {
+		parts = append(parts, show(c))
 	}
-	if n.Any {
+	if n.Any != nil {
 		return "[" + strings.Join(parts, "|") + "]"
 	}
 	return "(" + strings.Join(parts, " ") + ")"
 }
 
-func TestRequiredWords(t *testing.T) {
+func TestNeeds(t *testing.T) {
 	for src, want := range map[string]string{
 		``:                                    "()",
 		`declined`:                            "declined",
 		`Declined`:                            "declined",
-		`card-17_x`:                           "(card 17 x)",
-		`fail*`:                               "()",
-		`*fail`:                               "()",
-		`a-fail*`:                             "a",
-		`*x-one-y*z`:                          "one",
-		`"card declined"`:                     "()",
-		`"the card declined"`:                 "card",
-		`" card "`:                            "card",
+		`card-17_x`:                           "<card-17_x|card 17 x>",
+		`fail*`:                               "<fail|>",
+		`*fail`:                               "<fail|>",
+		`a-fail*`:                             "<a-fail|a>",
+		`*x-one-y*z`:                          "(<x-one-y|one> <z|>)",
+		`"card declined"`:                     "<card declined|>",
+		`"the card declined"`:                 "<the card declined|card>",
+		`" card "`:                            "< card |card>",
 		`one two`:                             "(one two)",
 		`one OR two`:                          "[one|two]",
 		`one OR app:x`:                        "()",
@@ -48,17 +56,20 @@ func TestRequiredWords(t *testing.T) {
 		`one -two`:                            "one",
 		`-*`:                                  "[]",
 		`body:(timeout refused)`:              "[refused|timeout]",
-		`body:(timeout re*)`:                  "()",
-		`body:/timeout/`:                      "()",
+		`body:(timeout re*)`:                  "[<re|>|timeout]",
+		`body:/timeout/`:                      "<timeout|>",
+		`body:/time[a-z]+/`:                   "<time|>",
+		`body:/(?i)timeout/`:                  "()",
 		`body:*`:                              "()",
-		`header.x-tenant:acme`:                "(x tenant acme)",
-		`header.x-tenant:*`:                   "(x tenant)",
-		`header.x-tenant:ac*me`:               "(x tenant)",
-		`request.header.content-type:text/*`:  "(content type text)",
+		`header.x-tenant:acme`:                "(<x-tenant|x tenant> acme)",
+		`header.x-tenant:"Acme Inc"`:          "(<x-tenant|x tenant> acme inc)",
+		`header.x-tenant:*`:                   "<x-tenant|x tenant>",
+		`header.x-tenant:ac*me`:               "(<x-tenant|x tenant> <ac|> <me|>)",
+		`request.header.content-type:text/*`:  "(<content-type|content type> <text/|text>)",
 		`response.header.x:>5`:                "x",
 		`json.a:word`:                         "()",
 		`path:/one/two`:                       "()",
-		`naïve`:                               "(na ve)",
+		`naïve`:                               "<naïve|na ve>",
 		`(one OR two) three`:                  "([one|two] three)",
 		`(one (two OR (three OR four)) five)`: "(one [two|three|four] five)",
 	} {
@@ -66,10 +77,19 @@ func TestRequiredWords(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", src, err)
 		}
-		if got := show(q.RequiredWords()); got != want {
+		if got := show(q.Needs()); got != want {
 			t.Errorf("%s: %s, want %s", src, got, want)
 		}
 	}
+}
+
+func asciiLower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // wordsOfPair is the simplest reading of what a word is.
@@ -79,25 +99,31 @@ func wordsOfPair(p *capturev1.RRPair) map[string]bool {
 		for _, w := range strings.FieldsFunc(string(text), func(r rune) bool {
 			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
 		}) {
-			set[strings.Map(func(r rune) rune {
-				if 'A' <= r && r <= 'Z' {
-					return r + 'a' - 'A'
-				}
-				return r
-			}, w)] = true
+			set[asciiLower(w)] = true
 		}
 	})
 	return set
 }
 
-// TestRequiredWordsAreThere: whatever matches has the words that the query
-// says every match has.
-func TestRequiredWordsAreThere(t *testing.T) {
-	check := func(t interface{ Errorf(string, ...any) }, q *query.Query, p *capturev1.RRPair) {
+// TestNeedsAreThere: whatever matches has what the query says every match has,
+// as words and as text.
+func TestNeedsAreThere(t *testing.T) {
+	check := func(t interface{ Errorf(string, ...any) }, q *query.Query, p *capturev1.RRPair) (has bool) {
 		set := wordsOfPair(p)
-		if q.Matcher().Match(p) && !q.RequiredWords().In(func(w string) bool { return set[w] }) {
-			t.Errorf("%s matches a pair without %s", q, show(q.RequiredWords()))
+		words := func(n *query.Need) bool {
+			return !slices.ContainsFunc(n.Words, func(w string) bool { return !set[w] })
 		}
+		text := func(n *query.Need) (found bool) {
+			query.Texts(p, func(text []byte) {
+				found = found || strings.Contains(asciiLower(string(text)), n.Text)
+			})
+			return found
+		}
+		has = q.Needs().Holds(words)
+		if q.Matcher().Match(p) && !(has && q.Needs().Holds(text)) {
+			t.Errorf("%s matches a pair without %s", q, show(q.Needs()))
+		}
+		return has
 	}
 	rapid.Check(t, func(t *rapid.T) { check(t, drawQuery(t), querytest.RandomPair().Draw(t, "pair")) })
 	needing, spared := 0, 0
@@ -106,14 +132,11 @@ func TestRequiredWordsAreThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		need := q.RequiredWords()
-		if !need.Nothing() {
+		if q.Needs() != nil {
 			needing++
 		}
 		for _, p := range querytest.Pairs(t) {
-			check(t, q, p.RRPair)
-			set := wordsOfPair(p.RRPair)
-			if !need.In(func(w string) bool { return set[w] }) {
+			if !check(t, q, p.RRPair) {
 				spared++
 			}
 		}
@@ -123,11 +146,15 @@ func TestRequiredWordsAreThere(t *testing.T) {
 	}
 }
 
-func ExampleQuery_RequiredWords() {
+func ExampleQuery_Needs() {
 	q, _ := query.Parse(`app:checkout declined (visa OR "a b c")`)
-	need := q.RequiredWords()
-	fmt.Println(need.In(func(word string) bool { return word == "declined" || word == "b" }))
-	fmt.Println(need.In(func(word string) bool { return word == "visa" }))
+	has := func(words ...string) func(*query.Need) bool {
+		return func(n *query.Need) bool {
+			return !slices.ContainsFunc(n.Words, func(w string) bool { return !slices.Contains(words, w) })
+		}
+	}
+	fmt.Println(q.Needs().Holds(has("declined", "b")))
+	fmt.Println(q.Needs().Holds(has("visa")))
 	// Output:
 	// true
 	// false
