@@ -98,6 +98,10 @@ fault: ui ## every fault of the promises, with programs that fail on purpose; pr
 	$(STATIC) -o bin/fault/weir ./cmd/weir $(QUIET)
 	@scripts/fault
 
+.PHONY: soak
+soak: build ## an hour of mixed load with broken connections; judges memory, errors, the ledger (ARGS=-for=10m)
+	WEIR_BIN=$(CURDIR)/bin go test -v -count=1 -timeout 0 ./e2e/soak -run TestSoak -args -for=1h $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
