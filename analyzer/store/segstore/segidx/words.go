@@ -1,0 +1,235 @@
+package segidx
+
+import (
+	"github.com/zeebo/xxh3"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/query"
+)
+
+const (
+	// bitsPerWord is what a bloom has at least for each distinct word of its
+	// frame; with probes bits of each word set, about one in a hundred frames
+	// that do not have a word looks as if it did.
+	bitsPerWord = 8
+	probes      = 4
+	// Classes of blooms: 512, 768, 1024, 1536, ... bits. Those of one length
+	// stand in one matrix.
+	minBits    = 512
+	maxClasses = 29 // the last has 8 Mi bits
+	// maxWords is how many distinct words are told apart. A frame that has more
+	// gets no bloom, and is always looked into.
+	maxWords = (minBits << ((maxClasses - 1) / 2)) / bitsPerWord
+)
+
+// classBits is the length of the blooms of a class, from 1.
+func classBits(class int) int {
+	n := minBits << ((class - 1) / 2)
+	if (class-1)%2 == 1 {
+		n += n / 2
+	}
+	return n
+}
+
+// classFor is the class for so many distinct words, 0 when there is none.
+func classFor(words int) int {
+	for class := 1; class <= maxClasses; class++ {
+		if classBits(class) >= words*bitsPerWord {
+			return class
+		}
+	}
+	return 0
+}
+
+// hash is what stands for a word, which is in lower case.
+func hash(word []byte) uint64 { return xxh3.Hash(word) }
+
+// bit is the place of a word's probe in a bloom of so many bits.
+func bit(hash uint64, probe, bits int) int {
+	x := uint32(hash) + uint32(probe)*uint32(hash>>32)
+	return int(uint64(x) * uint64(bits) >> 32)
+}
+
+// Bloom is the set of the words of one frame. The zero value may have any.
+type Bloom struct {
+	class int
+	bits  []byte
+}
+
+// Size is how many bytes it takes.
+func (b Bloom) Size() int { return len(b.bits) }
+
+// has says whether a word may be in the frame.
+func (b Bloom) has(hash uint64) bool {
+	if b.class == 0 {
+		return true
+	}
+	for i := range probes {
+		at := bit(hash, i, 8*len(b.bits))
+		if b.bits[at/8]&(1<<(at%8)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// May reports whether the frame may have what is needed.
+func (b Bloom) May(n *query.Need) bool {
+	return n.Holds(func(leaf *query.Need) bool {
+		for _, w := range leaf.Words {
+			if !b.has(hash([]byte(w))) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// lowered has each byte of a word in lower case, and 0 for what separates
+// words.
+var lowered = func() (t [256]byte) {
+	for c := range t {
+		if l, ok := query.WordByte(byte(c)); ok {
+			t[c] = l
+		}
+	}
+	return t
+}()
+
+// Collector collects the words of frames, one after another. It keeps its
+// memory, and is for one goroutine.
+type Collector struct {
+	low []byte
+	// table is an open hash set of list, which is in the order of coming; its
+	// length is a power of two.
+	table []uint64
+	list  []uint64
+	full  bool
+}
+
+const (
+	// textChunk is about how much text is put into lower case at once.
+	textChunk = 64 << 10
+	// keepTable bounds what is kept from one frame to the next.
+	keepTable = 1 << 16
+	keepLow   = 1 << 20
+)
+
+// Collect makes the bloom of the words of pairs: those of their query.Texts.
+// encoded reports that some body's content is not what its bytes are.
+func (c *Collector) Collect(pairs []*capturev1.RRPair) (b Bloom, encoded bool) {
+	c.reset()
+	for _, p := range pairs {
+		query.Texts(p, c.text)
+		encoded = encoded || query.IsEncoded(p.GetRequest()) || query.IsEncoded(p.GetResponse())
+	}
+	return c.bloom(), encoded
+}
+
+func (c *Collector) reset() {
+	if len(c.table) > keepTable || c.table == nil {
+		c.table, c.list = make([]uint64, 1024), nil
+	}
+	clear(c.table)
+	c.list = c.list[:0]
+	c.full = false
+	if cap(c.low) > keepLow {
+		c.low = nil
+	}
+}
+
+// text adds the words of one text.
+func (c *Collector) text(text []byte) {
+	for len(text) > 0 {
+		n := min(len(text), textChunk)
+		// A chunk ends where a word does.
+		for n < len(text) && lowered[text[n]] != 0 && lowered[text[n-1]] != 0 {
+			n++
+		}
+		c.chunk(text[:n])
+		text = text[n:]
+	}
+}
+
+func (c *Collector) chunk(text []byte) {
+	if cap(c.low) < len(text) {
+		c.low = make([]byte, len(text))
+	}
+	low := c.low[:len(text)]
+	from := 0
+	for i, b := range text {
+		l := lowered[b]
+		low[i] = l
+		if l == 0 {
+			if from < i {
+				c.add(hash(low[from:i]))
+			}
+			from = i + 1
+		}
+	}
+	if from < len(low) {
+		c.add(hash(low[from:]))
+	}
+}
+
+func (c *Collector) add(h uint64) {
+	if c.full {
+		return
+	}
+	if h == 0 { // an empty place of the table; it may be in the list twice
+		c.keep(0)
+		return
+	}
+	mask := uint64(len(c.table) - 1)
+	at := h & mask
+	for c.table[at] != 0 {
+		if c.table[at] == h {
+			return
+		}
+		at = (at + 1) & mask
+	}
+	c.table[at] = h
+	c.keep(h)
+}
+
+func (c *Collector) keep(h uint64) {
+	if len(c.list) == maxWords {
+		c.full = true
+		return
+	}
+	c.list = append(c.list, h)
+	if 2*len(c.list) > len(c.table) {
+		c.grow()
+	}
+}
+
+func (c *Collector) grow() {
+	c.table = make([]uint64, 2*len(c.table))
+	mask := uint64(len(c.table) - 1)
+	for _, h := range c.list {
+		if h == 0 {
+			continue
+		}
+		at := h & mask
+		for c.table[at] != 0 {
+			at = (at + 1) & mask
+		}
+		c.table[at] = h
+	}
+}
+
+func (c *Collector) bloom() Bloom {
+	if c.full {
+		return Bloom{}
+	}
+	class := classFor(len(c.list))
+	n := classBits(class)
+	b := Bloom{class: class, bits: make([]byte, n/8)}
+	for _, h := range c.list {
+		for i := range probes {
+			at := bit(h, i, n)
+			b.bits[at/8] |= 1 << (at % 8)
+		}
+	}
+	return b
+}
