@@ -316,6 +316,7 @@ func newCollector(p *Proxy) *collector {
 		return all
 	})
 	add("bodies_shed_total", "Pairs whose bodies were shortened or let go for memory.", counter, func() float64 { return float64(l.BodiesShed.Load()) })
+	labelled("decoder_failures_total", "Connections that were not decoded to their end, by reason; they were carried as opaque.", "reason", l.Failures)
 	add("capture_faults_total", "Faults of capture; the connection went on uncaptured.", counter, func() float64 { return float64(l.Faults.Load()) })
 	add("capture_memory_bytes", "Bytes that capture holds.", gauge, func() float64 { return float64(p.budget.Used()) })
 	add("capture_memory_limit_bytes", "Bytes that capture may hold.", gauge, func() float64 { return float64(p.budget.Limit()) })

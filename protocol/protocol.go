@@ -4,8 +4,9 @@
 //
 // Everything here is sans-IO: a decoder takes borrowed bytes and the time at
 // which they passed, and reports messages to a Sink. It has no connection,
-// goroutine, channel, lock, logger or clock of its own, and it is linear in
-// its input. Any split of the same bytes into calls gives the same reports.
+// goroutine, channel, lock, logger or clock of its own, so it can wait for
+// nothing, and it is linear in its input (Fuel). Any split of the same bytes
+// into calls gives the same reports.
 package protocol
 
 import "errors"
@@ -57,9 +58,10 @@ type Protocol struct {
 	// Describe extracts facts of an undecoded protocol from its first bytes
 	// (TLS: server name and ALPN). Nil when there are none to tell.
 	Describe func(client, server []byte) []Attr
-	// New makes the decoder of one connection. Nil: the protocol is named,
-	// and its connections are recorded as opaque.
-	New func(Sink) Decoder
+	// New makes the decoder of one connection, which reports to the Sink and
+	// burns the Fuel. Nil: the protocol is named, and its connections are
+	// recorded as opaque.
+	New func(Sink, *Fuel) Decoder
 	// Advice says what an undecoded protocol means for the user, and what to
 	// do about it: "carried unread; terminate TLS before goproxy for now".
 	Advice string
@@ -75,7 +77,8 @@ type Time = int64
 // Decoder turns the bytes of one connection into reports to the Sink that it
 // was made with. Calls come one at a time, in the order in which the bytes
 // passed; a request's bytes always come before those of its response. After
-// an error nothing more may be called: the connection is opaque from there.
+// an error or a panic nothing more may be called: the connection is opaque
+// from there.
 type Decoder interface {
 	// Data gives bytes that were carried in direction dir at time at. b is
 	// borrowed until the call returns.
@@ -86,7 +89,8 @@ type Decoder interface {
 	// end with the stream end here.
 	Close(dir Direction, at Time, clean bool) error
 	// Held is how many bytes it keeps of what it was given, because they are
-	// no message yet. Nothing is held, and no message open, between messages.
+	// no message yet: MaxHeld at most. Nothing is held, and no message open,
+	// between messages.
 	Held() int
 }
 

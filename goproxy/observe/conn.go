@@ -27,7 +27,7 @@ type Conn struct {
 
 	prefix prefix
 
-	decoder protocol.Decoder
+	decoder *protocol.Driver
 	pairs   *pair.Conn
 	opaque  *pair.Opaque
 	// carried are the bytes that were given to the decoder, by direction.
@@ -185,15 +185,26 @@ func (c *Conn) decode(e tee.Event) {
 	c.pairs.Settle()
 }
 
+// Reasons of afford.
+var (
+	errCrowded = fmt.Errorf("follow exchanges: more than %d are open at a time", pair.MaxOpen)
+	errHeld    = fmt.Errorf("the decoder kept more than %d bytes", protocol.MaxHeld)
+	errMemory  = errors.New("capture ran short of memory")
+)
+
 // afford says why decoding cannot go on, although the decoder could. It counts
 // what the decoder keeps now.
 func (c *Conn) afford() error {
 	if c.pairs.Overflow() {
-		return fmt.Errorf("follow exchanges: more than %d are open at a time", pair.MaxOpen)
+		return errCrowded
 	}
-	more := int64(c.decoder.Held()) - c.held
+	held := c.decoder.Held()
+	if held > protocol.MaxHeld {
+		return errHeld
+	}
+	more := int64(held) - c.held
 	if more > 0 && !c.o.set.Budget.Take(budget.Pair, more) {
-		return errors.New("capture ran short of memory")
+		return errMemory
 	}
 	if more < 0 {
 		c.o.set.Budget.Give(-more)
@@ -221,24 +232,22 @@ func (c *Conn) dropDecoder() {
 // undecodable ends decoding for good: what follows is one opaque pair.
 func (c *Conn) undecodable(at int64, err error) {
 	var flags []capturev1.Flag
-	switch {
-	case errors.Is(err, protocol.ErrUpgraded):
+	if errors.Is(err, protocol.ErrUpgraded) {
 		// Nothing is wrong: it is only another protocol from here.
 		c.tags = append(c.tags, protocol.Attr{Key: "upgraded_from", Value: c.spoken.Load().Name})
-	case errors.Is(err, protocol.ErrAmbiguous):
-		flags = append(flags, capturev1.Flag_FLAG_FRAMING_AMBIGUOUS)
+	} else {
 		c.why = err.Error()
-	case errors.Is(err, protocol.ErrGap):
-		flags = append(flags, capturev1.Flag_FLAG_GAP)
-		c.why = err.Error()
-	default:
-		c.why = err.Error()
+		f := failure(err)
+		c.o.set.Ledger.Failed(f)
+		switch f {
+		case ledger.Ambiguous:
+			flags = append(flags, capturev1.Flag_FLAG_FRAMING_AMBIGUOUS)
+		case ledger.Gap:
+			flags = append(flags, capturev1.Flag_FLAG_GAP)
+		default:
+		}
 	}
-	cause := c.why
-	if cause == "" {
-		cause = err.Error()
-	}
-	c.pairs.SetCause(cause)
+	c.pairs.SetCause(err.Error())
 	c.pairs.Close(flags...)
 	c.dropDecoder()
 	c.flags = flags
@@ -248,6 +257,23 @@ func (c *Conn) undecodable(at int64, err error) {
 			c.countBytes(d, at, c.carried[d]-wire)
 		}
 	}
+}
+
+// failure is what an error that ends decoding counts as.
+func failure(err error) ledger.Failure {
+	switch {
+	case errors.Is(err, protocol.ErrAmbiguous):
+		return ledger.Ambiguous
+	case errors.Is(err, protocol.ErrGap):
+		return ledger.Gap
+	case errors.Is(err, protocol.ErrTooLarge):
+		return ledger.TooLarge
+	case errors.Is(err, errCrowded):
+		return ledger.Crowded
+	case errors.Is(err, errHeld), errors.Is(err, errMemory):
+		return ledger.Held
+	}
+	return ledger.Malformed
 }
 
 // count counts what an opaque connection carries.
@@ -321,6 +347,11 @@ func (c *Conn) recover() {
 		return
 	}
 	c.o.set.Ledger.Faults.Add(1)
+	if v == protocol.ErrFuel {
+		c.o.set.Ledger.Failed(ledger.Fuel)
+	} else {
+		c.o.set.Ledger.Failed(ledger.Panic)
+	}
 	c.o.set.Repeated.Log(slog.LevelError, "Capture failed on a connection, which goes on uncaptured",
 		slog.Uint64("cid", c.link.ID), slog.String("error", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
 	if c.is(lost) {

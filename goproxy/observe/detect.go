@@ -147,7 +147,7 @@ func (c *Conn) decide(view [2][]byte, final bool) bool {
 		return true
 	}
 	c.pairs = c.o.set.Pairs.Conn(&c.link, found.Name, nil, c.exchangeLog(&found))
-	c.decoder = found.New(c.pairs)
+	c.decoder = protocol.Drive(found.New, c.pairs)
 	c.become(decoding)
 	c.log("ProxyAndDecode setup duration", slog.Duration("duration", time.Duration(c.o.set.Now()-c.link.Accepted)))
 	return true

@@ -553,7 +553,7 @@ func TestOnlyWhatIsKeptCounts(t *testing.T) {
 func faulty(data func(protocol.Sink, []byte) error) func(*Settings) {
 	p := protocol.Protocol{
 		Name: "faulty", Title: "Faulty", Detect: func(_, _ []byte) protocol.Verdict { return protocol.Match },
-		New: func(s protocol.Sink) protocol.Decoder { return &faultyDecoder{s, data} },
+		New: func(s protocol.Sink, _ *protocol.Fuel) protocol.Decoder { return &faultyDecoder{s, data} },
 	}
 	return func(s *Settings) {
 		s.Protocols = []protocol.Protocol{p}
@@ -598,7 +598,7 @@ func TestR23APanicMakesTheConnectionOpaque(t *testing.T) {
 }
 
 func TestR23APanicInAConstructor(t *testing.T) {
-	p := protocol.Protocol{Name: "faulty", New: func(protocol.Sink) protocol.Decoder { panic("new") }}
+	p := protocol.Protocol{Name: "faulty", New: func(protocol.Sink, *protocol.Fuel) protocol.Decoder { panic("new") }}
 	l := newLab(t, func(s *Settings) {
 		s.Detect = func(_, _ []byte, _ bool) (protocol.Protocol, protocol.Verdict) { return p, protocol.Match }
 	})

@@ -31,6 +31,37 @@ func (r Reason) String() string {
 	return [...]string{Memory: "memory", Fault: "fault", Stopped: "stopped", Ring: "ring"}[r]
 }
 
+// Failure says why a connection is not decoded any further. The list is short
+// and fixed: it is a label of metrics.
+type Failure uint8
+
+const (
+	// Panic: the decoder, or what pairs and ships for it, panicked.
+	Panic Failure = iota
+	// Fuel: the decoder did more than its input is worth.
+	Fuel
+	// Held: the decoder kept more than it may, or than there was memory for.
+	Held
+	// Crowded: more exchanges were open than are followed.
+	Crowded
+	// Ambiguous framing.
+	Ambiguous
+	// Malformed: these bytes are not the protocol.
+	Malformed
+	// TooLarge: a head is larger than is read.
+	TooLarge
+	// Gap: bytes were not seen where the decoder needs them.
+	Gap
+	failures
+)
+
+func (f Failure) String() string {
+	return [...]string{
+		Panic: "panic", Fuel: "fuel", Held: "memory", Crowded: "too_many_open",
+		Ambiguous: "framing_ambiguous", Malformed: "malformed", TooLarge: "too_large", Gap: "gap",
+	}[f]
+}
+
 // Ledger holds cumulative counts since the process began. It is safe for
 // concurrent use.
 type Ledger struct {
@@ -41,6 +72,9 @@ type Ledger struct {
 	// taken pairs are over and came to wait; lost were among them.
 	taken atomic.Uint64
 	lost  [reasons]atomic.Uint64
+
+	// failures are connections, by why they are not decoded any further.
+	failures [failures]atomic.Uint64
 
 	Acked      atomic.Uint64
 	BodiesShed atomic.Uint64
@@ -71,6 +105,19 @@ func (l *Ledger) Sampled() { l.sampled.Add(1) }
 
 // Dropped counts a pair that was lost before it came to wait.
 func (l *Ledger) Dropped(r Reason) { l.dropped[r].Add(1) }
+
+// Failed counts a connection that is not decoded any further.
+func (l *Ledger) Failed(f Failure) { l.failures[f].Add(1) }
+
+// Failures are the connections that were not decoded to their end, by every
+// reason that there is.
+func (l *Ledger) Failures() map[string]uint64 {
+	m := make(map[string]uint64, failures)
+	for f := range l.failures {
+		m[Failure(f).String()] = l.failures[f].Load()
+	}
+	return m
+}
 
 // Pairs is what became of the pairs that were seen.
 type Pairs struct {

@@ -65,7 +65,7 @@ func (d *decoder) readSize(h *half, at protocol.Time, b []byte) (int, error) {
 	}
 	line := b[:n]
 	if !whole || len(h.buf) > 0 {
-		h.buf = append(h.buf, line...)
+		d.collect(h, line)
 		line = h.buf
 	}
 	if !whole {
@@ -114,8 +114,7 @@ func parseSize(line []byte) (size uint64, plain bool, why string) {
 		return 0, false, "a carriage return inside a chunk's size line"
 	}
 	n, plain := 0, true
-	for n < len(line) {
-		c := line[n]
+	for _, c := range line {
 		switch {
 		case isDigit(c):
 			c -= '0'
@@ -170,6 +169,7 @@ func (d *decoder) readTrailer(h *half, at protocol.Time, b []byte) (int, error) 
 	if block == nil {
 		return n, nil
 	}
+	d.fuel.Burn(len(block))
 	var section head
 	section.parseFields(block, 0)
 	if section.structure.why != "" {

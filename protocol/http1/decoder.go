@@ -18,8 +18,8 @@ const (
 )
 
 // New makes the decoder of one connection.
-func New(sink protocol.Sink) protocol.Decoder {
-	d := &decoder{sink: sink}
+func New(sink protocol.Sink, fuel *protocol.Fuel) protocol.Decoder {
+	d := &decoder{sink: sink, fuel: fuel}
 	d.client.dir = protocol.ClientToServer
 	d.server.dir = protocol.ServerToClient
 	return d
@@ -27,6 +27,7 @@ func New(sink protocol.Sink) protocol.Decoder {
 
 type decoder struct {
 	sink           protocol.Sink
+	fuel           *protocol.Fuel
 	client, server half
 	// pending are the requests whose response has not begun, oldest first.
 	pending queue
@@ -35,6 +36,9 @@ type decoder struct {
 	// upgrading: the response that changes the protocol is over, the request
 	// that asked for it is not.
 	upgrading bool
+	// released: the server declined to change the protocol, and what the client
+	// sent behind its request is to be read now.
+	released bool
 	// answeredLast: the response to the client's last request is over.
 	answeredLast bool
 	err          error
@@ -240,13 +244,41 @@ func (d *decoder) fail(at protocol.Time, err error) error {
 func (d *decoder) feed(h *half, at protocol.Time, b []byte) (int, error) {
 	i := 0
 	for i < len(b) && h.state != holding {
+		d.fuel.Burn(1)
 		n, err := d.step(h, at, b[i:])
 		i += n
+		if err == nil && d.released {
+			err = d.readHeld()
+		}
 		if err != nil {
 			return i, err
 		}
 	}
 	return i, nil
+}
+
+// readHeld consumes what the client sent behind a request for another
+// protocol, which the server declined: it is HTTP after all. It may hold
+// another such request.
+func (d *decoder) readHeld() error {
+	d.released = false
+	c := &d.client
+	i := 0
+	for i < len(c.held) && c.state != holding {
+		d.fuel.Burn(1)
+		n, err := d.step(c, c.heldAt, c.held[i:])
+		i += n
+		if err != nil {
+			return err
+		}
+	}
+	if c.held = c.held[i:]; len(c.held) == 0 {
+		c.held = nil
+	}
+	if c.closed {
+		return d.closeHalf(c, c.heldAt, false)
+	}
+	return nil
 }
 
 // step consumes at least one byte of b, or changes the state.

@@ -29,7 +29,7 @@ func TestR25PipelineIsBounded(t *testing.T) {
 	request := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	response := []byte("HTTP/1.1 204 No Content\r\n\r\n")
 	c := &counter{}
-	d := New(c)
+	d := protocol.Drive(New, c)
 	// Many more than may wait, but never too many at once.
 	for range 3 * maxPending {
 		for range 2 {
@@ -63,7 +63,7 @@ func TestR25PipelineIsBounded(t *testing.T) {
 // TestErrorsSayWhere: what is kept with a pair must tell a reader what was
 // wrong and where, without the bytes themselves.
 func TestErrorsSayWhere(t *testing.T) {
-	d := New(&counter{})
+	d := protocol.Drive(New, &counter{})
 	err := d.Data(protocol.ClientToServer, 0, []byte("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: s3cret\r\n\r\n"))
 	if !errors.Is(err, protocol.ErrAmbiguous) {
 		t.Fatalf("it is %v", err)
@@ -83,7 +83,7 @@ func TestR22MemoryIsBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	decoders := make([]protocol.Decoder, connections)
 	for i := range decoders {
-		d := New(&counter{})
+		d := protocol.Drive(New, &counter{})
 		head := fmt.Appendf(nil, "GET / HTTP/1.1\r\nX: %s\r\n\r\n", bytes.Repeat([]byte{'x'}, maxHead-100))
 		for _, piece := range [][]byte{head[:10], head[10:1000], head[1000:]} {
 			if err := d.Data(protocol.ClientToServer, 0, piece); err != nil {
@@ -105,7 +105,7 @@ func TestR22MemoryIsBounded(t *testing.T) {
 
 // TestAllocations: heads that arrive whole are read where they lie.
 func TestAllocations(t *testing.T) {
-	d := New(&counter{})
+	d := protocol.Drive(New, &counter{})
 	request := []byte("GET /index.html?a=b HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\nUser-Agent: test\r\n\r\n")
 	response := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
 	n := testing.AllocsPerRun(100, func() {
@@ -121,7 +121,7 @@ func TestAllocations(t *testing.T) {
 func BenchmarkExchange(b *testing.B) {
 	request := []byte("GET /index.html?a=b HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\nAccept-Encoding: gzip, br\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nX-Request-Id: 0123456789abcdef\r\n\r\n")
 	response := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\nContent-Length: 1024\r\n\r\n"), make([]byte, 1024)...)
-	d := New(&counter{})
+	d := protocol.Drive(New, &counter{})
 	b.ReportAllocs()
 	b.SetBytes(int64(len(request) + len(response)))
 	for b.Loop() {
@@ -139,7 +139,7 @@ func BenchmarkTrickle(b *testing.B) {
 	head := fmt.Appendf(nil, "GET / HTTP/1.1\r\nX: %s\r\n\r\n", bytes.Repeat([]byte("x"), maxHead-100))
 	b.SetBytes(int64(len(head)))
 	for b.Loop() {
-		d := New(&counter{})
+		d := protocol.Drive(New, &counter{})
 		for i := range head {
 			if err := d.Data(protocol.ClientToServer, 0, head[i:i+1]); err != nil {
 				b.Fatal(err)

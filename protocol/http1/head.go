@@ -3,6 +3,8 @@ package http1
 import (
 	"bytes"
 	"math"
+
+	"github.com/weir-capture/weir/protocol"
 )
 
 // head is what the decoder needs of a header block. Slices point into it.
@@ -10,6 +12,8 @@ type head struct {
 	method, target []byte
 	status         int
 	version        version
+	// simple: HTTP/0.9. There is no version, and no field follows.
+	simple bool
 
 	host     []byte
 	hasHost  bool
@@ -52,16 +56,33 @@ func (h *head) persists() bool {
 	return h.version.minor > 0 || h.keepAlive
 }
 
-// parseRequestLine reads line (without its end) into h. It is lenient about
-// the target, which may hold spaces. simple means HTTP/0.9: there is no
-// version, and no header block.
-func (h *head) parseRequestLine(line []byte) (simple, ok bool) {
-	n := 0
-	for n < len(line) && isToken[line[n]] {
-		n++
+// parse reads the header block that b begins with. whole says that all of it
+// is there, and then n is its length. It is not ok when the first line is no
+// start line.
+func (h *head) parse(dir protocol.Direction, b []byte) (n int, whole, ok bool) {
+	n = bytes.IndexByte(b, '\n') + 1
+	if n == 0 {
+		return 0, false, true
 	}
+	line := trimLineEnd(b[:n])
+	if dir == protocol.ClientToServer {
+		ok = h.parseRequestLine(line)
+	} else {
+		ok = h.parseStatusLine(line)
+	}
+	if !ok || h.simple {
+		return n, ok, ok
+	}
+	n, whole = h.parseFields(b, n)
+	return n, whole, true
+}
+
+// parseRequestLine reads line (without its end) into h. It is lenient about
+// the target, which may hold spaces.
+func (h *head) parseRequestLine(line []byte) bool {
+	n := tokenLen(line)
 	if n == 0 || n == len(line) || line[n] != ' ' {
-		return false, false
+		return false
 	}
 	h.method = line[:n]
 	rest := bytes.TrimLeft(line[n:], " ")
@@ -69,10 +90,21 @@ func (h *head) parseRequestLine(line []byte) (simple, ok bool) {
 	if !ok {
 		// Only a path makes a simple request, or else any two words would.
 		h.target = bytes.TrimRight(rest, " ")
-		return true, len(h.target) > 0 && h.target[0] == '/' && !bytes.ContainsAny(h.target, " \t\r")
+		h.simple = true
+		return len(h.target) > 0 && h.target[0] == '/' && !bytes.ContainsAny(h.target, " \t\r")
 	}
 	h.target, h.version = target, v
-	return false, v.major == 1
+	return v.major == 1
+}
+
+// tokenLen is how long the token is that b begins with.
+func tokenLen(b []byte) int {
+	for i, c := range b {
+		if !isToken[c] {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // cutVersion cuts the HTTP version off the end of a request line whose method
@@ -121,30 +153,56 @@ const (
 )
 
 // parseFields reads the field lines of block, from offset at (after the start
-// line) to the empty line.
-func (h *head) parseFields(block []byte, at int) {
+// line) to the empty line. whole says that there is one, and n is where it
+// ends.
+func (h *head) parseFields(block []byte, at int) (n int, whole bool) {
 	kind := fieldNone
-	if bytes.IndexByte(block[:max(at-2, 0)], '\r') >= 0 {
-		h.structure.set("a carriage return inside the start line", 0)
+	start, ends := at, 0 // of lines, with a carriage return
+	if at >= 2 && block[at-2] == '\r' {
+		ends++
 	}
-	for at < len(block) {
-		n := bytes.IndexByte(block[at:], '\n')
-		if n < 0 {
-			return // not reached: a block ends with an empty line
+	for range block { // a line takes a byte at least
+		i := bytes.IndexByte(block[at:], '\n')
+		if i < 0 {
+			break
 		}
-		line := bytes.TrimSuffix(block[at:at+n], []byte{'\r'})
+		line := block[at : at+i]
+		if i > 0 && line[i-1] == '\r' {
+			line = line[:i-1]
+			ends++
+		}
 		if len(line) == 0 {
-			return
-		}
-		if bytes.IndexByte(line, '\r') >= 0 {
-			h.structure.set("a carriage return inside a line", at)
+			n = at + i + 1
+			if bytes.Count(block[:n], []byte{'\r'}) != ends {
+				h.bareReturn(block[:n], start)
+			}
+			return n, true
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			h.fold(line, at, kind)
 		} else {
 			kind = h.field(line, at)
 		}
-		at += n + 1
+		at += i + 1
+	}
+	return 0, false
+}
+
+// bareReturn finds the first line of block that has a carriage return inside.
+// Its fields begin at offset start.
+func (h *head) bareReturn(block []byte, start int) {
+	where, at := doubt{}, start
+	if bytes.IndexByte(block[:max(start-2, 0)], '\r') >= 0 {
+		where.set("a carriage return inside the start line", 0)
+	}
+	for line := range bytes.Lines(block[start:]) {
+		if bytes.IndexByte(trimLineEnd(line), '\r') >= 0 {
+			where.set("a carriage return inside a line", at)
+		}
+		at += len(line)
+	}
+	if where.why != "" && (h.structure.why == "" || where.at <= h.structure.at) {
+		h.structure = where
 	}
 }
 
@@ -167,10 +225,17 @@ func (h *head) fold(line []byte, at, kind int) {
 
 // field takes one field line.
 func (h *head) field(line []byte, at int) (kind int) {
-	n := 0
-	for n < len(line) && isToken[line[n]] {
-		n++
+	// The first letter tells most fields from those that matter here, and from
+	// all that could be taken for one about framing.
+	switch first := line[0] | 0x20; {
+	case first == 'c' || first == 't' || first < 'a' || first > 'z':
+	case first == 'h' || first == 'e' || first == 'u':
+		h.fieldOf(line)
+		return fieldOther
+	default:
+		return fieldOther
 	}
+	n := tokenLen(line)
 	if n == 0 || n == len(line) || line[n] != ':' {
 		// Not a field as the RFC has it. Most servers refuse it, some drop the
 		// line, some repair it; that only matters where it is about framing.
@@ -187,18 +252,6 @@ func (h *head) field(line []byte, at int) (kind int) {
 	}
 	name, value := line[:n], trim(line[n+1:])
 	switch n {
-	case len("Host"):
-		if !h.hasHost && equalFold(name, "host") {
-			h.host, h.hasHost = value, true
-		}
-	case len("Expect"):
-		if equalFold(name, "expect") {
-			h.expect = h.expect || equalFold(value, "100-continue")
-		}
-	case len("Upgrade"):
-		if equalFold(name, "upgrade") {
-			h.upgradeTo = h.upgradeTo || len(value) > 0
-		}
 	case len("Connection"):
 		if equalFold(name, "connection") {
 			h.connection(value)
@@ -225,8 +278,31 @@ func (h *head) field(line []byte, at int) (kind int) {
 	return fieldOther
 }
 
+// fieldOf takes a field whose name begins with H, E or U.
+func (h *head) fieldOf(line []byte) {
+	if value, ok := cutName(line, "host"); ok && !h.hasHost {
+		h.host, h.hasHost = value, true
+	} else if value, ok := cutName(line, "expect"); ok {
+		h.expect = h.expect || equalFold(value, "100-continue")
+	} else if value, ok := cutName(line, "upgrade"); ok {
+		h.upgradeTo = h.upgradeTo || len(value) > 0
+	}
+}
+
+// cutName is the value of a field line if its name is lower, which is in lower
+// case.
+func cutName(line []byte, lower string) (value []byte, ok bool) {
+	if n := len(lower); len(line) > n && line[n] == ':' && hasPrefixFold(line, lower) {
+		return trim(line[n+1:]), true
+	}
+	return nil, false
+}
+
 func (h *head) connection(value []byte) {
-	for len(value) > 0 {
+	for range value { // an option takes a byte at least
+		if len(value) == 0 {
+			break
+		}
 		var option []byte
 		option, value = cutElement(value)
 		switch {
@@ -278,7 +354,10 @@ func (h *head) transferEncoding(value []byte, at int) {
 		h.sizing.set("a quoted transfer coding", at)
 		return
 	}
-	for len(value) > 0 {
+	for range value { // an element takes a byte at least
+		if len(value) == 0 {
+			break
+		}
 		var coding []byte
 		coding, value = cutElement(value)
 		if len(coding) == 0 {
@@ -422,13 +501,20 @@ func cutElement(list []byte) (element, rest []byte) {
 // Not more: a vertical tab that one reader trims makes a value differ for
 // another.
 func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
+	from, to := len(b), 0
+	for i, c := range b {
+		if c != ' ' && c != '\t' {
+			from = i
+			break
+		}
 	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
+	for i := range b[from:] {
+		if c := b[len(b)-1-i]; c != ' ' && c != '\t' {
+			to = len(b) - i
+			break
+		}
 	}
-	return b
+	return b[from:max(from, to)]
 }
 
 // equalFold compares with lower, which is in lower case, ignoring ASCII case.
@@ -453,7 +539,7 @@ func hasPrefixFold(b []byte, lower string) bool {
 }
 
 func containsFold(b []byte, lower string) bool {
-	for i := 0; i+len(lower) <= len(b); i++ {
+	for i := range b {
 		if hasPrefixFold(b[i:], lower) {
 			return true
 		}
@@ -465,13 +551,11 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // isToken marks the characters of a token (RFC 9110, section 5.6.2).
 var isToken = func() (t [256]bool) {
-	for c := byte('0'); c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := byte('a'); c <= 'z'; c++ {
-		t[c], t[c-0x20] = true, true
-	}
-	for _, c := range []byte("!#$%&'*+-.^_`|~") {
+	const (
+		digits  = "0123456789"
+		letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	)
+	for _, c := range []byte(digits + letters + "!#$%&'*+-.^_`|~") {
 		t[c] = true
 	}
 	return t

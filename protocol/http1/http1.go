@@ -43,13 +43,8 @@ func detect(client, server []byte) protocol.Verdict {
 }
 
 func detectRequest(b []byte) protocol.Verdict {
-	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
-		b = b[1:]
-	}
-	n := 0
-	for n < len(b) && isToken[b[n]] {
-		n++
-	}
+	b = b[lineEnds(b):]
+	n := tokenLen(b)
 	switch {
 	case n > maxMethod:
 		return protocol.NoMatch

@@ -288,7 +288,7 @@ func fieldLines(block []byte) (fields []string) {
 // the vector may stop there; we judge whole heads, so it is given its end.
 func (v *vector) decode(want outcome, piece int) outcome {
 	c := &collector{}
-	d := New(c)
+	d := protocol.Drive(New, c)
 	dir := protocol.ClientToServer
 	if strings.HasPrefix(v.kind, "response") {
 		dir = protocol.ServerToClient
@@ -383,7 +383,7 @@ func (v *vector) compareURL() (differs []string) {
 		refused = refused || errorLine.MatchString(line)
 	}
 	c := &urlCollector{}
-	err := New(c).Data(protocol.ClientToServer, 0, []byte("GET "+string(v.bytes())+" HTTP/1.1\r\n\r\n"))
+	err := protocol.Drive(New, c).Data(protocol.ClientToServer, 0, []byte("GET "+string(v.bytes())+" HTTP/1.1\r\n\r\n"))
 	if refused != (err != nil) {
 		return []string{fmt.Sprintf("refused by llhttp: %v, by us: %v", refused, err)}
 	}

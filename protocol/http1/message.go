@@ -9,10 +9,7 @@ import (
 // skip passes over the empty lines that some peers send between messages (RFC
 // 9112, section 2.2).
 func (d *decoder) skip(h *half, at protocol.Time, b []byte) (int, error) {
-	n := 0
-	for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
-		n++
-	}
+	n := lineEnds(b)
 	h.off += uint64(n)
 	if n == len(b) {
 		return n, nil
@@ -26,8 +23,24 @@ func (d *decoder) skip(h *half, at protocol.Time, b []byte) (int, error) {
 	return n, nil
 }
 
+// lineEnds is how many line ends, or pieces of them, b begins with.
+func lineEnds(b []byte) int {
+	for i, c := range b {
+		if c != '\r' && c != '\n' {
+			return i
+		}
+	}
+	return len(b)
+}
+
 // keepBuf is the largest buffer that a quiet connection keeps.
 const keepBuf = 4 << 10
+
+// collect keeps b, the next bytes of what did not arrive whole.
+func (d *decoder) collect(h *half, b []byte) {
+	d.fuel.Burn(len(b))
+	h.buf = append(h.buf, b...)
+}
 
 // empty lets the collected bytes go.
 func (h *half) empty() {
@@ -38,43 +51,33 @@ func (h *half) empty() {
 	h.buf = h.buf[:0]
 }
 
-// scan looks for the empty line that ends a block of lines which begins in
-// h.buf and goes on with b. It stops there, and after the first line, to let
-// the caller look at that.
-func (h *half) scan(b []byte) (n int, found bool) {
-	for n < len(b) {
-		i := bytes.IndexByte(b[n:], '\n')
-		if i < 0 {
-			h.lineCR = h.line == 0 && len(b)-n == 1 && b[n] == '\r'
-			h.line += len(b) - n
-			return len(b), false
-		}
-		empty := h.line+i == 0 || h.line == 0 && i == 1 && b[n] == '\r' || h.line == 1 && i == 0 && h.lineCR
-		n += i + 1
-		h.line, h.lineCR = 0, false
-		h.lines++
-		if empty {
-			return n, true
-		}
-		if h.lines == 1 {
-			return n, false
-		}
+// scanLine looks for the end of the line that begins in h.buf and goes on with
+// b; empty says that there is nothing else in it.
+func (h *half) scanLine(b []byte) (n int, whole, empty bool) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		h.lineCR = h.line == 0 && len(b) == 1 && b[0] == '\r'
+		h.line += len(b)
+		return len(b), false, false
 	}
-	return n, false
+	empty = h.line+i == 0 || h.line == 0 && i == 1 && b[0] == '\r' || h.line == 1 && i == 0 && h.lineCR
+	h.line, h.lineCR = 0, false
+	h.lines++
+	return i + 1, true, empty
 }
 
-// block scans for the end of a block of lines, and returns it whole, as a
-// piece of b where it can. check is called once, with the first line.
+// block collects a block of lines up to the empty line that ends it, and
+// returns it when it is whole, as a piece of b where it can. check is called
+// once, with the first line.
 func (d *decoder) block(h *half, b []byte, check func(line []byte) (whole bool, err error)) (n int, block []byte, err error) {
 	for n < len(b) {
-		first := h.lines == 0
-		m, found := h.scan(b[n:])
+		d.fuel.Burn(1)
+		m, whole, found := h.scanLine(b[n:])
 		n += m
 		if len(h.buf)+n > maxHead {
-			h.untake(len(h.buf)) // to where the block began
-			return 0, nil, d.errorf(h, protocol.ErrTooLarge, "more than %d bytes", maxHead)
+			return 0, nil, d.tooLarge(h)
 		}
-		if first && h.lines == 1 && check != nil {
+		if whole && h.lines == 1 && check != nil {
 			line := b[:n]
 			if len(h.buf) > 0 {
 				// Rare enough to copy: the start line was split.
@@ -83,8 +86,7 @@ func (d *decoder) block(h *half, b []byte, check func(line []byte) (whole bool, 
 			}
 			whole, err := check(trimLineEnd(line))
 			if err != nil {
-				h.untake(len(h.buf)) // to where the block began
-				return 0, nil, d.errorf(h, err, "not a start line of HTTP/1")
+				return 0, nil, d.notAStartLine(h, err)
 			}
 			found = found || whole
 		}
@@ -92,19 +94,45 @@ func (d *decoder) block(h *half, b []byte, check func(line []byte) (whole bool, 
 			if len(h.buf) == 0 {
 				return n, b[:n], nil
 			}
-			h.buf = append(h.buf, b[:n]...)
+			d.collect(h, b[:n])
 			return n, h.buf, nil
 		}
 	}
-	h.buf = append(h.buf, b[:n]...)
+	d.collect(h, b[:n])
 	return n, nil, nil
+}
+
+// tooLarge and notAStartLine give up on the block of lines that is collected.
+func (d *decoder) tooLarge(h *half) error {
+	h.untake(len(h.buf)) // to where the block began
+	return d.errorf(h, protocol.ErrTooLarge, "more than %d bytes", maxHead)
+}
+
+func (d *decoder) notAStartLine(h *half, err error) error {
+	h.untake(len(h.buf)) // to where the block began
+	return d.errorf(h, err, "not a start line of HTTP/1")
 }
 
 func trimLineEnd(line []byte) []byte {
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte{'\n'}), []byte{'\r'})
 }
 
+// readHead reads a header block: where it lies, in one pass, when all of it is
+// there, as it mostly is; else when it was collected.
 func (d *decoder) readHead(h *half, at protocol.Time, b []byte) (int, error) {
+	var hd head
+	if len(h.buf) == 0 && h.line == 0 && h.lines == 0 {
+		n, whole, ok := hd.parse(h.dir, b[:min(len(b), maxHead)])
+		switch {
+		case !ok:
+			return 0, d.notAStartLine(h, protocol.ErrMalformed)
+		case whole:
+			h.took(n)
+			return n, d.beginMessage(h, at, &hd, b[:n])
+		}
+		d.fuel.Burn(len(b)) // once for nothing
+		hd = head{}
+	}
 	check := isStatusLine
 	if h.dir == protocol.ClientToServer {
 		check = isRequestLine
@@ -117,30 +145,28 @@ func (d *decoder) readHead(h *half, at protocol.Time, b []byte) (int, error) {
 	if block == nil {
 		return n, nil
 	}
-	var hd head
-	startLine := block[:bytes.IndexByte(block, '\n')+1]
-	if h.dir == protocol.ClientToServer {
-		simple, _ := hd.parseRequestLine(trimLineEnd(startLine))
-		hd.parseFields(block, len(startLine))
-		err = d.beginRequest(h, at, &hd, block, simple)
-	} else {
-		hd.parseStatusLine(trimLineEnd(startLine))
-		hd.parseFields(block, len(startLine))
-		err = d.beginResponse(h, at, &hd, block)
-	}
+	d.fuel.Burn(len(block))
+	hd.parse(h.dir, block)
+	err = d.beginMessage(h, at, &hd, block)
 	h.empty()
 	return n, err
+}
+
+func (d *decoder) beginMessage(h *half, at protocol.Time, hd *head, block []byte) error {
+	if h.dir == protocol.ClientToServer {
+		return d.beginRequest(h, at, hd, block)
+	}
+	return d.beginResponse(h, at, hd, block)
 }
 
 // isRequestLine refuses what is no HTTP as soon as its first line says so.
 // whole: the line is all there is (HTTP/0.9).
 func isRequestLine(line []byte) (whole bool, err error) {
 	var hd head
-	whole, ok := hd.parseRequestLine(line)
-	if !ok {
+	if !hd.parseRequestLine(line) {
 		return false, protocol.ErrMalformed
 	}
-	return whole, nil
+	return hd.simple, nil
 }
 
 func isStatusLine(line []byte) (whole bool, err error) {
@@ -151,7 +177,7 @@ func isStatusLine(line []byte) (whole bool, err error) {
 	return false, nil
 }
 
-func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte, simple bool) error {
+func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte) error {
 	host, path, query := splitTarget(hd.method, hd.target)
 	if host == nil {
 		host = hd.host
@@ -160,7 +186,7 @@ func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte
 	switch {
 	case string(hd.method) == "HEAD":
 		r |= isHead
-	case string(hd.method) == "CONNECT" && !simple:
+	case string(hd.method) == "CONNECT" && !hd.simple:
 		r |= isConnect
 		after = holding
 	}
@@ -174,7 +200,7 @@ func (d *decoder) beginRequest(h *half, at protocol.Time, hd *head, block []byte
 			after = ignoring
 		}
 	}
-	if simple {
+	if hd.simple {
 		r |= isSimple
 	}
 	if !d.pending.push(r) {
@@ -228,9 +254,7 @@ func (d *decoder) beginResponse(h *half, at protocol.Time, hd *head, block []byt
 		return d.upgraded(h, at)
 	}
 	if r&(isUpgrade|isConnect) != 0 {
-		if err := d.declined(r); err != nil {
-			return err
-		}
+		d.declined(r)
 	}
 	if c := &d.client; c.open && c.expects && d.pending.len() == 0 && hd.persists() {
 		c.doubtful = true
@@ -297,36 +321,21 @@ func (d *decoder) upgraded(h *half, at protocol.Time) error {
 
 // declined: the server answered the last request, which wanted another
 // protocol, in this one. What the client sent behind it is HTTP after all.
-func (d *decoder) declined(r request) error {
+func (d *decoder) declined(r request) {
 	c := &d.client
 	if d.pending.len() > 0 {
-		return nil
+		return
 	}
 	after := between
 	if r&isLast != 0 {
 		after = ignoring
 	}
-	if c.open {
+	switch {
+	case c.open:
 		c.after = after
-		return nil
+	case c.state == holding:
+		c.state, d.released = after, true
 	}
-	if c.state != holding {
-		return nil
-	}
-	c.state = after
-	held := c.held
-	n, err := d.feed(c, c.heldAt, held)
-	if err != nil {
-		return err
-	}
-	c.held = held[n:]
-	if len(c.held) == 0 {
-		c.held = nil
-	}
-	if c.closed {
-		return d.closeHalf(c, c.heldAt, false)
-	}
-	return nil
 }
 
 // hold keeps bytes that came behind a request for another protocol, before
@@ -339,6 +348,7 @@ func (d *decoder) hold(h *half, at protocol.Time, b []byte) error {
 	if len(h.held) == 0 {
 		h.heldAt = at
 	}
+	d.fuel.Burn(len(b))
 	h.held = append(h.held, b...)
 	return nil
 }
@@ -347,9 +357,9 @@ func (d *decoder) hold(h *half, at protocol.Time, b []byte) error {
 // said it was the last (RFC 9112, section 9.6). A client's last request still
 // gets its answer; then decoding ends.
 func (d *decoder) ignore(h *half, b []byte) (int, error) {
-	n := 0
-	for n < len(b) && (d.upgrading || h.behind || b[n] == '\r' || b[n] == '\n') {
-		n++
+	n := len(b)
+	if !d.upgrading && !h.behind {
+		n = lineEnds(b)
 	}
 	h.off += uint64(n)
 	if n == len(b) {
@@ -379,8 +389,11 @@ func (d *decoder) unread(h *half) error {
 func (d *decoder) sniff(h *half, at protocol.Time, b []byte) (int, error) {
 	const prefix = "HTTP/"
 	n := 0
-	for n < len(b) && len(h.buf) < len(prefix) && b[n] == prefix[len(h.buf)] {
-		h.buf = append(h.buf, b[n])
+	for _, c := range b {
+		if len(h.buf) == len(prefix) || c != prefix[len(h.buf)] {
+			break
+		}
+		h.buf = append(h.buf, c)
 		n++
 	}
 	switch {

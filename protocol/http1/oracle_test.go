@@ -40,7 +40,7 @@ func FuzzAgainstNetHTTP(f *testing.F) {
 		ours := &collector{}
 		// What we refuse is not compared from there on: that is what refusing
 		// is for. Messages before it are.
-		_ = New(ours).Data(protocol.ClientToServer, 0, client)
+		_ = protocol.Drive(New, ours).Data(protocol.ClientToServer, 0, client)
 		r := bufio.NewReader(bytes.NewReader(client))
 		for _, m := range ours.messages {
 			if !m.ended {

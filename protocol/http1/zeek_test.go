@@ -178,7 +178,7 @@ func replay(t *testing.T, c *conn) []row {
 	}
 	p, _ := protocols.ByName("http")
 	pairs := &pairs{}
-	d := p.New(pairs)
+	d := protocol.Drive(p.New, pairs)
 	for _, s := range c.steps {
 		var err error
 		switch {

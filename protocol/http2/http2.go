@@ -77,7 +77,10 @@ func FirstHeaders(client []byte, field func(name, value string) bool) protocol.V
 		return v
 	}
 	b := client[len(preface):]
-	for len(b) >= frameHeader {
+	for range client { // a frame takes bytes
+		if len(b) < frameHeader {
+			break
+		}
 		f := parseFrame(b)
 		b = b[frameHeader:]
 		if f.kind != typeHeaders {

@@ -11,9 +11,6 @@ import (
 	"github.com/weir-capture/weir/protocol"
 )
 
-// maxHeld is how many bytes a decoder may hold, of both directions together.
-const maxHeld = 2 * 64 << 10
-
 // play gives steps to p and returns its reports as text, after checking what
 // holds for every decoder.
 func play(tb testing.TB, p protocol.Protocol, steps []Step) string {
@@ -24,7 +21,7 @@ func play(tb testing.TB, p protocol.Protocol, steps []Step) string {
 		return out.String()
 	}
 	r := &Recorder{TB: tb}
-	d := p.New(r)
+	d := protocol.Drive(p.New, r)
 	var ended [2]bool
 	var err error
 	var total int
@@ -33,7 +30,7 @@ func play(tb testing.TB, p protocol.Protocol, steps []Step) string {
 			break
 		}
 		total += len(s.Data)
-		if h := d.Held(); h < 0 || h > min(total, maxHeld) {
+		if h := d.Held(); h < 0 || h > min(total, protocol.MaxHeld) {
 			tb.Errorf("%d bytes are held of %d", h, total)
 		}
 		ended[s.Dir] = ended[s.Dir] || s.End

@@ -72,7 +72,7 @@ func (d *lineDecoder) Close(protocol.Direction, protocol.Time, bool) error { ret
 
 func (d *lineDecoder) Held() int {
 	if d.wrong == "hoard" {
-		return maxHeld + 1
+		return protocol.MaxHeld + 1
 	}
 	return len(d.line)
 }
@@ -93,7 +93,7 @@ func protocolWith(wrong string) protocol.Protocol {
 	return protocol.Protocol{
 		Name:   "lines",
 		Detect: func(_, _ []byte) protocol.Verdict { return protocol.Match },
-		New: func(s protocol.Sink) protocol.Decoder {
+		New: func(s protocol.Sink, fuel *protocol.Fuel) protocol.Decoder {
 			d := lines(s)
 			d.wrong = wrong
 			return d

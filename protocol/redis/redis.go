@@ -39,7 +39,10 @@ func command(b []byte) protocol.Verdict {
 			return protocol.NoMatch
 		}
 		n := 1
-		for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+		for _, c := range b[1:] {
+			if c < '0' || '9' < c {
+				break
+			}
 			n++
 		}
 		if n > 10 || n == 1 && n < len(b) || n > 1 && b[1] == '0' {

@@ -57,7 +57,10 @@ func describe(client, _ []byte) (attrs []protocol.Attr) {
 	hello.skip(hello.number(2)) // cipher suites
 	hello.skip(hello.number(1)) // compression methods
 	extensions := hello.piece(2)
-	for !extensions.done() {
+	for range client { // each takes a byte at least
+		if extensions.done() {
+			break
+		}
 		kind := extensions.number(2)
 		data := extensions.piece(2)
 		switch kind {
@@ -78,7 +81,10 @@ func describe(client, _ []byte) (attrs []protocol.Attr) {
 // hello may be spread over several. The last one may be cut short.
 func handshake(b []byte) []byte {
 	var joined []byte
-	for len(b) > 5 && b[0] == recordHandshake {
+	for range b { // a record takes bytes
+		if len(b) <= 5 || b[0] != recordHandshake {
+			break
+		}
 		n := int(b[3])<<8 | int(b[4])
 		b = b[5:]
 		n = min(n, len(b))
@@ -93,7 +99,10 @@ func handshake(b []byte) []byte {
 
 func serverName(c cursor) string {
 	list := c.piece(2)
-	for !list.done() {
+	for range list.b { // each name takes a byte at least
+		if list.done() {
+			break
+		}
 		kind := list.number(1)
 		name := list.piece(2)
 		if kind == 0 && name.whole {
@@ -106,7 +115,10 @@ func serverName(c cursor) string {
 func alpn(c cursor) string {
 	list := c.piece(2)
 	var names []string
-	for !list.done() {
+	for range list.b { // each name takes a byte at least
+		if list.done() {
+			break
+		}
 		// GREASE values (RFC 8701) are not meant to be read.
 		if name := list.piece(1); name.whole && printable(name.b) != "" {
 			names = append(names, string(name.b))
