@@ -67,44 +67,50 @@ func Fields(head []byte) iter.Seq[Field] {
 // up to its empty line or its end.
 func Section(section []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
-		for rest := section; len(rest) > 0; {
-			line, after := cutLine(rest)
-			if len(trimEnd(line)) == 0 {
+		for {
+			f, rest, ok := Next(section)
+			if !ok || !yield(f) {
 				return
 			}
-			var f Field
-			name, value, found := bytes.Cut(line, []byte(":"))
-			f.Name = slices.Clip(bytes.TrimSpace(name))
-			if found {
-				f.Value = slices.Clip(value[:0])
-				if value = bytes.TrimSpace(value); len(value) > 0 {
-					f.Value = slices.Clip(value)
-				}
-			}
-			owned := false
-			for len(after) > 0 && (after[0] == ' ' || after[0] == '\t') {
-				var more []byte
-				more, after = cutLine(after)
-				if more = bytes.TrimSpace(more); len(more) == 0 {
-					continue
-				}
-				if !owned {
-					// Appending must not write into the block.
-					f.Value = slices.Clone(f.Value)
-					owned = true
-				}
-				if len(f.Value) > 0 {
-					f.Value = append(f.Value, ' ')
-				}
-				f.Value = append(f.Value, more...)
-			}
-			f.Raw = slices.Clip(rest[:len(rest)-len(after)])
-			rest = after
-			if !yield(f) {
-				return
-			}
+			section = rest
 		}
 	}
+}
+
+// Next reads the first field of a section, and gives what is behind it; false
+// at the empty line and at the end. It is Section for who must not allocate.
+func Next(section []byte) (f Field, rest []byte, ok bool) {
+	line, after := cutLine(section)
+	if len(trimEnd(line)) == 0 {
+		return Field{}, nil, false
+	}
+	name, value, found := bytes.Cut(line, []byte(":"))
+	f.Name = slices.Clip(bytes.TrimSpace(name))
+	if found {
+		f.Value = slices.Clip(value[:0])
+		if value = bytes.TrimSpace(value); len(value) > 0 {
+			f.Value = slices.Clip(value)
+		}
+	}
+	owned := false
+	for len(after) > 0 && (after[0] == ' ' || after[0] == '\t') {
+		var more []byte
+		more, after = cutLine(after)
+		if more = bytes.TrimSpace(more); len(more) == 0 {
+			continue
+		}
+		if !owned {
+			// Appending must not write into the block.
+			f.Value = slices.Clone(f.Value)
+			owned = true
+		}
+		if len(f.Value) > 0 {
+			f.Value = append(f.Value, ' ')
+		}
+		f.Value = append(f.Value, more...)
+	}
+	f.Raw = slices.Clip(section[:len(section)-len(after)])
+	return f, after, true
 }
 
 // Values lists the values of the fields called name, in order.

@@ -1,0 +1,445 @@
+package redact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"mime"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/internal/bodycodec"
+	"github.com/weir-capture/weir/internal/httphead"
+)
+
+// errUnknown: no rule can look into the body.
+var errUnknown = errors.New("no rule can look into its type")
+
+// message redacts one message. An error says why its body was withheld.
+func (w *work) message(m *capturev1.Message) error {
+	if w.pair.GetProtocol() != "http" {
+		// What nobody decodes nobody can redact.
+		if len(m.GetHead()) > 0 || len(m.GetBody()) > 0 {
+			w.withholdBody(m, ReasonOpaque)
+			m.Head = nil
+		}
+		return nil
+	}
+	contentType, codings := about(m.GetHead())
+	w.head(m)
+	err := w.body(m, contentType, codings)
+	if err == nil && w.failed != nil {
+		err = w.failed
+	}
+	if w.stop {
+		w.stop = false
+		w.withholdBody(m, ReasonRule)
+	}
+	if err == nil {
+		return nil
+	}
+	reason := ReasonMalformed
+	if unknown := (*bodycodec.UnknownCodingError)(nil); errors.As(err, &unknown) {
+		reason = ReasonCoding
+	}
+	switch {
+	case errors.Is(err, errUnknown):
+		reason = ReasonUnknown
+	case errors.Is(err, errBudget), errors.Is(err, bodycodec.ErrLimit):
+		reason = ReasonBudget
+	case errors.Is(err, bodycodec.ErrMalformed), errors.Is(err, bodycodec.ErrTruncated):
+		reason = ReasonCoding
+	}
+	w.withholdBody(m, reason)
+	if reason == ReasonUnknown {
+		return nil // that is what the rule set asks for
+	}
+	w.reduce(m)
+	return fmt.Errorf("body withheld: %w", err)
+}
+
+// about reads off a header block what its body is. The type borrows from the
+// block.
+func about(head []byte) (contentType []byte, codings []string) {
+	_, section := httphead.StartLine(head)
+	for f, rest, ok := httphead.Next(section); ok; f, rest, ok = httphead.Next(rest) {
+		switch {
+		case contentType == nil && f.Is("Content-Type"):
+			contentType = f.Value
+		case f.Is("Content-Encoding"):
+			codings = append(codings, bodycodec.Codings(string(f.Value))...)
+		}
+	}
+	return contentType, codings
+}
+
+// withholdBody takes a message's body away. What is left says how long it was,
+// but not its hash: that of a short text is as good as the text.
+func (w *work) withholdBody(m *capturev1.Message, reason string) {
+	if len(m.GetBody()) == 0 && m.GetBodySize() == 0 {
+		return
+	}
+	m.Body, m.BodyHash, m.Chunks, m.BodyDecoded = nil, nil, nil, false
+	m.Truncated = m.GetBodySize() > 0
+	w.withheld = true
+	changed := w.changed
+	w.receipt(ruleWithheld, w.side+".body", reason)
+	w.changed = changed
+}
+
+// reduce leaves of a header block the start line's method or status and the
+// fields that are known to hold no secrets.
+func (w *work) reduce(m *capturev1.Message) {
+	m.Head = w.reduced(m.GetHead())
+	m.Trailers, m.Interim = nil, nil
+	w.withheld = true
+}
+
+func (w *work) reduced(head []byte) []byte {
+	if len(head) == 0 {
+		return head
+	}
+	line, section := httphead.StartLine(head)
+	out := make([]byte, 0, len(head))
+	if bytes.HasPrefix(line, []byte("HTTP/")) {
+		out = append(out, line[:min(len(line), len("HTTP/1.1 200"))]...)
+	} else if parts := bytes.Fields(line); len(parts) > 1 {
+		target, _, _ := bytes.Cut(parts[1], []byte("?"))
+		out = append(append(append(out, parts[0]...), ' '), target...)
+		if len(parts) > 2 {
+			out = append(append(out, ' '), parts[len(parts)-1]...)
+		}
+	}
+	out = append(out, "\r\n"...)
+	for f := range httphead.Section(section) {
+		if w.set.keepFields[strings.ToLower(string(f.Name))] {
+			out = append(append(append(append(out, f.Name...), ": "...), f.Value...), "\r\n"...)
+		}
+	}
+	return append(out, "\r\n"...)
+}
+
+// withholdPair takes all content away: method, path and the fields that are
+// known to hold no secrets stay.
+func (w *work) withholdPair(reason string) {
+	p := w.pair
+	side := w.side
+	for _, m := range [...]struct {
+		side string
+		*capturev1.Message
+	}{{"request", p.GetRequest()}, {"response", p.GetResponse()}} {
+		if m.Message == nil {
+			continue
+		}
+		w.side = m.side
+		w.withholdBody(m.Message, reason)
+		w.reduce(m.Message)
+	}
+	w.side = side
+	p.Query, p.Tags = "", nil
+	w.withheld = true
+}
+
+// body redacts a message's body.
+func (w *work) body(m *capturev1.Message, contentType []byte, codings []string) error {
+	body := m.GetBody()
+	if len(body) == 0 {
+		return nil
+	}
+	for _, i := range w.set.body {
+		if w.applies(i, inBody) && w.set.rules[i].detect == nil {
+			r := w.set.rules[i]
+			switch {
+			case r.shadow:
+				w.shadow(r, w.side+".body")
+			case r.act == actWithhold:
+				w.stop = true
+				return nil
+			default:
+				w.receipt(r.name, w.side+".body", r.kind)
+				w.setBody(m, w.replace(nil, r, body), len(codings) > 0)
+				return nil
+			}
+		}
+	}
+	plain, cut := body, m.GetTruncated() || slices.Contains(w.pair.GetFlags(), capturev1.Flag_FLAG_INCOMPLETE) || slices.Contains(w.pair.GetFlags(), capturev1.Flag_FLAG_GAP)
+	if len(codings) > 0 {
+		var err error
+		plain, err = bodycodec.Decode(codings, body, maxDecoded, maxRatio)
+		switch {
+		case errors.Is(err, bodycodec.ErrTruncated) && cut:
+		case err != nil:
+			if w.keepUnread(mediaType(contentType), nil) {
+				return nil
+			}
+			return err
+		}
+	}
+	out, changed, err := w.document(plain, contentType, cut, 0)
+	if err != nil && (!cut || !errors.Is(err, errCut)) {
+		return err
+	}
+	if changed {
+		w.setBody(m, out, len(codings) > 0)
+	}
+	return nil
+}
+
+// setBody stores a body that was changed. Its hash would tell of what it was.
+func (w *work) setBody(m *capturev1.Message, body []byte, decoded bool) {
+	m.Body, m.BodyHash, m.Chunks, m.BodyDecoded = body, nil, nil, decoded
+}
+
+// document walks a body, or a part of one, in the syntax of its type.
+func (w *work) document(v, contentType []byte, cut bool, depth int) ([]byte, bool, error) {
+	if len(v) == 0 {
+		return v, false, nil
+	}
+	if !w.spend(len(v)) {
+		return v, false, errBudget
+	}
+	media := mediaType(contentType)
+	kind := syntax(media, v)
+	if kind == unreadable {
+		if w.keepUnread(media, v) {
+			return v, false, nil
+		}
+		return v, false, errUnknown
+	}
+	// What has no sign of anything needs no walk; whether it is what its type
+	// says does not matter then. A body that is cut is walked for its end.
+	if w.set.scan.look(v) == 0 && !cut && kind != multipartBody {
+		return v, false, nil
+	}
+	switch kind {
+	case jsonBody:
+		text, prefix := v, 0
+		// Some put a line before it that no script may run.
+		for _, p := range [...]string{")]}',\n", ")]}'\n", ")]}',\r\n", "for(;;);", "while(1);", "\ufeff"} {
+			if bytes.HasPrefix(v, []byte(p)) {
+				text, prefix = v[len(p):], len(p)
+				break
+			}
+		}
+		out, changed, err := w.json(text, where{place: inJSON}, depth, cut)
+		if changed && prefix > 0 {
+			out = append(slices.Clone(v[:prefix]), out...)
+		} else if !changed {
+			out = v
+		}
+		return out, changed, err
+	case formBody:
+		out, changed := w.form(v, inForm)
+		if cut {
+			// The last pair may be the beginning of anything.
+			if i := bytes.LastIndexByte(out, '&'); i >= 0 {
+				out, changed = out[:i], true
+			} else {
+				out, changed = nil, true
+			}
+		}
+		return out, changed, w.failed
+	case multipartBody:
+		_, params, err := mime.ParseMediaType(string(contentType))
+		if err != nil {
+			return v, false, errMalformed
+		}
+		return w.multipart(v, params["boundary"], cut, depth)
+	case xmlBody:
+		return w.xml(v, cut)
+	}
+	// Text: a token that is cut at the end cannot be told any more.
+	if cut {
+		if i := bytes.LastIndexAny(v, " \t\r\n,;&\"'<>"); i >= 0 {
+			v = v[:i+1]
+		} else {
+			v = nil
+		}
+	}
+	out, changed := w.value(where{place: inText}, v, depth)
+	return out, changed || cut, w.failed
+}
+
+// commonTypes need no text of their own.
+var commonTypes = []string{"application/json", "text/html", "text/plain", "application/x-www-form-urlencoded", "application/xml", "text/xml", "text/css", "application/javascript", "text/javascript", "application/octet-stream", "image/png", "image/jpeg"}
+
+// mediaType is a Content-Type without its parameters, in lower case.
+func mediaType(contentType []byte) string {
+	media, _, _ := bytes.Cut(contentType, []byte(";"))
+	media = bytes.TrimSpace(media)
+	for _, t := range commonTypes {
+		if string(media) == t {
+			return t
+		}
+	}
+	return strings.ToLower(string(media))
+}
+
+type bodySyntax int
+
+const (
+	unreadable bodySyntax = iota
+	textBody
+	jsonBody
+	formBody
+	multipartBody
+	xmlBody
+)
+
+// syntax is how a body is read. Its type is believed where the body does not
+// contradict it: an image that is text is read as text.
+func syntax(media string, v []byte) bodySyntax {
+	switch {
+	case strings.HasPrefix(media, "multipart/"):
+		return multipartBody
+	case media == "application/x-www-form-urlencoded":
+		return formBody
+	}
+	if !isText(v) {
+		return unreadable
+	}
+	first := byte(0)
+	if t := bytes.TrimLeft(v, " \t\r\n\ufeff"); len(t) > 0 {
+		first = t[0]
+	}
+	switch {
+	case media == "application/json", strings.HasSuffix(media, "+json"), media == "text/json",
+		media == "application/x-ndjson", media == "application/ndjson", media == "application/jsonl", media == "application/json-seq":
+		return jsonBody
+	case media == "text/html", media == "application/xhtml+xml":
+		return textBody // seldom well-formed
+	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"):
+		return xmlBody
+	case strings.HasPrefix(media, "text/"), strings.Contains(media, "javascript"), media == "application/graphql", media == "application/sql", strings.Contains(media, "yaml"):
+		return textBody
+	case first == '{' || first == '[':
+		if jsonLike(v) {
+			return jsonBody
+		}
+	}
+	return textBody
+}
+
+// jsonLike: what follows the first bracket is what JSON has there.
+func jsonLike(v []byte) bool {
+	t := bytes.TrimLeft(v, " \t\r\n\ufeff")
+	open := t[0]
+	t = bytes.TrimLeft(t[1:], " \t\r\n")
+	if len(t) == 0 {
+		return true
+	}
+	if open == '{' {
+		return t[0] == '"' || t[0] == '}'
+	}
+	return bytes.IndexByte([]byte(`"{[]-0123456789tfn`), t[0]) >= 0
+}
+
+// isText: it is UTF-8, but for a character that is cut at its end, or a
+// single-byte encoding, without bytes that no text has.
+func isText(v []byte) bool {
+	for _, c := range v {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' && c != '\b' && c != 0x1b && c != 0x1e {
+			return false
+		}
+	}
+	for cut := 0; cut < utf8.UTFMax && cut < len(v); cut++ {
+		if utf8.Valid(v[:len(v)-cut]) {
+			return true
+		}
+	}
+	// Latin-1 and its kin: mostly ASCII.
+	high := 0
+	for _, c := range v {
+		if c >= 0x80 {
+			high++
+		}
+	}
+	return high*4 < len(v)
+}
+
+// keepUnread reports whether a body of this type is kept though nobody can
+// look into it.
+func (w *work) keepUnread(media string, v []byte) bool {
+	if v != nil && isText(v) {
+		return false
+	}
+	if w.set.keepUndecodable {
+		return true
+	}
+	return slices.ContainsFunc(w.set.keepTypes, func(pattern string) bool {
+		ok, _ := path.Match(pattern, media) // checked when it was read
+		return ok
+	})
+}
+
+// part redacts one part of a multipart body.
+func (w *work) part(v []byte, depth int) ([]byte, bool, error) {
+	if depth >= maxNesting {
+		return v, false, errBudget
+	}
+	split := bytes.Index(v, []byte("\r\n\r\n"))
+	head, body := v, []byte(nil)
+	switch {
+	case bytes.HasPrefix(v, []byte("\r\n")):
+		head, body = v[:2], v[2:]
+	case split >= 0:
+		head, body = v[:split+4], v[split+4:]
+	default:
+		if i := bytes.Index(v, []byte("\n\n")); i >= 0 {
+			head, body = v[:i+2], v[i+2:]
+		}
+	}
+	var name []byte
+	var contentType []byte
+	file := false
+	for f := range httphead.Section(head) {
+		switch {
+		case f.Is("Content-Disposition"):
+			_, params, err := mime.ParseMediaType(string(f.Value))
+			if err == nil {
+				name = []byte(params["name"])
+				_, file = params["filename"]
+			}
+		case f.Is("Content-Type"):
+			contentType = f.Value
+		}
+	}
+	newHead, headChanged := w.inside(where{place: inMultipart, label: "(part head)"}, head, ruleSet{}, 0)
+	var out []byte
+	changed := false
+	at := where{place: inMultipart, name: name}
+	_, whole := w.named(at)
+	switch {
+	case len(body) == 0:
+		out = body
+	case whole >= 0:
+		out, changed = w.whole(whole, at, body)
+	case contentType == nil && !file:
+		if isText(body) {
+			out, changed = w.valueIn(at, body, depth)
+			break
+		}
+		fallthrough
+	default:
+		var err error
+		out, changed, err = w.document(body, contentType, false, depth+1)
+		if errors.Is(err, errBudget) {
+			return v, false, err
+		}
+		if err != nil {
+			// This part goes, the others may stay.
+			before := w.changed
+			w.receipt(ruleWithheld, w.location(at), ReasonUnknown)
+			w.changed = before
+			w.withheld = true
+			out, changed = nil, true
+		}
+	}
+	if !headChanged && !changed {
+		return v, false, w.failed
+	}
+	return append(slices.Clone(newHead), out...), true, w.failed
+}

@@ -1,0 +1,229 @@
+package redact
+
+import (
+	"slices"
+	"strings"
+)
+
+// signs is what one pass over some bytes saw.
+type signs uint8
+
+const (
+	// hasWord: a keyword of a detector or a rule's name.
+	hasWord signs = 1 << iota
+	// hasNumber: enough digits in a row for a card, an account or the like.
+	hasNumber
+	// hasEscape: \u or % escapes, behind which anything may stand.
+	hasEscape
+	// hasLong: a run of characters that could be base64 of something.
+	hasLong
+)
+
+const (
+	numberDigits = 8
+	longRun      = 20
+)
+
+// scanner finds all keywords of a set in one pass (A. Aho, M. Corasick,
+// "Efficient string matching", CACM 18, 1975), without regard to case, and
+// passing over - and _ so that api_key, api-key and apikey are one.
+type scanner struct {
+	class [256]uint8 // of bytes; 0 is one that no keyword has, classSkip is - and _
+	shift uint
+	next  []uint16 // state<<shift | class → state
+	out   [][]word // by state: what ends there
+	// marks says of each byte what else it may be part of.
+	marks [256]uint8
+	// always: some rule goes by no keyword, so that every value is walked.
+	always bool
+	// wholes are detectors without keywords.
+	wholes []int
+	// numbers are rules whose detectors are tried at digits, longs those that
+	// are tried at long runs.
+	numbers, longs []int
+}
+
+const classSkip = 255
+
+const (
+	markDigit uint8 = 1 << iota
+	markJoin        // between digits
+	markLong
+)
+
+// word is a keyword that ends in a state.
+type word struct {
+	length int // characters without - and _
+	// rule is whose detector has it; -1 for the name of a key.
+	rule int
+}
+
+// newScanner makes the scanner of a set's rules.
+func newScanner(set *Set) *scanner {
+	s := new(scanner)
+	words := map[string][]word{}
+	add := func(text string, rule int) {
+		text = strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(text))
+		if text == "" {
+			s.always = true
+			return
+		}
+		w := word{len(text), rule}
+		if !slices.Contains(words[text], w) {
+			words[text] = append(words[text], w)
+		}
+	}
+	for i, r := range set.rules {
+		switch d := r.detect; {
+		case d == nil:
+		case d.digits:
+			s.numbers = append(s.numbers, i)
+		case d.long:
+			s.longs = append(s.longs, i)
+		case len(d.keywords) == 0:
+			s.wholes, s.always = append(s.wholes, i), true
+		default:
+			for _, k := range d.keywords {
+				add(k, i)
+			}
+		}
+		for _, p := range r.jsonPaths {
+			add(last(p), -1)
+		}
+		if slices.Contains(set.anyName, i) && r.in&^(inHeader|inCookie|inQuery) != 0 || r.in&inBody != 0 || r.in&inSQL != 0 {
+			s.always = true
+		}
+	}
+	for name := range set.names {
+		add(name, -1)
+	}
+	for _, g := range set.globs {
+		longest := ""
+		for _, part := range g.parts {
+			if len(part) > len(longest) {
+				longest = part
+			}
+		}
+		add(longest, -1)
+	}
+	s.build(words)
+	for c := range 256 {
+		b := byte(c)
+		switch {
+		case digit(b):
+			s.marks[c] = markDigit | markLong
+		case b == ' ':
+			s.marks[c] = markJoin
+		case b == '-':
+			s.marks[c] = markJoin | markLong
+		case b == '+': // also a space in forms
+			s.marks[c] = markJoin | markLong
+		case alnum(b), b == '/', b == '_':
+			s.marks[c] = markLong
+		}
+	}
+	return s
+}
+
+func last(steps []string) string {
+	if s := steps[len(steps)-1]; s != "*" {
+		return s
+	}
+	return ""
+}
+
+// build makes the automaton: a tree of the words, whose missing branches lead
+// where the longest suffix leads that is a branch.
+func (s *scanner) build(words map[string][]word) {
+	classes := 1
+	texts := make([]string, 0, len(words))
+	for text := range words {
+		texts = append(texts, text)
+		for i := range len(text) {
+			if s.class[text[i]] == 0 {
+				s.class[text[i]] = uint8(classes)
+				classes++
+			}
+		}
+	}
+	slices.Sort(texts)
+	for c := 'A'; c <= 'Z'; c++ {
+		s.class[c] = s.class[c-'A'+'a']
+	}
+	for 1<<s.shift < classes {
+		s.shift++
+	}
+	width := 1 << s.shift
+	s.next, s.out = make([]uint16, width), make([][]word, 1)
+	for _, text := range texts {
+		state := 0
+		for i := range len(text) {
+			at := state<<s.shift | int(s.class[text[i]])
+			if s.next[at] == 0 {
+				s.next[at] = uint16(len(s.out))
+				s.next, s.out = append(s.next, make([]uint16, width)...), append(s.out, nil)
+			}
+			state = int(s.next[at])
+		}
+		s.out[state] = append(s.out[state], words[text]...)
+	}
+	fail := make([]uint16, len(s.out))
+	var queue []uint16
+	for c := range width {
+		if t := s.next[c]; t != 0 {
+			queue = append(queue, t)
+		}
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		state := int(queue[0])
+		s.out[state] = append(s.out[state], s.out[fail[state]]...)
+		for c := range width {
+			t, other := &s.next[state<<s.shift|c], s.next[int(fail[state])<<s.shift|c]
+			if *t == 0 {
+				*t = other
+				continue
+			}
+			fail[*t] = other
+			queue = append(queue, *t)
+		}
+	}
+	s.class['-'], s.class['_'] = classSkip, classSkip
+}
+
+// look says what a value could have. It ends at the first word: who asks then
+// walks the value.
+func (s *scanner) look(v []byte) (found signs) {
+	if s.always {
+		return hasWord
+	}
+	state, digits, long := 0, 0, 0
+	for i, c := range v {
+		if k := s.class[c]; k != classSkip {
+			state = int(s.next[state<<s.shift|int(k)])
+			if s.out[state] != nil {
+				return found | hasWord
+			}
+		}
+		switch m := s.marks[c]; {
+		case m&markLong != 0:
+			if long++; long == longRun {
+				found |= hasLong
+			}
+			if m&markDigit != 0 {
+				if digits++; digits == numberDigits {
+					found |= hasNumber
+				}
+			} else if m&markJoin == 0 {
+				digits = 0
+			}
+		case m == 0:
+			digits, long = 0, 0
+			if c == '%' || c == '\\' && i+1 < len(v) && v[i+1] == 'u' {
+				found |= hasEscape
+			}
+		default: // a space
+			long = 0
+		}
+	}
+	return found
+}
