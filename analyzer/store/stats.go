@@ -57,12 +57,12 @@ type Scan struct {
 // Facets asks for the most frequent values of fields.
 type Facets struct {
 	Selection
-	// Fields are names of the query language that an index has; another one is
-	// an error.
+	// Fields are those that FacetFields lists; another one is an error.
 	Fields []string
 	// Limit bounds the values of each field; 0 is 10.
 	Limit int
-	// Prefix leaves out values that do not begin with it, whatever their case.
+	// Prefix leaves out values that do not begin with it, whatever the case of
+	// ASCII letters. What it leaves out is in none of the counts of a Facet.
 	Prefix string
 }
 
@@ -79,13 +79,23 @@ type FacetCounts struct {
 type Facet struct {
 	Field  string
 	Values []FacetValue
-	// Others counts the pairs whose value is not among Values, Distinct all
-	// values (it may be an estimate above 10,000).
-	Others, Distinct uint64
+	// Others counts the pairs whose value is not among Values, Absent those
+	// that have none, Distinct all values. A pair with several flags counts for
+	// each of them.
+	Others, Absent, Distinct uint64
 }
 
-// FacetValue is a value as the query language writes it, and how many pairs
-// have it.
+// FacetFields lists the fields whose values can be counted: those that have
+// texts, states or codes, and that no frame has to be opened for.
+func FacetFields() []string {
+	return []string{
+		"app", "pod", "namespace", "cluster", "direction", "protocol", "method", "path", "endpoint",
+		"host", "status", "error", "client", "server", "flag",
+	}
+}
+
+// FacetValue is a value, without quotes, and how many pairs have it. Addresses
+// of clients and servers are without their port.
 type FacetValue struct {
 	Value            string
 	Pairs, Estimated uint64
@@ -132,19 +142,25 @@ type Edges struct {
 
 // EdgeList answers Edges, the most frequent first.
 type EdgeList struct {
-	Edges   []Edge
+	Edges []Edge
+	// Exact is as in EndpointList.
+	Exact   bool
 	More    bool
 	Partial *PartialError
 }
 
-// Edge is one caller and one callee. From is the address of the client without
-// its port, or the app whose pod has that address where it is known; To is the
-// app.
+// Edge is one caller and one callee. Of inbound pairs From is the client, its
+// address without the port or, where it is known, the app that has that address;
+// To is the app. Of outbound pairs From is the app, and To the host without its
+// port or, where none was named, the server in the way of a client. An address
+// is known where it is that of the client of an app's outbound pairs, or of the
+// server of its inbound ones and no loopback address, and of one app only.
 type Edge struct {
 	From, To         string
 	Protocol         string
 	Pairs, Estimated uint64
 	Errors           uint64
-	P50, P95         int64
-	Last             int64
+	// P50 and P95 are as in EndpointStats.
+	P50, P95 int64
+	Last     int64
 }

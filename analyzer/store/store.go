@@ -173,6 +173,10 @@ type List struct {
 	// does not have (headers, bodies); 0 is the engine's default. When it is
 	// used up the sequence ends with a *PartialError as its error.
 	ScanBudget int64
+	// Progress, when set, is told now and then how far the look into frames
+	// is, by the goroutine that consumes. It is not called where no frame is
+	// opened.
+	Progress func(Progress)
 }
 
 // PartialError is an ErrPartial that knows how far the answer got.

@@ -10,37 +10,35 @@
 package duckindex
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
-	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/internal/failpoint"
-	"github.com/weir-capture/weir/query"
 )
 
 // schemaVersion changes whenever a column does, in form or in meaning (as
 // that of endpoint does with the function that makes it).
-const schemaVersion = 2
+const schemaVersion = 3
 
 const (
 	fileExt  = ".duckdb"
@@ -48,6 +46,8 @@ const (
 	tempName = "tmp"
 	// maxConns bounds the queries that run at once, and so their memory.
 	maxConns = 8
+	// maxSums bounds those of them that read all rows of a day.
+	maxSums = 3
 )
 
 // columns are those of table pairs, in order.
@@ -81,7 +81,15 @@ var columns = []struct{ name, kind string }{
 	{"flags", "BIGINT"},
 	{"tags", "VARCHAR"},
 	{"weight", "UINTEGER"},
+	{"client_host", "VARCHAR"},
+	{"server_host", "VARCHAR"},
+	// What follows is for sums only, and not read back.
+	{"callee", "VARCHAR"},
+	{"bucket", "SMALLINT"},
 }
+
+// rowColumns is how many of the columns make a row.
+const rowColumns = 31
 
 // pointerColumns is how many of the first columns a page of pointers has.
 const pointerColumns = 5
@@ -100,6 +108,14 @@ type Index struct {
 	// writer is the one connection that changes anything.
 	writer    *sql.Conn
 	watermark atomic.Uint64
+
+	// heavy bounds the sums that run at once.
+	heavy     *semaphore.Weighted
+	timeLimit time.Duration
+	exactRows int64
+
+	addressMu sync.Mutex
+	addresses *index.Addresses // nil when they have to be read again
 }
 
 var _ index.Index = (*Index)(nil)
@@ -115,6 +131,10 @@ type Options struct {
 	End uint64
 	// MemoryLimit is DuckDB's, as it writes sizes; empty is 256MB.
 	MemoryLimit string
+	// TimeLimit bounds a sum, which is partial then; 0 is 10 s.
+	TimeLimit time.Duration
+	// ExactRows is how many rows percentiles are exact of; 0 is 20 million.
+	ExactRows int64
 }
 
 // Open opens the index, or begins a new one when there is none that fits.
@@ -221,7 +241,10 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
-	x = &Index{db: db}
+	x = &Index{
+		db: db, heavy: semaphore.NewWeighted(maxSums),
+		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 20_000_000),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.Close())
@@ -373,6 +396,7 @@ func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) 
 		return fmt.Errorf("insert rows: %w", err)
 	}
 	x.watermark.Store(watermark)
+	x.learn(rows)
 	return nil
 }
 
@@ -404,12 +428,13 @@ func (x *Index) append(rows []index.Row) error {
 }
 
 func fill(v []driver.Value, r *index.Row) {
+	_, callee := index.Ends(r)
 	for i, value := range [...]driver.Value{
 		duckdb.UUID(r.ID), int64(r.Off), int32(r.Idx), r.At, r.Time, r.Duration, r.TTFB,
 		r.Cluster, r.Namespace, r.App, r.Pod, r.Direction, r.Protocol,
 		r.Method, r.Host, r.Path, r.Query, r.Endpoint, r.Status, r.Error,
 		r.RequestSize, r.ResponseSize, r.Client, r.Server, r.Conn, r.Seq,
-		int64(r.Flags), r.Tags, r.Weight,
+		int64(r.Flags), r.Tags, r.Weight, r.ClientHost, r.ServerHost, callee, index.BucketOf(r.Duration),
 	} {
 		v[i] = value
 	}
@@ -425,7 +450,7 @@ func scan(rows *sql.Rows, r *index.Row, n int) error {
 		&r.Cluster, &r.Namespace, &r.App, &r.Pod, &r.Direction, &r.Protocol,
 		&r.Method, &r.Host, &r.Path, &r.Query, &r.Endpoint, &r.Status, &r.Error,
 		&r.RequestSize, &r.ResponseSize, &r.Client, &r.Server, &r.Conn, &r.Seq,
-		&flags, &r.Tags, &r.Weight,
+		&flags, &r.Tags, &r.Weight, &r.ClientHost, &r.ServerHost,
 	}
 	if err := rows.Scan(dest[:n]...); err != nil {
 		return fmt.Errorf("scan row: %w", err)
@@ -443,117 +468,20 @@ func (x *Index) Remove(ctx context.Context, from, to uint64) error {
 	if err != nil {
 		return fmt.Errorf("remove rows: %w", err)
 	}
+	x.addressMu.Lock()
+	defer x.addressMu.Unlock()
+	x.addresses = nil
 	return nil
 }
 
-// Stats implements index.Index.
-func (x *Index) Stats(ctx context.Context) (index.Stats, error) {
-	var s index.Stats
-	err := x.db.QueryRowContext(ctx, `SELECT count(*), coalesce(min("time"), 0), coalesce(max("time"), 0) FROM pairs`).Scan(&s.Rows, &s.Oldest, &s.Newest)
-	if err != nil {
-		return s, fmt.Errorf("count rows: %w", wrap(ctx, err))
+// learn takes the addresses of new rows.
+func (x *Index) learn(rows []index.Row) {
+	x.addressMu.Lock()
+	defer x.addressMu.Unlock()
+	if x.addresses == nil {
+		return
 	}
-	return s, nil
-}
-
-// nearID is how far a pair's time is looked for from the one in its id.
-const nearID = int64(time.Minute)
-
-// Find implements index.Index.
-func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
-	stmt := "SELECT " + selectList(len(columns)) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
-	args := []any{uuid.UUID(id).String()}
-	if id[6]>>4 == 7 {
-		// RFC 9562: it begins with the milliseconds of its making, which is
-		// when the request began. Most row groups can be left alone.
-		t := int64(binary.BigEndian.Uint64(id[:])>>16) * int64(time.Millisecond)
-		rows, err := x.query(ctx, len(columns), stmt+` AND "time" BETWEEN ? AND ? LIMIT 1`, append(args, t-nearID, t+nearID)...)
-		if err != nil {
-			return index.Row{}, fmt.Errorf("find row: %w", err)
-		}
-		if len(rows) > 0 {
-			return rows[0], nil
-		}
+	for i := range rows {
+		x.addresses.Learn(&rows[i])
 	}
-	rows, err := x.query(ctx, len(columns), stmt+` LIMIT 1`, args...)
-	if err != nil {
-		return index.Row{}, fmt.Errorf("find row: %w", err)
-	}
-	if len(rows) == 0 {
-		return index.Row{}, store.ErrNotFound
-	}
-	return rows[0], nil
-}
-
-// query reads rows of the table's first n columns.
-func (x *Index) query(ctx context.Context, n int, stmt string, args ...any) (out []index.Row, err error) {
-	rows, err := x.db.QueryContext(ctx, stmt, args...)
-	if err != nil {
-		return nil, wrap(ctx, err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		out = append(out, index.Row{})
-		if err := scan(rows, &out[len(out)-1], n); err != nil {
-			return nil, err
-		}
-	}
-	return out, wrap(ctx, rows.Err())
-}
-
-// Exact implements index.Index.
-func (x *Index) Exact(q *query.Query) bool { return compile(q).exact }
-
-// where writes the condition of a selection. More terms may follow it.
-func where(s index.Selection) (string, []any) {
-	f := compile(s.Query)
-	args := append([]any{s.From, s.To, int64(min(s.Below, math.MaxInt64))}, f.args...)
-	return ` WHERE "time" >= ? AND "time" < ? AND "off" < ? AND ` + f.sql, args
-}
-
-// Rows implements index.Index.
-func (x *Index) Rows(ctx context.Context, p index.Page) ([]index.Row, error) {
-	n := len(columns)
-	if p.Pointers {
-		n = pointerColumns
-	}
-	cond, args := where(p.Selection)
-	if p.Before != nil {
-		cond += ` AND ("time" < ? OR ("time" = ? AND "id" < CAST(? AS UUID)))`
-		args = append(args, p.Before.Time, p.Before.Time, uuid.UUID(p.Before.ID).String())
-	}
-	rows, err := x.query(ctx, n, "SELECT "+selectList(n)+" FROM pairs"+cond+` ORDER BY "time" DESC, "id" DESC LIMIT `+strconv.Itoa(p.Limit), args...)
-	if err != nil {
-		return nil, fmt.Errorf("select rows: %w", err)
-	}
-	return rows, nil
-}
-
-// Count implements index.Index.
-func (x *Index) Count(ctx context.Context, c index.Count) (_ index.Counts, err error) {
-	cond, args := where(c.Selection)
-	stmt := `SELECT ("time" - ?) // ? AS bucket, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class,
-		count(*), CAST(sum("weight") AS UBIGINT)
-		FROM pairs` + cond + " GROUP BY bucket, class"
-	rows, err := x.db.QueryContext(ctx, stmt, append([]any{c.From, c.Step}, args...)...)
-	if err != nil {
-		return index.Counts{}, fmt.Errorf("count rows: %w", wrap(ctx, err))
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	counts := index.Counts{Rows: make([][6]uint64, c.Buckets), Weighted: make([][6]uint64, c.Buckets)}
-	for rows.Next() {
-		var bucket, class int64
-		var n, weighted uint64
-		if err := rows.Scan(&bucket, &class, &n, &weighted); err != nil {
-			return index.Counts{}, fmt.Errorf("scan count: %w", err)
-		}
-		if bucket < 0 || bucket >= int64(c.Buckets) {
-			return index.Counts{}, fmt.Errorf("count rows: bucket %d of %d", bucket, c.Buckets)
-		}
-		counts.Rows[bucket][class], counts.Weighted[bucket][class] = n, weighted
-	}
-	if err := rows.Err(); err != nil {
-		return index.Counts{}, fmt.Errorf("count rows: %w", wrap(ctx, err))
-	}
-	return counts, nil
 }

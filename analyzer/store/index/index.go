@@ -33,8 +33,20 @@ type Index interface {
 	// Rows is one page: every row that fits, and some that do not where the
 	// query is not exact.
 	Rows(ctx context.Context, p Page) ([]Row, error)
+	// Records lists the records that have rows in the selection, each once and
+	// in no order: all with a row that fits, and others where the query is not
+	// exact.
+	Records(ctx context.Context, s Selection) ([]Record, error)
 	// Count is a histogram of an exact query: rows by bucket and status class.
 	Count(ctx context.Context, c Count) (Counts, error)
+	// Facets, Endpoints and Edges are final answers to exact queries; what they
+	// return is the caller's. One that would take too long or too much memory
+	// is partial.
+	Facets(ctx context.Context, f Facets) (*store.FacetCounts, error)
+	Endpoints(ctx context.Context, e Endpoints) (*store.EndpointList, error)
+	Edges(ctx context.Context, e Edges) (*store.EdgeList, error)
+	// Addresses are those that the rows tell of. The caller owns them.
+	Addresses(ctx context.Context) (*Addresses, error)
 	Close() error
 }
 
@@ -85,6 +97,44 @@ type Count struct {
 type Counts struct {
 	// Rows counts each once, Weighted as often as its pair's weight.
 	Rows, Weighted [][6]uint64
+}
+
+// Record is a record of the log with rows in a selection.
+type Record struct {
+	Off uint64
+	// Oldest and Newest are of Row.Time of those rows.
+	Oldest, Newest int64
+	Rows           uint32
+}
+
+// Sum is which rows are counted.
+type Sum struct {
+	Selection
+	// Extra rows are counted with those of the selection as they are: they
+	// match, and the index does not have them yet.
+	Extra []*Row
+}
+
+// Facets asks as store.Facets does.
+type Facets struct {
+	Sum
+	Fields []string
+	Limit  int
+	Prefix string
+}
+
+// Endpoints asks as store.Endpoints does.
+type Endpoints struct {
+	Sum
+	Limit int
+}
+
+// Edges asks as store.Edges does.
+type Edges struct {
+	Sum
+	Limit int
+	// Known are the addresses that have a name; nil for none.
+	Known *Addresses
 }
 
 // Covered reports whether a row has everything that a query asks about, so

@@ -38,7 +38,9 @@ type Row struct {
 	Error                               string
 	RequestSize, ResponseSize           int64
 	Client, Server                      string
-	Conn, Seq                           int64
+	// ClientHost and ServerHost are these without their ports.
+	ClientHost, ServerHost string
+	Conn, Seq              int64
 	// Weight is how many pairs this one stands for, 1 at least.
 	Weight uint32
 	// Flags has the bit FlagBit(f) for each flag.
@@ -76,6 +78,7 @@ func RowOf(p *capturev1.RRPair, at int64, off uint64, idx uint32) Row {
 		Weight: store.Weight(p),
 	}
 	copy(r.ID[:], p.GetId())
+	r.ClientHost, r.ServerHost = HostOf(r.Client), HostOf(r.Server)
 	if d, ok := query.Duration(p); ok {
 		r.Duration = d
 	}

@@ -554,4 +554,46 @@ func (x *memoryIndex) Count(context.Context, index.Count) (index.Counts, error) 
 	return index.Counts{}, errors.ErrUnsupported // no query is exact
 }
 
+func (x *memoryIndex) Records(_ context.Context, s index.Selection) ([]index.Record, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at := map[uint64]int{}
+	var out []index.Record
+	for _, r := range x.rows {
+		if r.Time < s.From || r.Time >= s.To || r.Off >= s.Below {
+			continue
+		}
+		i, ok := at[r.Off]
+		if !ok {
+			i = len(out)
+			at[r.Off] = i
+			out = append(out, index.Record{Off: r.Off, Oldest: r.Time, Newest: r.Time})
+		}
+		out[i].Oldest, out[i].Newest, out[i].Rows = min(out[i].Oldest, r.Time), max(out[i].Newest, r.Time), out[i].Rows+1
+	}
+	return out, nil
+}
+
+func (x *memoryIndex) Facets(context.Context, index.Facets) (*store.FacetCounts, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (x *memoryIndex) Endpoints(context.Context, index.Endpoints) (*store.EndpointList, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (x *memoryIndex) Edges(context.Context, index.Edges) (*store.EdgeList, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (x *memoryIndex) Addresses(context.Context) (*index.Addresses, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a := new(index.Addresses)
+	for i := range x.rows {
+		a.Learn(&x.rows[i])
+	}
+	return a, nil
+}
+
 func (x *memoryIndex) Close() error { return nil }

@@ -1,0 +1,421 @@
+package duckindex
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/analyzer/store/sums"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/query"
+)
+
+// column is an expression over table pairs that sums are made of, and the same
+// of a row that is not in the table.
+type column struct {
+	name, kind, sql string
+	of              func(*index.Row) any
+}
+
+func text(name string, of func(*index.Row) string) column {
+	return column{name, "VARCHAR", `"` + name + `"`, func(r *index.Row) any { return of(r) }}
+}
+
+func number(name string, of func(*index.Row) int64) column {
+	return column{name, "BIGINT", `"` + name + `"`, func(r *index.Row) any { return of(r) }}
+}
+
+var (
+	colApp      = text("app", func(r *index.Row) string { return r.App })
+	colHost     = text("host", func(r *index.Row) string { return r.Host })
+	colMethod   = text("method", func(r *index.Row) string { return r.Method })
+	colEndpoint = text("endpoint", func(r *index.Row) string { return r.Endpoint })
+	colProtocol = text("protocol", func(r *index.Row) string { return r.Protocol })
+	colCaller   = column{
+		"caller", "VARCHAR", `CASE WHEN "direction" = 'outbound' THEN "app" ELSE "client_host" END`,
+		func(r *index.Row) any { from, _ := index.Ends(r); return from },
+	}
+	colCallee = text("callee", func(r *index.Row) string { _, to := index.Ends(r); return to })
+	// colAddress is which of an edge's ends is an address.
+	colAddress = column{
+		"address", "INTEGER", `CASE WHEN "direction" <> 'outbound' THEN 1 WHEN "host" = '' THEN 2 ELSE 0 END`,
+		func(r *index.Row) any {
+			switch {
+			case r.Direction != "outbound":
+				return int32(1)
+			case r.Host == "":
+				return int32(2)
+			}
+			return int32(0)
+		},
+	}
+	colTime     = number("time", func(r *index.Row) int64 { return r.Time })
+	colDuration = number("duration", func(r *index.Row) int64 { return r.Duration })
+	colRequest  = number("request_size", func(r *index.Row) int64 { return r.RequestSize })
+	colResponse = number("response_size", func(r *index.Row) int64 { return r.ResponseSize })
+	colWeight   = number("weight", func(r *index.Row) int64 { return int64(r.Weight) })
+	colFlags    = number("flags", func(r *index.Row) int64 { return int64(r.Flags) })
+	colStatus   = column{"status", "INTEGER", `"status"`, func(r *index.Row) any { return r.Status }}
+	colBucket   = column{"bucket", "SMALLINT", `"bucket"`, func(r *index.Row) any { return index.BucketOf(r.Duration) }}
+	colFailed   = column{
+		"failed", "BOOLEAN", `("status" BETWEEN 500 AND 599 OR "error" <> '')`,
+		func(r *index.Row) any { return sums.IsError(r) },
+	}
+)
+
+// source is the rows of a sum as a subquery of some columns: those of the table
+// and, as parameters, those that are not in it yet.
+func source(s index.Sum, cols ...column) (string, []any) {
+	names := make([]string, len(cols))
+	for i, c := range cols {
+		names[i] = c.sql + ` AS "` + c.name + `"`
+	}
+	cond, args := where(s.Selection)
+	stmt := "(SELECT " + strings.Join(names, ", ") + " FROM pairs" + cond
+	if len(s.Extra) > 0 {
+		for i, c := range cols {
+			values := make([]any, len(s.Extra))
+			for j, r := range s.Extra {
+				values[j] = c.of(r)
+			}
+			args = append(args, values)
+			// Several unnests of one SELECT go on together.
+			names[i] = "unnest(CAST(? AS " + c.kind + `[])) AS "` + c.name + `"`
+		}
+		stmt += " UNION ALL SELECT " + strings.Join(names, ", ")
+	}
+	return stmt + ")", args
+}
+
+// each runs a statement and calls scan for each of its rows.
+func (x *Index) each(ctx context.Context, stmt string, args []any, scan func(*sql.Rows) error) (err error) {
+	rows, err := x.db.QueryContext(ctx, stmt, args...)
+	if err != nil {
+		return wrap(ctx, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("scan sum: %w", err)
+		}
+	}
+	return wrap(ctx, rows.Err())
+}
+
+// analytic runs a sum: only so many at once, and none for too long. What it
+// gives says whether the time, or the memory, was too little, which is not an
+// error.
+func (x *Index) analytic(ctx context.Context, do func(context.Context) error) (*store.PartialError, error) {
+	if err := x.heavy.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer x.heavy.Release(1)
+	limited, cancel := context.WithTimeout(ctx, x.timeLimit)
+	defer cancel()
+	switch err := do(limited); {
+	case err == nil:
+		return nil, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil:
+		return &store.PartialError{Reason: fmt.Sprintf("time limit of %s used up", x.timeLimit)}, nil
+	case isType(err, duckdb.ErrorTypeOutOfMemory):
+		return &store.PartialError{Reason: "memory limit of the index used up"}, nil
+	default:
+		return nil, err
+	}
+}
+
+// Facets implements index.Index.
+func (x *Index) Facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
+	if err := sums.CheckFields(f.Fields); err != nil {
+		return nil, fmt.Errorf("count values: %w", err)
+	}
+	out := new(store.FacetCounts)
+	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+		from, args := source(f.Sum, colWeight)
+		stmt := `SELECT count(*), CAST(coalesce(sum("weight"), 0) AS UBIGINT) FROM ` + from
+		err := x.each(ctx, stmt, args, func(rows *sql.Rows) error { return rows.Scan(&out.Pairs, &out.Estimated) })
+		for _, field := range f.Fields {
+			if err != nil {
+				break
+			}
+			var c store.Facet
+			if field == string(query.FieldFlag) {
+				c, err = x.flags(ctx, f, out.Pairs)
+			} else {
+				c, err = x.facet(ctx, f, field)
+			}
+			if err == nil {
+				out.Facets = append(out.Facets, c)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count values: %w", err)
+	}
+	if partial != nil {
+		partial.Reason += fmt.Sprintf(" after %d of %d fields", len(out.Facets), len(f.Fields))
+		for _, field := range f.Fields[len(out.Facets):] {
+			out.Facets = append(out.Facets, store.Facet{Field: field})
+		}
+		out.Partial = partial
+	}
+	return out, nil
+}
+
+// facetColumns are the columns of fields where they are not those of queries.
+var facetColumns = map[string]column{
+	"status": {"value", "VARCHAR", `CASE WHEN "status" = 0 THEN '' ELSE CAST("status" AS VARCHAR) END`, func(r *index.Row) any {
+		if r.Status == 0 {
+			return ""
+		}
+		return strconv.Itoa(int(r.Status))
+	}},
+	"client": {"value", "VARCHAR", `"client_host"`, func(r *index.Row) any { return r.ClientHost }},
+	"server": {"value", "VARCHAR", `"server_host"`, func(r *index.Row) any { return r.ServerHost }},
+}
+
+// facetColumn is of one of store.FacetFields.
+func facetColumn(field string) column {
+	if c, ok := facetColumns[field]; ok {
+		return c
+	}
+	return column{"value", "VARCHAR", `"` + field + `"`, func(r *index.Row) any { return sums.Value(r, field) }}
+}
+
+// facet counts the values of one field. An empty value is none.
+func (x *Index) facet(ctx context.Context, f index.Facets, field string) (store.Facet, error) {
+	from, args := source(f.Sum, facetColumn(field), colWeight)
+	cond := ""
+	if f.Prefix != "" {
+		cond = ` WHERE "value" = '' OR starts_with(` + fold(`"value"`) + ", ?)"
+		args = append(args, foldASCII(f.Prefix))
+	}
+	// A left join: the counts are wanted also where there is no value.
+	stmt := `WITH counts AS MATERIALIZED (SELECT "value", count(*) AS n, sum("weight") AS w FROM ` + from + cond + ` GROUP BY "value"),
+		sums AS (SELECT count(*) FILTER ("value" <> '') AS kinds,
+			CAST(coalesce(sum(n) FILTER ("value" <> ''), 0) AS UBIGINT) AS there,
+			CAST(coalesce(sum(n) FILTER ("value" = ''), 0) AS UBIGINT) AS absent FROM counts),
+		top AS (SELECT "value", n, CAST(w AS UBIGINT) AS w FROM counts WHERE "value" <> '' ORDER BY n DESC, "value" LIMIT ` + strconv.Itoa(sums.Limit(f.Limit, sums.DefaultValues)) + `)
+		SELECT kinds, there, absent, "value", n, w FROM sums LEFT JOIN top ON TRUE ORDER BY n DESC, "value"`
+	c := store.Facet{Field: field}
+	var there uint64
+	err := x.each(ctx, stmt, args, func(rows *sql.Rows) error {
+		var value sql.Null[string]
+		var n, weighted sql.Null[uint64]
+		if err := rows.Scan(&c.Distinct, &there, &c.Absent, &value, &n, &weighted); err != nil || !value.Valid {
+			return err
+		}
+		c.Values = append(c.Values, store.FacetValue{Value: value.V, Pairs: n.V, Estimated: weighted.V})
+		return nil
+	})
+	c.Others = there
+	for _, v := range c.Values {
+		c.Others -= v.Pairs
+	}
+	return c, err
+}
+
+// flags counts each of the flags.
+func (x *Index) flags(ctx context.Context, f index.Facets, pairs uint64) (store.Facet, error) {
+	from, args := source(f.Sum, colFlags, colWeight)
+	known := 0
+	for query.FlagName(capturev1.Flag(known+1)) != "" {
+		known++
+	}
+	stmt := `SELECT count(*) FILTER ("flags" = 0)`
+	counts := make([]uint64, 1+2*known)
+	dest := []any{&counts[0]}
+	for i := range known {
+		set := `FILTER (("flags" & ` + strconv.Itoa(int(index.FlagBit(capturev1.Flag(i+1)))) + ") <> 0)"
+		stmt += ", count(*) " + set + `, CAST(coalesce(sum("weight") ` + set + ", 0) AS UBIGINT)"
+		dest = append(dest, &counts[1+2*i], &counts[2+2*i])
+	}
+	if err := x.each(ctx, stmt+" FROM "+from, args, func(rows *sql.Rows) error { return rows.Scan(dest...) }); err != nil {
+		return store.Facet{}, err
+	}
+	values := make([]store.FacetValue, known)
+	for i := range values {
+		values[i] = store.FacetValue{Value: query.FlagName(capturev1.Flag(i + 1)), Pairs: counts[1+2*i], Estimated: counts[2+2*i]}
+	}
+	return sums.TopOf("flag", values, counts[0], f.Limit, f.Prefix), nil
+}
+
+// percentiles writes the quantiles of durations: exact, or of their buckets.
+func percentiles(exact bool, list string) string {
+	if exact {
+		return `quantile_disc("duration", ` + list + `) FILTER ("duration" >= 0)`
+	}
+	return `quantile_disc(CAST("bucket" AS BIGINT), ` + list + `) FILTER ("bucket" >= 0)`
+}
+
+func measure(exact bool) column {
+	if exact {
+		return colDuration
+	}
+	return colBucket
+}
+
+// spread takes what percentiles gives apart.
+func spread(exact bool, got any, longest int64, into ...*int64) error {
+	list, ok := got.([]any)
+	if !ok || len(list) != len(into) {
+		for _, p := range into {
+			*p = index.Absent
+		}
+		return nil
+	}
+	for i, p := range into {
+		n, ok := list[i].(int64)
+		if !ok {
+			return fmt.Errorf("percentile is a %T", list[i])
+		}
+		if !exact {
+			n = min(index.BucketValue(int16(n)), longest)
+		}
+		*p = n
+	}
+	return nil
+}
+
+// exact reports whether percentiles of a sum are to be exact. Beyond so many
+// rows they take more memory and time than they are worth.
+func (x *Index) exactly(ctx context.Context, s index.Sum) (bool, error) {
+	from, args := source(s, colWeight)
+	var n int64
+	err := x.each(ctx, "SELECT count(*) FROM "+from, args, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return n <= x.exactRows, err
+}
+
+// Endpoints implements index.Index.
+func (x *Index) Endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
+	out := new(store.EndpointList)
+	limit := sums.Limit(e.Limit, sums.DefaultLines)
+	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+		exact, err := x.exactly(ctx, e.Sum)
+		if err != nil {
+			return err
+		}
+		out.Exact = exact
+		cols := []column{colApp, colHost, colMethod, colEndpoint, colTime, colDuration, colRequest, colResponse, colWeight, colStatus, colFailed}
+		if !exact {
+			cols = append(cols, colBucket)
+		}
+		from, args := source(e.Sum, cols...)
+		stmt := `SELECT "app", "host", "method", "endpoint", count(*) AS n, CAST(sum("weight") AS UBIGINT),
+			count(*) FILTER ("failed"), ` + percentiles(exact, "[0.5, 0.95, 0.99]") + `, max("duration"),
+			CAST(least(sum("request_size"), 18446744073709551615) AS UBIGINT), CAST(least(sum("response_size"), 18446744073709551615) AS UBIGINT),
+			min("time"), max("time")`
+		for class := 1; class <= 5; class++ {
+			stmt += fmt.Sprintf(`, count(*) FILTER ("status" BETWEEN %d AND %d)`, class*100, class*100+99)
+		}
+		stmt += " FROM " + from + ` GROUP BY "app", "host", "method", "endpoint"
+			ORDER BY n DESC, "app", "host", "method", "endpoint" LIMIT ` + strconv.Itoa(limit+1)
+		return x.each(ctx, stmt, args, func(rows *sql.Rows) error {
+			var s store.EndpointStats
+			var q any
+			c := &s.StatusClasses
+			err := rows.Scan(&s.App, &s.Host, &s.Method, &s.Endpoint, &s.Pairs, &s.Estimated, &s.Errors, &q, &s.Max,
+				&s.RequestBytes, &s.ResponseBytes, &s.First, &s.Last, &c[1], &c[2], &c[3], &c[4], &c[5])
+			if err != nil {
+				return err
+			}
+			c[0] = s.Pairs - c[1] - c[2] - c[3] - c[4] - c[5]
+			out.Endpoints = append(out.Endpoints, s)
+			return spread(exact, q, s.Max, &out.Endpoints[len(out.Endpoints)-1].P50, &out.Endpoints[len(out.Endpoints)-1].P95, &out.Endpoints[len(out.Endpoints)-1].P99)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum up endpoints: %w", err)
+	}
+	if len(out.Endpoints) > limit {
+		out.Endpoints, out.More = out.Endpoints[:limit], true
+	}
+	out.Partial = partial
+	return out, nil
+}
+
+// Edges implements index.Index.
+func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
+	out := new(store.EdgeList)
+	limit := sums.Limit(e.Limit, sums.DefaultLines)
+	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+		exact, err := x.exactly(ctx, e.Sum)
+		if err != nil {
+			return err
+		}
+		out.Exact = exact
+		cols := []column{colCaller, colCallee, colAddress, colProtocol, colTime, colDuration, colWeight, colFailed}
+		if !exact {
+			cols = append(cols, colBucket)
+		}
+		from, args := source(e.Sum, cols...)
+		caller, callee, join := `"caller"`, `"callee"`, ""
+		var addresses, apps []any
+		for address, app := range e.Known.All() {
+			addresses, apps = append(addresses, address), append(apps, app)
+		}
+		if len(addresses) > 0 {
+			join = ` LEFT JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS host, unnest(CAST(? AS VARCHAR[])) AS name) AS known
+				ON known.host = CASE "address" WHEN 1 THEN "caller" WHEN 2 THEN "callee" END`
+			args = append(args, addresses, apps)
+			caller = `CASE WHEN "address" = 1 THEN coalesce(known.name, "caller") ELSE "caller" END`
+			callee = `CASE WHEN "address" = 2 THEN coalesce(known.name, "callee") ELSE "callee" END`
+		}
+		stmt := "SELECT " + caller + " AS a, " + callee + ` AS b, "protocol", count(*) AS n, CAST(sum("weight") AS UBIGINT),
+			count(*) FILTER ("failed"), ` + percentiles(exact, "[0.5, 0.95]") + `, max("duration"), max("time")
+			FROM ` + from + " AS pairs" + join + ` GROUP BY a, b, "protocol" ORDER BY n DESC, a, b, "protocol" LIMIT ` + strconv.Itoa(limit+1)
+		return x.each(ctx, stmt, args, func(rows *sql.Rows) error {
+			var s store.Edge
+			var q any
+			var longest int64
+			if err := rows.Scan(&s.From, &s.To, &s.Protocol, &s.Pairs, &s.Estimated, &s.Errors, &q, &longest, &s.Last); err != nil {
+				return err
+			}
+			if err := spread(exact, q, longest, &s.P50, &s.P95); err != nil {
+				return err
+			}
+			out.Edges = append(out.Edges, s)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum up edges: %w", err)
+	}
+	if len(out.Edges) > limit {
+		out.Edges, out.More = out.Edges[:limit], true
+	}
+	out.Partial = partial
+	return out, nil
+}
+
+// Addresses implements index.Index.
+func (x *Index) Addresses(ctx context.Context) (*index.Addresses, error) {
+	x.addressMu.Lock()
+	defer x.addressMu.Unlock()
+	if x.addresses == nil {
+		a := new(index.Addresses)
+		stmt := `SELECT DISTINCT "app", CASE "direction" WHEN 'outbound' THEN "client_host" ELSE "server_host" END AS address
+			FROM pairs WHERE "direction" <> '' ORDER BY address, "app"`
+		err := x.each(ctx, stmt, nil, func(rows *sql.Rows) error {
+			var app, address string
+			err := rows.Scan(&app, &address)
+			a.Add(address, app)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read addresses: %w", err)
+		}
+		x.addresses = a
+	}
+	return x.addresses.Clone(), nil
+}
