@@ -102,6 +102,11 @@ fault: ui ## every fault of the promises, with programs that fail on purpose; pr
 soak: build ## an hour of mixed load with broken connections; judges memory, errors, the ledger (ARGS=-for=10m)
 	WEIR_BIN=$(CURDIR)/bin go test -v -count=1 -timeout 0 ./e2e/soak -run TestSoak -args -for=1h $(ARGS)
 
+.PHONY: foreign
+foreign: build ## every server and client of others that is installed, through goproxy: a table of differences
+	@WITH_FOREIGN=1 ALLOW_MISSING=1 scripts/system-packages
+	WEIR_BIN=$(CURDIR)/bin go test -v -count=1 -timeout 20m ./e2e/foreign -run TestForeign -args -all $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
@@ -119,6 +124,14 @@ bench-programs:
 	@WITH_PEERS=1 ALLOW_MISSING=1 scripts/system-packages
 	@mkdir -p bin/bench
 	$(PURE) -o bin/bench ./bench ./bench/backend ./bench/load ./bench/reverseproxy ./cmd/goproxy ./cmd/forwarder
+
+.PHONY: bench-store
+bench-store: ## what keeping and finding pairs costs, 1 M and 10 M, beside DuckDB and SQLite (at most 90 min; ARGS="-pairs 50000" is quick, "-out bench" writes RESULTS-store.md)
+	@mkdir -p bin/bench
+	$(PURE) -o bin/bench ./cmd/forwarder
+	$(STATIC) -o bin/bench ./cmd/analyzer $(QUIET)
+	go build -trimpath -o bin/bench/store ./bench/store
+	./bin/bench/store -bin bin/bench $(ARGS)
 
 .PHONY: bench-rooms
 bench-rooms: ## Go benchmarks of the rooms, with allocations
