@@ -19,6 +19,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
+	"github.com/weir-capture/weir/interchange"
 	"github.com/weir-capture/weir/internal/bodycodec"
 	"github.com/weir-capture/weir/query"
 )
@@ -237,9 +238,9 @@ func (s *Server) pairs(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			cmd, err := curlCommand(st.Pair)
+			cmd, err := interchange.CurlCommand(st.Pair)
 			if err != nil {
-				return nil, err
+				return nil, problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported, sentence(err))
 			}
 			return content([]byte(cmd), "text/plain; charset=utf-8", nil), nil
 		})

@@ -1,9 +1,10 @@
-package web
+package interchange
 
 import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -13,9 +14,25 @@ import (
 	"unicode/utf8"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
-	httpv1 "github.com/weir-capture/weir/api/http/v1"
 	"github.com/weir-capture/weir/internal/httphead"
 )
+
+// curlWriter writes one command after another, each with its pair's id in a
+// comment.
+type curlWriter struct{ w io.Writer }
+
+func (c *curlWriter) Write(p Pair) error {
+	cmd, err := CurlCommand(p.RRPair)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c.w, "# "+ID(p.RRPair)+"\n"+cmd+"\n"); err != nil {
+		return fmt.Errorf("write pair: %w", err)
+	}
+	return nil
+}
+
+func (c *curlWriter) Close() error { return nil }
 
 // inlineBody is how much of a body stands in the command itself. Linux takes
 // 128 KiB in one argument; a base64 pipe takes anything.
@@ -37,20 +54,20 @@ var plainTarget = regexp.MustCompile(`^/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?\[\]{}|]*
 // one: lower case, no default port, no trailing dot.
 var plainHost = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$`)
 
-// curlCommand is a command for a POSIX shell with bash's $'…' quoting that
+// CurlCommand is a command for a POSIX shell with bash's $'…' quoting that
 // sends the pair's request again: same method, target, fields in order, body.
-// Whatever was captured, the shell runs curl (and base64) and nothing else.
-func curlCommand(p *capturev1.RRPair) (string, error) {
+// Whatever was captured, the shell runs curl (and base64) and nothing else. The
+// error is ErrLeftOut where there is no such command.
+func CurlCommand(p *capturev1.RRPair) (string, error) {
 	m := p.GetRequest()
-	line, _ := httphead.StartLine(m.GetHead())
-	words := bytes.Split(line, []byte{' '})
-	if p.GetProtocol() != "http" || len(words) != 3 || len(words[0]) == 0 || len(words[1]) == 0 || bytes.IndexByte(line, 0) >= 0 {
-		return "", problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported, "Only an HTTP request can be written as a curl command; this pair has none.")
+	method, targetText, version, ok := requestLine(m.GetHead())
+	if p.GetProtocol() != "http" || !ok {
+		return "", leftOut("only an HTTP request can be written as a curl command, and this pair has none")
 	}
-	method, target := string(words[0]), words[1]
 	if method == http.MethodConnect {
-		return "", problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported, "A CONNECT request opens a tunnel; curl has no command that sends the same one.")
+		return "", leftOut("a CONNECT request opens a tunnel, and curl has no command that sends the same one")
 	}
+	target := []byte(targetText)
 	c := curl{}
 	if m.GetTruncated() {
 		c.note(fmt.Sprintf("The body is cut: %d of %d bytes were captured.", len(m.GetBody()), m.GetBodySize()))
@@ -62,7 +79,7 @@ func curlCommand(p *capturev1.RRPair) (string, error) {
 		c.note("The body was stored decoded; the Content-Encoding field is left out.")
 	}
 	c.word("curl")
-	if string(words[2]) == "HTTP/1.0" {
+	if version == "HTTP/1.0" {
 		c.word("--http1.0")
 	}
 	// No globbing of []{}, no tidying of /../.

@@ -1,0 +1,59 @@
+package interchange
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// TestParquet reads the rows back; that other programs find the right types in
+// them is a test of analyzer.
+func TestParquet(t *testing.T) {
+	pairs := odd()
+	file, left := write(t, Parquet, pairs...)
+	if left != 0 {
+		t.Errorf("%d left out", left)
+	}
+	rows, err := parquet.Read[parquetRow](bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != len(pairs) {
+		t.Fatalf("%d rows, want %d", len(rows), len(pairs))
+	}
+	for i, p := range pairs {
+		r := rows[i]
+		if !bytes.Equal(r.ID[:], p.GetId()) || r.Time.UnixNano() != p.GetTiming().GetRequestFirst() || r.Path != p.GetPath() || r.Endpoint != "/e" || r.Status != p.GetStatus() ||
+			!bytes.Equal(r.RequestHead, p.GetRequest().GetHead()) || !bytes.Equal(r.ResponseBody, p.GetResponse().GetBody()) ||
+			len(r.Flags) != len(p.GetFlags()) || len(r.Tags) != len(p.GetTags()) || (r.ResponseLast == nil) != (p.GetTiming().GetResponseLast() == 0) {
+			t.Errorf("row %d: %+v", i, r)
+		}
+	}
+}
+
+// TestParquetHoldsARowGroup: what is not yet written is bounded.
+func TestParquetHoldsARowGroup(t *testing.T) {
+	var b bytes.Buffer
+	w, err := NewWriter(Parquet, &b, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := exchange(1)
+	p.Response.Body = bytes.Repeat([]byte("abcdefgh"), 128<<10)
+	for range 40 {
+		if err := w.Write(Pair{RRPair: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.Len() == 0 {
+		t.Error("40 MiB were written, and nothing left the writer")
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil || len(f.RowGroups()) < 2 || f.NumRows() != 40 {
+		t.Errorf("%v", err)
+	}
+}
