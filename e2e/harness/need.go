@@ -13,6 +13,7 @@ import (
 var packages = map[string]string{
 	"nginx": "nginx-light", "redis-server": "redis-server", "redis-cli": "redis-tools", "python3": "python3",
 	"curl": "curl", "openssl": "openssl", "chromium": "chromium", "node": "nodejs", "strace": "strace",
+	"apache2": "apache2", "wrk": "wrk", "ab": "apache2-utils",
 }
 
 // find is exec.LookPath, also where Debian keeps servers, which is not on

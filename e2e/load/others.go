@@ -80,6 +80,21 @@ var python string
 // Python makes the requests with one of Python's two clients: "http.client"
 // keeps its connection, "urllib" opens one for every request.
 func Python(ctx context.Context, dir, base, kind string, plan []Request) ([]ledger.Call, error) {
+	return scripted(ctx, dir, "python3", "client.py", python, base, kind, plan)
+}
+
+//go:embed client.mjs
+var node string
+
+// Node makes the requests with one of Node's two clients, "http" or "fetch",
+// which keep their connections.
+func Node(ctx context.Context, dir, base, kind string, plan []Request) ([]ledger.Call, error) {
+	return scripted(ctx, dir, "node", "client.mjs", node, base, kind, plan)
+}
+
+// scripted makes the requests with a script of an interpreter's, which reads
+// the plan from a file.
+func scripted(ctx context.Context, dir, interpreter, name, script, base, kind string, plan []Request) ([]ledger.Call, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	type item struct {
@@ -105,17 +120,17 @@ func Python(ctx context.Context, dir, base, kind string, plan []Request) ([]ledg
 	if err != nil {
 		return nil, fmt.Errorf("encode plan: %w", err)
 	}
-	listFile, script := filepath.Join(dir, "plan.json"), filepath.Join(dir, "client.py")
-	for file, data := range map[string][]byte{listFile: list, script: []byte(python)} {
+	listFile, scriptFile := filepath.Join(dir, "plan.json"), filepath.Join(dir, name)
+	for file, data := range map[string][]byte{listFile: list, scriptFile: []byte(script)} {
 		if err := os.WriteFile(file, data, 0o644); err != nil {
-			return nil, fmt.Errorf("write for Python: %w", err)
+			return nil, fmt.Errorf("write for %s: %w", interpreter, err)
 		}
 	}
-	out, err := command(ctx, dir, "python3", script, kind, base, listFile, dir)
+	out, err := command(ctx, dir, interpreter, scriptFile, kind, base, listFile, dir)
 	if err != nil {
 		return nil, err
 	}
-	return results("python "+kind, dir, plan, out)
+	return results(interpreter+" "+kind, dir, plan, out)
 }
 
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
