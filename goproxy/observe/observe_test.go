@@ -111,7 +111,14 @@ func (c *live) hangUp() {
 // want compares the pairs that came out, and checks the books.
 func (l *lab) want(lines ...string) {
 	l.t.Helper()
-	var got []string
+	if got := l.lines(); !slices.Equal(got, lines) {
+		l.t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(lines, "\n\t"))
+	}
+	l.books()
+}
+
+// lines are the pairs that came out, each in one line.
+func (l *lab) lines() (got []string) {
 	for _, p := range l.pairs {
 		var flags []string
 		for _, f := range p.GetFlags() {
@@ -125,10 +132,7 @@ func (l *lab) want(lines ...string) {
 		got = append(got, strings.Join(strings.Fields(fmt.Sprintf("#%d %s %s %s %d %d/%d %s %s %s", p.GetSeq(), p.GetProtocol(), p.GetMethod(), p.GetPath(), p.GetStatus(),
 			p.GetRequest().GetBodySize(), p.GetResponse().GetBodySize(), strings.Join(flags, ","), strings.Join(tags, " "), p.GetError())), " "))
 	}
-	if !slices.Equal(got, lines) {
-		l.t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(lines, "\n\t"))
-	}
-	l.books()
+	return got
 }
 
 // books: what was seen came out or was counted, and the memory is back.
