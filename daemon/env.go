@@ -62,6 +62,14 @@ func (e *Env) Fail(name, problem, want string) {
 	e.errs = append(e.errs, &VarError{Name: name, Value: v, Problem: problem, Want: want})
 }
 
+// FailSecret is Fail for a variable that Secret reads: its value is not shown.
+func (e *Env) FailSecret(name, problem, want string) {
+	if _, direct := e.get(name); !direct {
+		name += "_FILE"
+	}
+	e.errs = append(e.errs, &VarError{Name: name, Value: "(not shown)", Problem: problem, Want: want})
+}
+
 func (e *Env) get(name string) (string, bool) {
 	v, ok := e.lookup(name)
 	v = strings.TrimSpace(v)

@@ -9,6 +9,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/sampling"
 	"github.com/weir-capture/weir/internal/statedir"
+	"github.com/weir-capture/weir/redact"
 	"github.com/weir-capture/weir/spool"
 )
 
@@ -36,6 +37,11 @@ type Config struct {
 	Telemetry time.Duration
 	// FilterRule is what filter.Load takes; empty means none.
 	FilterRule string
+	// DLPConfig names the rules of redaction: a set that comes with the
+	// program, or a file; empty for none. DLPKeys make its tokens; nil: keys of
+	// this process alone.
+	DLPConfig string
+	DLPKeys   *redact.Keys
 	// SampleFile says what proxies shall sample (room sampling); empty leaves
 	// it to them.
 	SampleFile string
@@ -70,6 +76,7 @@ func LoadConfig(env *daemon.Env) Config {
 			env.Fail("SAMPLE_FILE", err.Error(), `a file with lines such as "checkout 1/10" or "* 1/4"`)
 		}
 	}
+	c.loadDLP(env)
 	c.loadDestinations(env)
 	c.SpoolDir = env.String("SPOOL_DIR", "")
 	if c.SpoolDir == "" {
@@ -80,12 +87,30 @@ func LoadConfig(env *daemon.Env) Config {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
-	env.UnsupportedSecrets("DLP_KEY", "ANALYZER_TOKEN")
+	env.UnsupportedSecrets("ANALYZER_TOKEN")
 	env.Unsupported(
-		"DLP_CONFIG", "ANALYZER_TLS", "ANALYZER_CA_FILE",
+		"ANALYZER_TLS", "ANALYZER_CA_FILE",
 		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
 	)
 	return c
+}
+
+// loadDLP reads the rules of redaction and their keys.
+func (c *Config) loadDLP(env *daemon.Env) {
+	c.DLPConfig = env.String("DLP_CONFIG", "")
+	if c.DLPConfig != "" {
+		if err := checkDLP(c.DLPConfig); err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				env.Fail("DLP_CONFIG", line, `standard, standard+pii, or a file of rules`)
+			}
+		}
+	}
+	if key := env.Secret("DLP_KEY"); key != "" {
+		var err error
+		if c.DLPKeys, err = redact.ParseKeys(key); err != nil {
+			env.FailSecret("DLP_KEY", err.Error(), "16 bytes or more in base64; while a key is being changed the new one, a comma, the old one")
+		}
+	}
 }
 
 // loadDestinations reads where pairs go. Without EXPORTERS there has to be an

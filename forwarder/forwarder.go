@@ -47,6 +47,7 @@ type Forwarder struct {
 	spool     *spool.Spool
 	filter    *filter.Filter
 	redactor  receive.Redactor
+	dlp       *dlp // nil without a DLP_CONFIG
 	registry  *registry.Registry
 	receiver  *receive.Receiver
 	sampling  *sampling.Watcher // nil without a SAMPLE_FILE
@@ -61,6 +62,12 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	var err error
 	if f.filter, err = filter.Load(cfg.FilterRule); err != nil {
 		return nil, fmt.Errorf("load FILTER_RULE: %w", err)
+	}
+	if f.dlp, err = loadDLP(cfg.DLPConfig, cfg.DLPKeys, log); err != nil {
+		return nil, fmt.Errorf("load DLP_CONFIG: %w", err)
+	}
+	if f.dlp != nil {
+		f.redactor = f.dlp
 	}
 	var keepOneIn func(app string) uint32
 	if cfg.SampleFile != "" {
@@ -168,6 +175,13 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			fail(fmt.Errorf("run registry: %w", err))
 		}
 	})
+	if f.dlp != nil {
+		watching.Go(func() {
+			if err := f.dlp.run(background, daemon.Hangups(background)); err != nil {
+				fail(fmt.Errorf("watch DLP_CONFIG: %w", err))
+			}
+		})
+	}
 	if f.sampling != nil {
 		watching.Go(func() {
 			if err := f.sampling.Run(background, daemon.Hangups(background)); err != nil {
@@ -210,6 +224,9 @@ func (f *Forwarder) announce() {
 		f.log.Info("DLP is not configured, skipping")
 	} else {
 		f.log.Info("DLP rule set is on", slog.String("rules", name))
+		if f.cfg.DLPKeys == nil {
+			f.log.Warn("DLP_KEY is not set: a value has the same token only while this forwarder runs")
+		}
 	}
 	if f.telemetryInterval() == 0 {
 		f.log.Info("Telemetry reporting turned off because interval is zero or app pod namespace is empty")

@@ -605,12 +605,16 @@ func TestConfig(t *testing.T) {
 		"SERVICE_PORT": "9999", "CLUSTER_NAME": "c", "APP_POD_NAMESPACE": "ns", "LOG_LEVEL": "debug", "TELEMETRY_INTERVAL": "30s",
 		"FILTER_RULE": "path:/static/*", "ANALYZER_ADDR": "[::1]:4191", "SPOOL_DIR": "/s", "SPOOL_MAX_BYTES": "2GiB", "SPOOL_WHEN_FULL": "drop_newest",
 		"SAMPLE_FILE": sample,
-		"DLP_CONFIG":  "", "DLP_KEY": "",
+		"DLP_CONFIG":  "standard+pii", "DLP_KEY": "AAECAwQFBgcICQoLDA0ODw==",
 	})
+	if c.DLPKeys == nil || len(c.DLPKeys.Tokens("x")) != 1 {
+		t.Errorf("keys: %v", c.DLPKeys)
+	}
+	c.DLPKeys = nil
 	want = forwarder.Config{
 		Port: 9999, Cluster: "c", Namespace: "ns", LogLevel: slog.LevelDebug, Telemetry: 30 * time.Second, FilterRule: "path:/static/*",
 		Analyzer: "[::1]:4191", SpoolDir: "/s", SpoolBytes: 2 << 30, WhenFull: spool.DropNewest,
-		SampleFile: sample,
+		SampleFile: sample, DLPConfig: "standard+pii",
 	}
 	if err != nil || c != want {
 		t.Errorf("all set: %+v %v", c, err)
@@ -618,9 +622,10 @@ func TestConfig(t *testing.T) {
 	vars := map[string]string{
 		"SERVICE_PORT": "x", "TELEMETRY_INTERVAL": "soon", "FILTER_RULE": "stauts:500", "ANALYZER_ADDR": "nowhere",
 		"SPOOL_MAX_BYTES": "1MiB", "SPOOL_WHEN_FULL": "block", "LOG_LEVEL": "loud", "SAMPLE_FILE": bad,
+		"DLP_CONFIG": "strict", "DLP_KEY": "c2hvcnQ=",
 	}
 	for _, later := range []string{
-		"DLP_CONFIG", "DLP_KEY", "DLP_KEY_FILE", "EXPORTERS", "ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
+		"EXPORTERS", "ANALYZER_TOKEN", "ANALYZER_TOKEN_FILE", "ANALYZER_TLS", "ANALYZER_CA_FILE",
 		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
 	} {
 		vars[later] = "set"

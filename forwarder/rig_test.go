@@ -81,6 +81,7 @@ type fakeAnalyzer struct {
 	batches map[string]int    // how often each was stored, by "epoch/seq"
 	spools  map[string]string // the spool that each came by
 	pairs   map[string]int    // by id
+	last    *capturev1.RRPair // of all that came
 	// declared is the pairs that frames say were dropped, by batch.
 	declared map[string]uint64
 	status   *capturev1.ForwarderStatus
@@ -219,6 +220,7 @@ func (a *fakeAnalyzer) store(id string, f *capturev1.Frame) (uint64, bool, error
 	}
 	for _, p := range pairs {
 		a.pairs[string(p.GetId())]++
+		a.last = p
 	}
 	return f.GetNextOffset(), a.mute, nil
 }

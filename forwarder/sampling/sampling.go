@@ -11,12 +11,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weir-capture/weir/internal/filewatch"
 )
 
 const (
@@ -131,26 +131,9 @@ func (r *Rules) All() map[string]uint32 {
 
 // Load reads a file of rules.
 func Load(path string) (*Rules, error) {
-	b, err := read(path)
+	b, err := filewatch.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, err
 	}
 	return Parse(b)
-}
-
-// read gives a file's bytes, one more than Parse takes at most.
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	return io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 }

@@ -1,0 +1,92 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/forwarder/receive"
+	"github.com/weir-capture/weir/internal/filewatch"
+	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/redact"
+)
+
+// maxRuleBytes bounds a file of rules.
+const maxRuleBytes = 1 << 20
+
+// dlp is redaction by the rules of DLP_CONFIG, which may be a file that
+// changes.
+type dlp struct {
+	redactor *redact.Redactor
+	file     *filewatch.Watcher // nil for a set that comes with the program
+	log      *lograte.Logger
+}
+
+// loadDLP reads the rules that a setting names; nil without a setting.
+func loadDLP(setting string, keys *redact.Keys, log *slog.Logger) (*dlp, error) {
+	if setting == "" {
+		return nil, nil
+	}
+	if keys == nil {
+		keys = redact.RandomKeys()
+	}
+	d := &dlp{log: lograte.New(log, time.Second)}
+	if set, ok := redact.Named(setting); ok {
+		d.redactor = redact.New(set, keys)
+		return d, nil
+	}
+	var err error
+	d.file, err = filewatch.Watch(setting, maxRuleBytes, func(b []byte) error {
+		set, err := redact.Parse(setting, b)
+		switch {
+		case err != nil:
+			return err
+		case d.redactor == nil:
+			d.redactor = redact.New(set, keys)
+		default:
+			d.redactor.Use(set)
+			log.Info("DLP rules are as DLP_CONFIG says", slog.String("file", setting))
+		}
+		return nil
+	}, func(err error) {
+		log.Error("Could not read DLP_CONFIG; the rules stay as they were", slog.String("file", setting), slog.String("error", err.Error()))
+	})
+	return d, err
+}
+
+// checkDLP says what is wrong with a setting.
+func checkDLP(setting string) error {
+	_, err := loadDLP(setting, nil, slog.New(slog.DiscardHandler))
+	if errors.Is(err, os.ErrNotExist) || err != nil && !strings.ContainsAny(setting, "/.") && strings.Contains(err.Error(), "no such file") {
+		return fmt.Errorf("there is no rule set and no file of this name")
+	}
+	return err
+}
+
+// Redact implements receive.Redactor. The pair may be kept in any case: what
+// could not be made safe is gone from it.
+func (d *dlp) Redact(p *capturev1.RRPair) error {
+	if err := d.redactor.Redact(p); err != nil {
+		// What the error says comes from rules and syntax, never from the pair.
+		d.log.Log(slog.LevelWarn, "Content of a pair is withheld", slog.String("reason", err.Error()))
+	}
+	return nil
+}
+
+// Name implements receive.Redactor.
+func (d *dlp) Name() string { return d.redactor.Name() }
+
+// run follows the file of rules until ctx ends.
+func (d *dlp) run(ctx context.Context, reload <-chan os.Signal) error {
+	if d.file == nil {
+		return nil
+	}
+	return d.file.Run(ctx, reload)
+}
+
+var _ receive.Redactor = (*dlp)(nil)
