@@ -32,8 +32,10 @@ type bench struct {
 	patience, coldFor, mixedFor time.Duration
 	cooler                      cooler
 	profiles                    string
-	started                     time.Time
-	end                         time.Time // of the corpora
+	// steps are those of Weir beside ingest.
+	steps   []string
+	started time.Time
+	end     time.Time // of the corpora
 	// results are by subject and size.
 	results map[string]map[uint64]Figures
 	sizes   []uint64
@@ -49,11 +51,12 @@ func main() {
 
 func run() error {
 	b := &bench{results: map[string]map[uint64]Figures{}}
-	var pairs, subjects, out, peer, ask string
+	var pairs, subjects, steps, out, peer, ask string
 	flag.StringVar(&b.bin, "bin", "bin/bench", "folder with forwarder and analyzer")
 	flag.StringVar(&b.dir, "dir", "", "folder for what subjects write; a temporary one when empty")
 	flag.StringVar(&pairs, "pairs", "1000000,10000000", "sizes of the store, in pairs")
 	flag.StringVar(&subjects, "subjects", "weir,duckdb,sqlite", "who is measured; others than weir at the smallest size only")
+	flag.StringVar(&steps, "steps", "warm,scan,mixed,cold", "what is measured of Weir beside ingest, in this order")
 	flag.StringVar(&out, "out", "", "folder to write RESULTS-store.md to")
 	flag.IntVar(&b.repeats, "repeats", 20, "how often each question is asked")
 	flag.DurationVar(&b.patience, "patience", time.Minute, "how long the repeats of one question may take")
@@ -69,6 +72,7 @@ func run() error {
 	if peer != "" {
 		return beAPeer(ctx, peer, ask, b.dir, pairs, b.repeats)
 	}
+	b.steps = strings.Split(steps, ",")
 	for s := range strings.SplitSeq(pairs, ",") {
 		n, err := strconv.ParseUint(strings.ReplaceAll(strings.TrimSpace(s), "_", ""), 10, 64)
 		if err != nil || n < 10_000 {
@@ -167,7 +171,7 @@ func (b *bench) profile(program string) []string {
 	if b.profiles == "" {
 		return nil
 	}
-	return []string{"PROFILE_DIR=" + filepath.Join(b.profiles, program), "GODEBUG="}
+	return []string{"PROFILE_DIR=" + filepath.Join(b.profiles, program)}
 }
 
 func dialable(ctx context.Context, addr string) error {

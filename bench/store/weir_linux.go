@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,11 +88,14 @@ func (w *weir) run(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"ingest", w.takeIn},
-		{"questions, warm", w.warm},
+		{"warm", w.warm},
 		{"scan", w.scan},
-		{"mixed work", w.mixed},
-		{"questions, cold", w.cold},
+		{"mixed", w.mixed},
+		{"cold", w.cold},
 	} {
+		if step.name != "ingest" && !slices.Contains(w.b.steps, step.name) {
+			continue
+		}
 		began := time.Now()
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
