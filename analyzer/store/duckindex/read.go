@@ -120,9 +120,9 @@ func (x *Index) Records(ctx context.Context, s index.Selection) ([]index.Record,
 // Count implements index.Index.
 func (x *Index) Count(ctx context.Context, c index.Count) (_ index.Counts, err error) {
 	cond, args := where(c.Selection)
-	stmt := `SELECT ("time" - ?) // ? AS bucket, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class,
+	stmt := `SELECT ("time" - ?) // ? AS step, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class,
 		count(*), CAST(sum("weight") AS UBIGINT)
-		FROM pairs` + cond + " GROUP BY bucket, class"
+		FROM pairs` + cond + " GROUP BY step, class"
 	rows, err := x.db.QueryContext(ctx, stmt, append([]any{c.From, c.Step}, args...)...)
 	if err != nil {
 		return index.Counts{}, fmt.Errorf("count rows: %w", wrap(ctx, err))
