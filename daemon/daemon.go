@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/weir-capture/weir/internal/credentials"
 )
 
 // Version and BuildTime are set by the linker (-X).
@@ -112,7 +114,7 @@ func (h *Hinted) Unwrap() error { return h.Err }
 // errAttrs is the error, and its hint where it has one. The error may name what
 // somebody has written into the configuration.
 func errAttrs(err error) []any {
-	attrs := []any{slog.String("error", withoutCredentials(err.Error()))}
+	attrs := []any{slog.String("error", credentials.Hide(err.Error()))}
 	if h, ok := errors.AsType[*Hinted](err); ok {
 		attrs = append(attrs, slog.String("hint", h.Hint))
 	}

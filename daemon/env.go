@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/weir-capture/weir/internal/credentials"
 )
 
 // Env reads a program's variables and collects what is wrong with them, so
@@ -41,10 +43,10 @@ type VarError struct {
 }
 
 func (e *VarError) Error() string {
-	value := withoutCredentials(e.Value)
+	value := credentials.Hide(e.Value)
 	switch {
 	case e.Problem != "":
-		return fmt.Sprintf("%s=%q: %s; want %s", e.Name, value, withoutCredentials(e.Problem), e.Want)
+		return fmt.Sprintf("%s=%q: %s; want %s", e.Name, value, credentials.Hide(e.Problem), e.Want)
 	case e.Value == "":
 		return fmt.Sprintf("%s is not set; want %s", e.Name, e.Want)
 	default:

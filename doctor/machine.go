@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
+	"github.com/weir-capture/weir/internal/credentials"
 )
 
 // Program is one of those that are set up by an environment.
@@ -101,16 +101,10 @@ func (m Machine) Examine(ctx context.Context) []httpv1.DoctorCheck {
 	}
 	for i := range out {
 		c := &out[i]
-		c.Where, c.Found = withoutCredentials(c.Where), withoutCredentials(c.Found)
+		c.Where, c.Found = credentials.Hide(c.Where), credentials.Hide(c.Found)
 	}
 	return out
 }
-
-var credentials = regexp.MustCompile(`[^\s"'/=@()]+:[^\s"'/@]*@`)
-
-// withoutCredentials is a text without the user and password that somebody may
-// have put into an address.
-func withoutCredentials(s string) string { return credentials.ReplaceAllString(s, "…@") }
 
 func (m Machine) program(ctx context.Context, e Environment, p Program) []httpv1.DoctorCheck {
 	where := string(p)
