@@ -385,8 +385,15 @@ func TestNothingIsWellOfWhatIsNotThere(t *testing.T) {
 // TestAddressesAsPeopleWriteThem: credentials in an address are not shown, a
 // literal IPv6 host may stand in brackets, and a URL has a host and a port.
 func TestAddressesAsPeopleWriteThem(t *testing.T) {
+	for _, addr := range []string{"http://me:s3cret@127.0.0.1:1", "http://s3cret@127.0.0.1:1", "me@s3cret@127.0.0.1:1"} {
+		addressesAsPeopleWriteThem(t, addr)
+	}
+}
+
+func addressesAsPeopleWriteThem(t *testing.T, analyzer string) {
+	t.Helper()
 	vars := map[string]string{
-		"REVERSE_PROXY_HOST": "[::1]", "REVERSE_PROXY_PORT": "1", "FORWARDER_ADDR": "me:s3cret@nohost", "ANALYZER_ADDR": "http://me:s3cret@127.0.0.1:1",
+		"REVERSE_PROXY_HOST": "[::1]", "REVERSE_PROXY_PORT": "1", "FORWARDER_ADDR": "me:s3cret@nohost", "ANALYZER_ADDR": analyzer,
 		"SERVICE_PORT": "0", "SPOOL_DIR": t.TempDir(),
 	}
 	m := Machine{
@@ -408,5 +415,17 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 		if strings.HasPrefix(c.Where, "http://127") && !strings.Contains(c.Cause, "port 1 ") && !InContainer() {
 			t.Errorf("%+v", c)
 		}
+	}
+}
+
+// TestWhereLossesComeFrom: a full ring is counted as memory, and the end waits
+// for a time of its own.
+func TestWhereLossesComeFrom(t *testing.T) {
+	ring, stopped := Loss("proxy", "ring"), Loss("proxy", "stopped")
+	if strings.Contains(ring.Text+ring.Fix, "full") || strings.Contains(ring.Fix, "more room") || !strings.Contains(ring.Fix, "CAPTURE_SPOOL_DIR") {
+		t.Errorf("%+v", ring)
+	}
+	if strings.Contains(stopped.Fix, "DRAIN_TIMEOUT") || !strings.Contains(stopped.Fix, "5 s") {
+		t.Errorf("%+v", stopped)
 	}
 }

@@ -21,11 +21,11 @@ const known: Readonly<Record<string, Omit<ReasonInfo, 'label'>>> = {
   },
   'proxy stopped': {
     cause: 'the proxy stopped before a forwarder had taken them',
-    fix: 'Keep the forwarder up while proxies stop, and stop it after them. DRAIN_TIMEOUT says how long a proxy waits.',
+    fix: 'Keep the forwarder up while proxies stop, and stop it after them: once its connections are over, a proxy waits 5 s for what it captured to be taken.',
   },
   'proxy ring': {
-    cause: "the proxy's ring on disk was full, or could not be read back",
-    fix: 'Give the ring more room, look at the disk under CAPTURE_SPOOL_DIR, and find out why the forwarder was away.',
+    cause: "the proxy's ring on disk could not be read back",
+    fix: "Check the disk under CAPTURE_SPOOL_DIR. The proxy's log has the error.",
   },
   'forwarder spool_full': {
     cause: "the forwarder's spool was full (SPOOL_MAX_BYTES)",
