@@ -113,6 +113,9 @@ func parseSize(line []byte) (size uint64, plain bool, why string) {
 	if bytes.IndexByte(line, '\r') >= 0 {
 		return 0, false, "a carriage return inside a chunk's size line"
 	}
+	if bytes.Count(line, []byte{'"'})%2 != 0 {
+		return 0, false, "a quote in a chunk's size line that does not end there"
+	}
 	n, plain := 0, true
 	for _, c := range line {
 		switch {

@@ -25,6 +25,7 @@ type head struct {
 	last     []byte
 	encoding bool // a Transfer-Encoding field was seen, even an empty one
 	identity bool // one of them is identity
+	unknown  bool // one of them is none that HTTP/1 ever had
 
 	close, keepAlive, upgrade, upgradeTo, expect bool
 
@@ -244,7 +245,11 @@ func (h *head) field(line []byte, at int) (kind int) {
 		if colon >= 0 {
 			name = line[:colon]
 		}
-		if looksFraming(name, colon < 0) {
+		word := name // for readers that stop at a space
+		if n := bytes.IndexAny(name, " \t"); n > 0 {
+			word = name[:n]
+		}
+		if looksFraming(name, colon < 0) || looksFraming(word, false) {
 			h.sizing.set("a framing field with an odd name", at)
 			return fieldFraming
 		}
@@ -348,7 +353,13 @@ func (h *head) contentLength(value []byte, at int) {
 }
 
 func (h *head) transferEncoding(value []byte, at int) {
+	if h.encoding {
+		h.sizing.set("two transfer coding fields", at) // some read the first one, some the last
+	}
 	h.encoding = true
+	if len(value) > 0 && value[len(value)-1] == ',' {
+		h.sizing.set("an empty element in a transfer coding", at)
+	}
 	if bytes.IndexByte(value, '"') >= 0 {
 		// A comma inside quotes ends an element for some.
 		h.sizing.set("a quoted transfer coding", at)
@@ -361,6 +372,7 @@ func (h *head) transferEncoding(value []byte, at int) {
 		var coding []byte
 		coding, value = cutElement(value)
 		if len(coding) == 0 {
+			h.sizing.set("an empty element in a transfer coding", at)
 			continue
 		}
 		h.codings++
@@ -369,7 +381,18 @@ func (h *head) transferEncoding(value []byte, at int) {
 			h.chunked++
 		}
 		h.identity = h.identity || equalFold(coding, "identity")
+		h.unknown = h.unknown || !knownCoding(coding)
 	}
+}
+
+// knownCoding are those of RFC 9112, section 7, and of RFC 2616 before it.
+func knownCoding(coding []byte) bool {
+	for _, known := range [...]string{"chunked", "gzip", "x-gzip", "deflate", "compress", "x-compress", "identity"} {
+		if equalFold(coding, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // framing says how a body is delimited.
@@ -399,6 +422,10 @@ func (h *head) requestFraming() (framing, doubt) {
 		}
 		if !h.endsChunked() {
 			return noBody, doubt{why: "a transfer coding that does not end with chunked on a request"}
+		}
+		if h.unknown {
+			// Servers refuse it, or else pass over the whole field.
+			return noBody, doubt{why: "an unknown transfer coding on a request"}
 		}
 		if h.identity {
 			// RFC 2616 had it for no coding at all; RFC 9112 does not know it.

@@ -41,33 +41,43 @@ func FuzzAgainstNetHTTP(f *testing.F) {
 		// What we refuse is not compared from there on: that is what refusing
 		// is for. Messages before it are.
 		_ = protocol.Drive(New, ours).Data(protocol.ClientToServer, 0, client)
-		r := bufio.NewReader(bytes.NewReader(client))
-		for _, m := range ours.messages {
-			if !m.ended {
-				return
-			}
-			// ReadRequest leaves it to the server to skip empty lines.
-			for {
-				c, err := r.Peek(1)
-				if err != nil || c[0] != '\r' && c[0] != '\n' {
-					break
-				}
-				_, _ = r.Discard(1)
-			}
-			theirs, err := http.ReadRequest(r)
-			if err != nil {
-				return
-			}
-			body, err := io.ReadAll(theirs.Body)
-			if err != nil {
-				return
-			}
-			if theirs.Method != m.method {
-				t.Fatalf("the method is %q for net/http, %q for us", theirs.Method, m.method)
-			}
-			if string(body) != m.body {
-				t.Fatalf("the body of %s %s is %q for net/http, %q for us", m.method, m.target, body, m.body)
-			}
-		}
+		agree(t, client, ours.messages)
 	})
+}
+
+// agree compares the requests that we read with those that Go's own reader
+// finds in the same bytes, as far as both find any. It returns how many those
+// were.
+func agree(t *testing.T, client []byte, ours []message) (n int) {
+	t.Helper()
+	r := bufio.NewReader(bytes.NewReader(client))
+	for _, m := range ours {
+		if !m.ended {
+			return n
+		}
+		// ReadRequest leaves it to the server to skip empty lines.
+		for {
+			c, err := r.Peek(1)
+			if err != nil || c[0] != '\r' && c[0] != '\n' {
+				break
+			}
+			_, _ = r.Discard(1)
+		}
+		theirs, err := http.ReadRequest(r)
+		if err != nil {
+			return n
+		}
+		body, err := io.ReadAll(theirs.Body)
+		if err != nil {
+			return n
+		}
+		if theirs.Method != m.method {
+			t.Fatalf("the method is %q for net/http, %q for us", theirs.Method, m.method)
+		}
+		if string(body) != m.body {
+			t.Fatalf("the body of %s %s is %q for net/http, %q for us", m.method, m.target, body, m.body)
+		}
+		n++
+	}
+	return n
 }

@@ -24,6 +24,7 @@ const (
 
 	header     = 16
 	maxMessage = 48_000_000
+	maxName    = 128
 
 	// Flags of OP_MSG that may be set; the lower 16 must be understood.
 	msgFlags = 1<<0 | 1<<1 | 1<<16
@@ -52,9 +53,9 @@ func detect(b []byte) protocol.Verdict {
 			return protocol.NeedMore
 		}
 		// Flags, then the name of a collection: commands go to db.$cmd.
-		name := body[4:]
+		name := body[4:min(len(body), 4+maxName)]
 		end := bytes.IndexByte(name, 0)
-		if end < 0 && len(name) < 128 {
+		if end < 0 && len(name) < maxName {
 			return protocol.NeedMore
 		}
 		return protocol.Is(end > 0 && bytes.HasSuffix(name[:end], []byte(".$cmd")))

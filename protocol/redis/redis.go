@@ -65,7 +65,7 @@ func inline(client, server []byte) protocol.Verdict {
 	if end < 0 {
 		end = len(client)
 	}
-	word, _, spaced := strings.Cut(strings.ToUpper(strings.TrimRight(string(client[:min(end, longest)]), "\r")), " ")
+	word, _, spaced := strings.Cut(upper(bytes.TrimRight(client[:min(end, longest)], "\r")), " ")
 	answers := ""
 	for _, c := range [...]struct{ word, answers string }{
 		{"PING", "+-"},
@@ -89,4 +89,16 @@ func inline(client, server []byte) protocol.Verdict {
 		return protocol.NoMatch
 	}
 	return protocol.Match
+}
+
+// upper is b with its ASCII letters in upper case. Letters beyond ASCII stay:
+// some of them have an ASCII letter for their upper case.
+func upper(b []byte) string {
+	u := bytes.Clone(b)
+	for i, c := range u {
+		if 'a' <= c && c <= 'z' {
+			u[i] = c - 'a' + 'A'
+		}
+	}
+	return string(u)
 }
