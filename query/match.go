@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"regexp"
@@ -400,19 +401,23 @@ func compileHeader(t Term, exists bool) test {
 }
 
 func compileBody(t Term, exists bool) test {
-	var lowered, exact []func(string) bool
+	var lowered []func(string) bool
+	var exact []*regexp.Regexp
 	for _, v := range t.Values {
 		switch v.Op {
 		case OpExists:
 		case OpWord, OpPhrase:
 			lowered = append(lowered, finder(v))
 		case OpRegex:
-			exact = append(exact, regexp.MustCompile(v.Text).MatchString)
+			exact = append(exact, regexp.MustCompile(v.Text))
 		default:
 			panic(badOp(t.Field, v.Op))
 		}
 	}
-	find, match := anyOf(lowered), anyOf(exact)
+	find := anyOf(lowered)
+	match := func(p *probe, body []byte) bool {
+		return slices.ContainsFunc(exact, func(re *regexp.Regexp) bool { return p.matches(re, body) })
+	}
 	from, to := which(t.Field)
 	return func(p *probe) bool {
 		for i := from; i < to; i++ {
@@ -420,7 +425,7 @@ func compileBody(t Term, exists bool) test {
 			switch {
 			case exists && (s.msg.GetBodySize() > 0 || len(s.msg.GetBody()) > 0),
 				len(lowered) > 0 && find(s.lowerBody()),
-				len(exact) > 0 && match(view(s.content())):
+				len(exact) > 0 && match(p, s.content()):
 				return true
 			}
 		}
@@ -465,6 +470,9 @@ type probe struct {
 	pair     *capturev1.RRPair
 	endpoint func(*capturev1.RRPair) string
 	sides    [2]side // request, response
+	// ctx, when set, ends long tests; err is its error then.
+	ctx context.Context
+	err error
 }
 
 // side is one message of the pair. Its buffers are kept from pair to pair.
@@ -486,6 +494,7 @@ const (
 
 func (p *probe) reset(pair *capturev1.RRPair, endpoint func(*capturev1.RRPair) string) {
 	p.pair, p.endpoint = pair, endpoint
+	p.ctx, p.err = nil, nil
 	p.sides[0].reset(pair.GetRequest())
 	p.sides[1].reset(pair.GetResponse())
 }
