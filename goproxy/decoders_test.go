@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -243,5 +245,72 @@ func TestR23FailuresAreInMetrics(t *testing.T) {
 		if !strings.Contains(string(text), "weir_goproxy_decoder_failures_total{"+want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+}
+
+// TestR26SmugglingOnTheWire: what can be smuggled past a reader is carried as
+// it came, byte for byte, in both directions; and what is in doubt is flagged,
+// with nothing decoded behind it.
+func TestR26SmugglingOnTheWire(t *testing.T) {
+	text, err := os.ReadFile("../protocol/http1/testdata/smuggling.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listenLoop(t)
+	b := start(t, ln.Addr().String(), quiet)
+	shapes, flagged := 0, 0
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		var verdict, name, said, answered string
+		if _, err := fmt.Sscanf(line, "%s %q %q %q", &verdict, &name, &said, &answered); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		shapes++
+		before := b.ledger.Failures()["framing_ambiguous"]
+		client, server := connect(t, ln, b.Addr().String())
+		if got := exchange(t, client, server, []byte(said), 7); string(got) != said {
+			t.Errorf("%s: said %q, received %q", name, said, got)
+		}
+		if got := exchange(t, server, client, []byte(answered), 7); string(got) != answered {
+			t.Errorf("%s: answered %q, received %q", name, answered, got)
+		}
+		for _, c := range []interface{ CloseWrite() error }{client, server} {
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c, s := ending(client), ending(server); c != "FIN" || s != "FIN" {
+			t.Errorf("%s: both ended with a FIN; they see %s and %s", name, c, s)
+		}
+		eventually(t, "the connection is over", func() bool { return b.conns.len() == 0 })
+		if n := b.ledger.Failures()["framing_ambiguous"] - before; (n == 1) != (verdict == "flagged") {
+			t.Errorf("%s: %d connections flagged, the shape is %s", name, n, verdict)
+		}
+		if verdict == "flagged" {
+			flagged++
+		}
+	}
+	if shapes < 80 {
+		t.Errorf("only %d shapes", shapes)
+	}
+	doubtful := make(map[uint64]bool)
+	eventually(t, "everything arrives", func() bool {
+		l := b.ledger.Pairs()
+		return l.Open == 0 && uint64(len(b.forwarder.Pairs())) == l.Seen
+	})
+	for _, p := range b.forwarder.Pairs() {
+		if slices.Contains(p.Flags, capturev1.Flag_FLAG_FRAMING_AMBIGUOUS) {
+			doubtful[p.Conn] = true
+		} else if doubtful[p.Conn] {
+			t.Errorf("decoded behind what is in doubt: %v", p)
+		}
+	}
+	if len(doubtful) != flagged {
+		t.Errorf("%d connections have pairs in doubt, %d shapes are", len(doubtful), flagged)
+	}
+	if n := b.ledger.Faults.Load(); n != 0 {
+		t.Errorf("%d faults", n)
 	}
 }
