@@ -42,38 +42,7 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 // the caller's and has to add up (received = pairs + filtered + dropped). Both
 // results are new.
 func Make(head *capturev1.FrameHead, pairs []*capturev1.RRPair) (headBytes, body []byte, err error) {
-	if len(pairs) > MaxPairs {
-		return nil, nil, fmt.Errorf("make frame: %d pairs, at most %d fit", len(pairs), MaxPairs)
-	}
-	head.Pairs = uint32(len(pairs))
-	head.BodyLen = 0
-	for i, p := range pairs {
-		t := p.GetTiming().GetRequestFirst()
-		if i == 0 {
-			head.TimeMin, head.TimeMax = t, t
-		}
-		head.TimeMin, head.TimeMax = min(head.TimeMin, t), max(head.TimeMax, t)
-	}
-	if len(pairs) > 0 {
-		raw, err := deterministic.Marshal(&capturev1.FrameBody{Pairs: pairs})
-		if err != nil {
-			return nil, nil, fmt.Errorf("make frame: encode body: %w", err)
-		}
-		if len(raw) > MaxBodyLen {
-			return nil, nil, fmt.Errorf("make frame: body of %d bytes, at most %d fit", len(raw), MaxBodyLen)
-		}
-		head.BodyLen = uint32(len(raw))
-		if body, err = compress(raw); err != nil {
-			return nil, nil, fmt.Errorf("make frame: compress body: %w", err)
-		}
-	}
-	if err := checkHead(head); err != nil {
-		return nil, nil, fmt.Errorf("make frame: %w", err)
-	}
-	if headBytes, err = deterministic.Marshal(head); err != nil {
-		return nil, nil, fmt.Errorf("make frame: encode head: %w", err)
-	}
-	return headBytes, body, nil
+	return build(head, pairs, func() ([]byte, error) { return deterministic.Marshal(&capturev1.FrameBody{Pairs: pairs}) })
 }
 
 // Head decodes and checks a frame's head.
@@ -117,27 +86,11 @@ func checkHead(h *capturev1.FrameHead) error {
 // Pairs opens a body. head is what Head gave for the same frame. The pairs
 // are the caller's.
 func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) {
-	if IsLoss(head) && len(body) > 0 {
-		return nil, fmt.Errorf("%w: a declaration of loss with a body", ErrMalformed)
-	}
-	if len(body) == 0 {
-		if head.GetPairs() != 0 || head.GetBodyLen() != 0 {
-			return nil, fmt.Errorf("%w: %d pairs and no body", ErrMalformed, head.GetPairs())
-		}
-		return nil, nil
-	}
-	raw, err := decompress(body, int(head.GetBodyLen()))
+	raw, err := Raw(head, body, nil)
 	if err != nil {
-		return nil, fmt.Errorf("decompress body: %w: %w", ErrMalformed, err)
+		return nil, err
 	}
-	var b capturev1.FrameBody
-	if err := proto.Unmarshal(raw, &b); err != nil {
-		return nil, fmt.Errorf("decode body: %w: %w", ErrMalformed, err)
-	}
-	if len(b.GetPairs()) != int(head.GetPairs()) {
-		return nil, fmt.Errorf("%w: head says %d pairs, body has %d", ErrMalformed, head.GetPairs(), len(b.GetPairs()))
-	}
-	return b.GetPairs(), nil
+	return Decode(head, raw)
 }
 
 // The coders hold tables that are dear to make and say nothing about any
@@ -171,8 +124,9 @@ func compress(raw []byte) ([]byte, error) {
 }
 
 // decompress gives exactly want bytes or an error. What the body itself says
-// about its length is looked at first: nothing is allocated on its word.
-func decompress(body []byte, want int) ([]byte, error) {
+// about its length is looked at first: nothing is allocated on its word. buf is
+// used when it is large enough.
+func decompress(body []byte, want int, buf []byte) ([]byte, error) {
 	if want > MaxBodyLen {
 		return nil, fmt.Errorf("body of %d bytes", want)
 	}
@@ -186,7 +140,7 @@ func decompress(body []byte, want int) ([]byte, error) {
 	if decoderErr != nil {
 		return nil, decoderErr
 	}
-	raw, err := decoder.DecodeAll(body, nil)
+	raw, err := decoder.DecodeAll(body, buf[:0])
 	if err != nil {
 		return nil, err
 	}

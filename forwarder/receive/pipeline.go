@@ -42,12 +42,19 @@ type prepared struct {
 	size  int64 // of the batch, as it came
 }
 
+// source is who sends the batches of a stream, also as pairs carry it.
+type source struct {
+	*capturev1.Source
+	encoded []byte
+}
+
 // prepare filters, redacts and encodes a batch. A batch that makes one of them
 // panic is dropped and counted: its proxy would send it again for ever.
-func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *capturev1.Batch) (p prepared, err error) {
+func (r *Receiver) prepare(epoch registry.Epoch, src *source, m *incoming) (p prepared, err error) {
+	b := m.req.GetBatch()
 	head := func() *capturev1.FrameHead {
 		h := &capturev1.FrameHead{
-			Source: source, EpochStarted: b.GetEpochStarted(),
+			Source: src.Source, EpochStarted: b.GetEpochStarted(),
 			BatchSeq: b.GetSeq(), FirstPairSeq: b.GetFirstPairSeq(), Received: uint32(len(b.GetPairs())),
 			MaybeDuplicate: b.GetMaybeDuplicate(), Counters: b.GetCounters(),
 			BatchUnknown: b.ProtoReflect().GetUnknown(),
@@ -72,7 +79,7 @@ func (r *Receiver) prepare(epoch registry.Epoch, source *capturev1.Source, b *ca
 			slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
 		p, err = r.dropped(epoch, head(), frame.ReasonFault)
 	}()
-	return r.encode(epoch, head(), source, b)
+	return r.encode(epoch, head(), src, m)
 }
 
 // dropped is a batch of which only the count is kept.
@@ -89,10 +96,19 @@ func (r *Receiver) dropped(epoch registry.Epoch, head *capturev1.FrameHead, reas
 	return r.record(epoch, head, headBytes, nil), nil
 }
 
-func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, source *capturev1.Source, b *capturev1.Batch) (prepared, error) {
-	kept := make([]*capturev1.RRPair, 0, len(b.GetPairs()))
-	for _, p := range b.GetPairs() {
-		p.Source = source
+func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, src *source, m *incoming) (prepared, error) {
+	pairs := m.req.GetBatch().GetPairs()
+	kept := make([]*capturev1.RRPair, 0, len(pairs))
+	// What nobody edits goes on as it came.
+	asItCame := m.raw != nil && r.set.Redactor.Name() == ""
+	var body *[]byte
+	if asItCame {
+		body = r.bodies.Get().(*[]byte) // the pool holds nothing else
+		defer func() { r.bodies.Put(body) }()
+		*body = (*body)[:0]
+	}
+	for i, p := range pairs {
+		p.Source = src.Source
 		if rule, ok := r.set.Filter.Match(p); ok {
 			if head.Filtered == nil {
 				head.Filtered = map[string]uint32{}
@@ -100,18 +116,28 @@ func (r *Receiver) encode(epoch registry.Epoch, head *capturev1.FrameHead, sourc
 			head.Filtered[rule]++
 			continue
 		}
+		kept = append(kept, p)
+		if asItCame {
+			*body = frame.AppendPair(*body, m.raw[i], src.encoded)
+			continue
+		}
 		if err := r.set.Redactor.Redact(p); err != nil {
 			withhold(p)
 			r.set.Repeated.Log(slog.LevelError, "Could not redact a pair; its content is withheld", slog.String("error", err.Error()))
 		}
-		kept = append(kept, p)
 	}
-	headBytes, body, err := frame.Make(head, kept)
+	var headBytes, compressed []byte
+	var err error
+	if asItCame {
+		headBytes, compressed, err = frame.MakeEncoded(head, kept, *body)
+	} else {
+		headBytes, compressed, err = frame.Make(head, kept)
+	}
 	if err != nil {
 		r.set.Repeated.Log(slog.LevelError, "Could not encode a batch; its pairs are dropped and counted", slog.String("error", err.Error()))
 		return r.dropped(epoch, head, frame.ReasonUnencodable)
 	}
-	return r.record(epoch, head, headBytes, body), nil
+	return r.record(epoch, head, headBytes, compressed), nil
 }
 
 func (r *Receiver) record(epoch registry.Epoch, head *capturev1.FrameHead, headBytes, body []byte) prepared {

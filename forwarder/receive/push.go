@@ -118,19 +118,13 @@ func (r *Receiver) tune(s *session) {
 	s.replies.settings(&capturev1.Settings{KeepOneIn: keep})
 }
 
-// message is a request with what it holds of the memory that all share.
-type message struct {
-	req  *capturev1.PushRequest
-	size int64
-}
-
 // Push implements capturev1.ProxyServiceServer.
 func (r *Receiver) Push(stream pushStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	// Reading goes on while batches are on their way to the disk: what comes
 	// meanwhile is the next group.
-	in := make(chan message, maxGroup)
+	in := make(chan *incoming, maxGroup)
 	var readErr error // set before in is closed
 	go func() {
 		defer close(in)
@@ -142,12 +136,12 @@ func (r *Receiver) Push(stream pushStream) error {
 		// itself ends with the stream, which ends when we return.
 		go func() {
 			for m := range in {
-				r.memory.Release(m.size)
+				r.let(m)
 			}
 		}()
 	}()
 
-	var first message
+	var first *incoming
 	timer := time.NewTimer(firstMessage)
 	defer timer.Stop()
 	select {
@@ -167,18 +161,18 @@ func (r *Receiver) Push(stream pushStream) error {
 	}
 	src, epoch, err := checkSource(src)
 	if err != nil {
-		r.memory.Release(first.size)
+		r.let(first)
 		return err
 	}
 	s := &session{replies: newReplies(stream), end: make(chan struct{}), done: make(chan struct{})}
 	if err := r.attach(ctx, epoch, s); err != nil {
-		r.memory.Release(first.size)
+		r.let(first)
 		return err
 	}
 	defer r.detach(epoch, s)
 	version, ok := r.set.Registry.Connect(epoch)
 	if !ok {
-		r.memory.Release(first.size)
+		r.let(first)
 		return status.Error(codes.FailedPrecondition, "push: this proxy is not registered")
 	}
 	defer r.set.Registry.Disconnect(epoch)
@@ -190,7 +184,12 @@ func (r *Receiver) Push(stream pushStream) error {
 	s.app, s.tunable = src.GetApp(), version >= 1
 	r.tune(s)
 	r.mu.Unlock()
-	c := &conversation{r: r, replies: s.replies, epoch: epoch, source: src}
+	encoded, err := frame.EncodeSource(src)
+	if err != nil {
+		r.let(first)
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	c := &conversation{r: r, replies: s.replies, epoch: epoch, source: &source{src, encoded}}
 	for m, ok := first, true; ; {
 		if !ok {
 			return endOf(readErr)
@@ -239,23 +238,29 @@ func endOf(err error) error {
 	return err
 }
 
-func (r *Receiver) read(ctx context.Context, stream pushStream, in chan<- message) error {
+func (r *Receiver) read(ctx context.Context, stream pushStream, in chan<- *incoming) error {
 	for {
-		req, err := stream.Recv()
-		if err != nil {
+		m := new(incoming)
+		if err := stream.RecvMsg(m); err != nil {
 			return err
 		}
-		m := message{req, int64(proto.Size(req))}
 		if err := r.memory.Acquire(ctx, m.size); err != nil {
+			m.release()
 			return err
 		}
 		select {
 		case in <- m:
 		case <-ctx.Done():
-			r.memory.Release(m.size)
+			r.let(m)
 			return ctx.Err()
 		}
 	}
+}
+
+// let ends a message: nobody has anything of its batch any more.
+func (r *Receiver) let(m *incoming) {
+	r.memory.Release(m.size)
+	m.release()
 }
 
 // conversation is one proxy's stream after it said who it is.
@@ -263,14 +268,14 @@ type conversation struct {
 	r       *Receiver
 	replies *replies
 	epoch   registry.Epoch
-	source  *capturev1.Source
+	source  *source
 	last    uint64 // highest batch sequence on this stream
 }
 
 // take works on a message and on those that have come behind it, makes their
 // batches durable, and acknowledges them.
-func (c *conversation) take(m message, in <-chan message) error {
-	group := []message{m}
+func (c *conversation) take(m *incoming, in <-chan *incoming) error {
+	group := []*incoming{m}
 	for len(group) < maxGroup {
 		select {
 		case next, ok := <-in:
@@ -284,7 +289,7 @@ func (c *conversation) take(m message, in <-chan message) error {
 	}
 	defer func() {
 		for _, m := range group {
-			c.r.memory.Release(m.size)
+			c.r.let(m)
 		}
 	}()
 
@@ -303,7 +308,7 @@ func (c *conversation) take(m message, in <-chan message) error {
 			break
 		}
 		if !c.r.set.Accepted.Has(c.epoch, b.GetSeq()) {
-			p, err := c.r.prepare(c.epoch, c.source, b)
+			p, err := c.r.prepare(c.epoch, c.source, m)
 			if err != nil {
 				refused = status.Error(codes.InvalidArgument, err.Error())
 				break

@@ -98,6 +98,8 @@ type Receiver struct {
 	capturev1.UnimplementedProxyServiceServer
 	set    Settings
 	memory *semaphore.Weighted
+	// bodies are buffers (*[]byte) for frames before they are compressed.
+	bodies sync.Pool
 
 	stopping chan struct{}
 
@@ -109,7 +111,8 @@ type Receiver struct {
 // New makes a Receiver. It starts nothing.
 func New(set Settings) *Receiver {
 	return &Receiver{
-		set: set, memory: semaphore.NewWeighted(maxMemory),
+		bodies: sync.Pool{New: func() any { return new([]byte) }},
+		set:    set, memory: semaphore.NewWeighted(maxMemory),
 		stopping: make(chan struct{}), sessions: map[registry.Epoch]*session{},
 		totals: Totals{Filtered: map[string]uint64{}, Dropped: map[string]uint64{}},
 	}
@@ -127,6 +130,7 @@ func (r *Receiver) Totals() Totals {
 // closes ln. It may be called once.
 func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
 	s := grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(16), grpc.MaxHeaderListSize(64<<10),
 		grpc.ConnectionTimeout(preface),

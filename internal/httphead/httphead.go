@@ -133,4 +133,10 @@ func cutLine(b []byte) (line, rest []byte) {
 	return b[:i:i], b[i:]
 }
 
-func trimEnd(line []byte) []byte { return bytes.TrimRight(line, "\r\n") }
+func trimEnd(line []byte) []byte {
+	n := len(line)
+	for n > 0 && (line[n-1] == '\n' || line[n-1] == '\r') {
+		n--
+	}
+	return line[:n]
+}
