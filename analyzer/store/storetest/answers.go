@@ -45,7 +45,7 @@ var Queries = []string{
 func (s Suite) answers(t *testing.T) {
 	const count = 400
 	e := s.Open(t)
-	oracle := memstore.New(func() int64 { return time.Now().UnixNano() })
+	oracle := s.oracle()
 	proxy := NewProxy(1)
 	f := NewForwarder(1, proxy)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -59,13 +59,23 @@ func (s Suite) answers(t *testing.T) {
 			s.Settle(t, e) // so that half is in the index and half is not
 		}
 	}
-	s.compareAnswers(t, e, oracle)
+	compare := func(name string) {
+		t.Run(name+"Lists", func(t *testing.T) { s.compareAnswers(t, e, oracle) })
+		t.Run(name+"Sums", func(t *testing.T) { s.compareSums(t, e, oracle) })
+		t.Run(name+"Scans", func(t *testing.T) { s.compareScans(t, e, oracle) })
+	}
+	compare("")
 	if s.Settle != nil {
 		// The query table is asked at rest, too.
 		s.Settle(t, e)
 		s.Every *= 3
-		s.compareAnswers(t, e, oracle)
+		compare("AtRest")
 	}
+}
+
+// oracle says what other engines should answer.
+func (s Suite) oracle() Engine {
+	return memstore.New(func() int64 { return time.Now().UnixNano() })
 }
 
 func (s Suite) compareAnswers(t *testing.T, e, oracle Engine) {

@@ -49,6 +49,9 @@ func (s Suite) Run(t *testing.T) {
 		{"OddTimes", oddTimes},
 		{"Sampled", sampled},
 		{"Cancelled", cancelled},
+		{"CancelledSoon", cancelledSoon},
+		{"SumsOfNothing", sumsOfNothing},
+		{"Ownership", ownership},
 		{"Tail", tail},
 		{"Concurrent", concurrent},
 		{"OnceWhileItArrives", onceWhileItArrives},
@@ -56,6 +59,7 @@ func (s Suite) Run(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s.Open(t)) })
 	}
 	t.Run("Answers", s.answers)
+	t.Run("Partial", s.partial)
 	t.Run("QueryTable", func(t *testing.T) { queryTable(t, s.Open(t), nil) })
 	if s.Settle != nil {
 		t.Run("QueryTableAtRest", func(t *testing.T) { queryTable(t, s.Open(t), s.Settle) })
