@@ -102,7 +102,7 @@ func (w *work) named(at where) (matched ruleSet, whole int) {
 		}
 	}
 	var buf [maxKeyLen]byte
-	if len(at.name) > 0 && len(at.name) <= maxKeyLen {
+	if len(at.name) > 0 && len(at.name) <= maxKeyLen && !hasToken(at.name) {
 		n := appendNormal(buf[:0], at.name)
 		if w.set.scan.look(n)&hasWord != 0 { // it has all names' words
 			for _, i := range w.set.names[string(n)] {
@@ -242,6 +242,21 @@ func isToken(v []byte) bool {
 		}
 	}
 	return true
+}
+
+// hasToken reports whether a name has a token in it: what stands beside it was
+// looked at when the token was made.
+func hasToken(name []byte) bool {
+	i := bytes.Index(name, []byte("REDACTED-"))
+	if i < 0 {
+		return false
+	}
+	for end := i + len("REDACTED-X-") + tokenChars; end <= len(name); end++ {
+		if isToken(name[i:end]) {
+			return true
+		}
+	}
+	return hasToken(name[i+1:])
 }
 
 // replace appends what stands for a value.
@@ -398,7 +413,7 @@ func (f *finder) assignment(from, to int) {
 	for to < len(v) && part(v[to]) {
 		to++
 	}
-	if to-from > maxKeyLen || to == len(v) {
+	if to-from > maxKeyLen || to == len(v) || hasToken(v[from:to]) {
 		return
 	}
 	name, i := v[from:to], to
