@@ -105,7 +105,7 @@ func (k *keeper) spill() bool {
 	moving := p.contents
 	moving.refs.Ref()
 	s.mu.Unlock()
-	err := k.ring.Append(ring.Record{Seq: k.seq + 1, Pairs: p.pairs, Held: p.held}, moving.data)
+	err := k.ring.Append(ring.Record{Seq: k.seq + 1, Pairs: p.pairs, Held: p.held, Cut: p.cut}, moving.data)
 	moving.refs.Free()
 	s.mu.Lock()
 	switch {

@@ -31,7 +31,9 @@ type queue struct {
 
 	sent, ready, behind []*parcel
 	// onDisk are the records that the ring holds, with onDiskPairs pairs.
+	// The oldest of them was cut at diskCut, or a little later.
 	onDisk, onDiskPairs int
+	diskCut             int64
 
 	// resident is what parcels hold that never were on the ring, flying what
 	// those do that were sent.
@@ -47,6 +49,8 @@ type parcel struct {
 	contents
 	pairs int
 	held  int64
+	// cut is when it was closed, Unix nanoseconds.
+	cut int64
 	// seq and fields say which batch it is, from when it is first sent.
 	// duplicate: another forwarder may have it.
 	seq       uint64
@@ -69,6 +73,18 @@ func newQueue(b *budget.Budget, withRing bool) queue {
 
 // len is how many batches there are.
 func (q *queue) len() int { return len(q.sent) + len(q.ready) + len(q.behind) + q.onDisk }
+
+// oldest is when the oldest batch was cut, Unix nanoseconds; false when there
+// is none.
+func (q *queue) oldest() (cut int64, ok bool) {
+	switch {
+	case len(q.sent) > 0:
+		return q.sent[0].cut, true
+	case len(q.ready) > 0:
+		return q.ready[0].cut, true
+	}
+	return q.diskCut, q.onDisk > 0
+}
 
 // add takes a batch that was cut.
 func (q *queue) add(p *parcel) {
@@ -193,6 +209,7 @@ func (q *queue) moved(p *parcel) {
 		q.behind = slices.Clone(q.ready[i+1:])
 		clear(q.ready[i:])
 		q.ready = q.ready[:i]
+		q.diskCut = p.cut
 	}
 	q.onDisk++
 	q.onDiskPairs += p.pairs
@@ -216,9 +233,10 @@ func (q *queue) mayLoad(rec ring.Record) bool {
 func (q *queue) took(rec ring.Record, p *parcel) {
 	q.onDisk--
 	q.onDiskPairs -= rec.Pairs
+	q.diskCut = rec.Cut // the next one is not older
 	q.budget.Give(ring.EntryBytes)
 	if p != nil {
-		p.pairs, p.held, p.loaded = rec.Pairs, rec.Held-ring.EntryBytes, true
+		p.pairs, p.held, p.cut, p.loaded = rec.Pairs, rec.Held-ring.EntryBytes, rec.Cut, true
 		q.loaded += p.held
 		q.ready = append(q.ready, p)
 	}

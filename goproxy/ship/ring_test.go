@@ -80,11 +80,19 @@ func TestR11TheForwarderIsAway(t *testing.T) {
 				if used > limit || limit != c.ring || dir.Used() != used {
 					t.Errorf("the ring takes %d of %d, the disk says %d", used, limit, dir.Used())
 				}
+				// The first batch waits since fill began, whether or not it is
+				// on the disk.
+				if lag, filled := y.Lag(), pairs/50*100*time.Millisecond; lag < filled-2*time.Second || lag > filled {
+					t.Errorf("the oldest batch waits for %v of %v", lag, filled)
+				}
 				f := &shiptest.Forwarder{ID: "a"}
 				y.reach(f)
 				time.Sleep(6 * time.Second)
 				y.drained()
 				y.exact(added, f)
+				if lag := y.Lag(); lag != 0 {
+					t.Errorf("nothing waits, for %v", lag)
+				}
 				l := y.ledger.Pairs()
 				if l.Seen != pairs || l.Dropped["memory"] != uint64(pairs-added) || len(l.Dropped) > 1 {
 					t.Errorf("%+v", l)

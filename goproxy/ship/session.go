@@ -28,6 +28,7 @@ func (s *Shipper) session(end *ending) error {
 	defer cancel()
 	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{
 		Addr: s.set.Addr, Name: "forwarder", MaxMessage: maxMessage, Dial: s.dial,
+		WriteBuffer: openBytes,
 	})
 	if err != nil {
 		return err

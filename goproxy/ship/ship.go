@@ -185,7 +185,7 @@ func (s *Shipper) enqueue(c contents) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.queue.add(&parcel{contents: c, pairs: s.openPairs, held: s.openHeld})
+	s.queue.add(&parcel{contents: c, pairs: s.openPairs, held: s.openHeld, cut: s.set.Now()})
 	s.openPairs, s.openHeld = 0, 0
 	stir(s.wake)
 	if s.queue.high() {
@@ -256,6 +256,18 @@ func (s *Shipper) Parcels() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queue.len()
+}
+
+// Lag is for how long the oldest batch that is not acknowledged has waited; 0
+// when none does.
+func (s *Shipper) Lag() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cut, ok := s.queue.oldest()
+	if !ok {
+		return 0
+	}
+	return max(0, time.Duration(s.set.Now()-cut))
 }
 
 // Ring says what the ring on disk takes and may take, in bytes; 0 without one.

@@ -66,6 +66,9 @@ type Record struct {
 	// Held is for the owner: the memory that the record takes once it is read,
 	// in bytes.
 	Held int64
+	// Cut is for the owner too: when the record's batch was closed, Unix
+	// nanoseconds. The ring remembers the second.
+	Cut int64
 }
 
 // Ring is the queue. All methods but Used and Limit are for one goroutine at a
@@ -103,7 +106,7 @@ type segment struct {
 }
 
 // entry is a record as it stands on the disk. There may be a million of them.
-type entry struct{ length, pairs, held uint32 }
+type entry struct{ length, pairs, held, cut uint32 }
 
 // New makes a ring of at most limit bytes in a directory that nobody else
 // uses. The caller keeps dir and closes it after the ring.
@@ -160,7 +163,7 @@ func (r *Ring) Append(rec Record, data []byte) error {
 	if len(s.entries) == 0 {
 		s.seq = rec.Seq
 	}
-	s.entries = append(s.entries, entry{uint32(n), uint32(rec.Pairs), uint32(rec.Held)})
+	s.entries = append(s.entries, entry{uint32(n), uint32(rec.Pairs), uint32(rec.Held), uint32(rec.Cut / 1e9)})
 	r.last = rec.Seq
 	s.size += n
 	r.used.Add(n)
@@ -232,7 +235,7 @@ func (r *Ring) Oldest() (Record, bool) {
 
 func (s *segment) oldest() Record {
 	e := s.entries[s.read]
-	return Record{Seq: s.seq + uint64(s.read), Pairs: int(e.pairs), Held: int64(e.held)}
+	return Record{Seq: s.seq + uint64(s.read), Pairs: int(e.pairs), Held: int64(e.held), Cut: int64(e.cut) * 1e9}
 }
 
 // Pop takes the oldest record out of a ring that is not empty. Its bytes are
