@@ -26,15 +26,30 @@ func FuzzParse(f *testing.F) {
 	pair := &capturev1.RRPair{Path: "/a", Request: &capturev1.Message{Head: []byte("GET / HTTP/1.1\r\nA: b\r\n\r\n"), Body: []byte(`{"a":1}`)}}
 	f.Fuzz(func(t *testing.T, src string) {
 		root, err := Parse(src)
+		all, errs := ParseAll(src)
+		if (err == nil) != (len(errs) == 0) || (all == nil) != (err != nil) || len(errs) > MaxErrors {
+			t.Fatalf("Parse says %v, ParseAll %v", err, errs)
+		}
+		for _, e := range errs {
+			if n := utf8.RuneCountInString(src); e.Column < 1 || e.Length < 1 || e.Column+e.Length-1 > n+1 {
+				t.Fatalf("column %d and length %d in %d characters: %v", e.Column, e.Length, n, e)
+			}
+		}
+		for column := range min(utf8.RuneCountInString(src), 40) + 2 {
+			Complete(src, column)
+		}
 		if err != nil {
 			e, ok := err.(*Error)
 			if !ok {
 				t.Fatalf("error is a %T", err)
 			}
-			if n := utf8.RuneCountInString(src); e.Column < 1 || e.Length < 1 || e.Column+e.Length-1 > n+1 {
-				t.Fatalf("column %d and length %d in %d characters: %v", e.Column, e.Length, n, e)
+			if !reflect.DeepEqual(e, errs[0]) {
+				t.Fatalf("Parse says %v, ParseAll %v first", e, errs[0])
 			}
 			return
+		}
+		if !root.Equal(all) {
+			t.Fatalf("Parse gives %s, ParseAll %s", root, all)
 		}
 		canonical := root.String()
 		// Canonical forms can be longer than what people write.

@@ -34,6 +34,24 @@ func parse(src string, maxLength int) (*Query, error) {
 	return &Query{Root: root}, nil
 }
 
+// MaxErrors bounds what ParseAll gives.
+const MaxErrors = 10
+
+// ParseAll reads a query as Parse does and goes on behind a mistake, so that
+// all can be shown at once, in their order. The first is the one that Parse
+// gives; there is a query if there is no mistake.
+func ParseAll(src string) (*Query, []*Error) {
+	p := &parser{src: src, patient: true}
+	root, err := p.query(MaxLength)
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
+	if len(p.errs) > 0 {
+		return nil, p.errs
+	}
+	return &Query{Root: root}, nil
+}
+
 // All makes the conjunction of queries, which may be none.
 func All(queries ...*Query) *Query {
 	nodes := make([]Node, 0, len(queries))
@@ -52,6 +70,46 @@ type parser struct {
 	depth int
 	terms int
 	regex int // instructions so far
+	// patient: mistakes are gathered in errs, and reading goes on.
+	patient bool
+	errs    []*Error
+}
+
+// note keeps a mistake, so that reading goes on behind it. It answers false
+// where reading has to end.
+func (p *parser) note(err *Error) bool {
+	if !p.patient || len(p.errs) >= MaxErrors-1 || p.terms > MaxTerms || p.depth > MaxDepth || p.regex > MaxRegexSize {
+		return false
+	}
+	if n := len(p.errs); n == 0 || p.errs[n-1].Column != err.Column {
+		p.errs = append(p.errs, err)
+	}
+	return true
+}
+
+// skip moves behind what began at byte at, where there was a mistake: a word,
+// with its quotes and parentheses, goes as one. Of what is in them nobody knows
+// what it was meant to be.
+func (p *parser) skip(at int) {
+	i, depth := at, 0
+	for ; i < len(p.src) && (i < p.pos || depth > 0 || !p.atDelimiter(i)); i++ {
+		switch p.src[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			depth = max(depth-1, 0)
+		case '"':
+			q := parser{src: p.src, pos: i}
+			if _, err := q.quoted(); err != nil {
+				i = len(p.src)
+			} else {
+				i = q.pos - 1
+			}
+		}
+	}
+	p.pos = max(p.pos, min(i, len(p.src)))
 }
 
 func (p *parser) query(maxLength int) (Node, *Error) {
@@ -62,15 +120,27 @@ func (p *parser) query(maxLength int) (Node, *Error) {
 	if p.end() {
 		return And{}, nil
 	}
-	n, err := p.or()
-	if err != nil {
-		return nil, err
-	}
-	if !p.end() {
+	for {
+		n, err := p.or()
+		if err != nil || p.end() {
+			return n, err
+		}
 		// or stops early only at a closing parenthesis.
-		return nil, p.errorAt(p.pos, p.pos+1, "Closing parenthesis without an opening one", `a term, or \) for the character itself`, "")
+		err = p.errorAt(p.pos, p.pos+1, "Closing parenthesis without an opening one", `a term, or \) for the character itself`, "")
+		if !p.note(err) {
+			return nil, err
+		}
+		p.pos++
+		if p.space(); p.end() {
+			return n, nil
+		}
+		for _, word := range []string{"AND", "OR"} {
+			if p.keyword(word) {
+				p.pos += len(word)
+				break
+			}
+		}
 	}
-	return n, nil
 }
 
 // check refuses what is not text, and too much of it.
@@ -163,18 +233,30 @@ func (p *parser) and() (Node, *Error) {
 			if len(nodes) > 0 && operator == "" {
 				return newAnd(nodes), nil
 			}
-			return nil, p.missingOperand(operator)
+			err := p.missingOperand(operator)
+			if !p.note(err) {
+				return nil, err
+			}
+			return newAnd(nodes), nil
 		case p.keyword("AND"):
 			if len(nodes) == 0 || operator != "" {
-				return nil, p.missingOperand(operator)
+				err := p.missingOperand(operator)
+				if !p.note(err) {
+					return nil, err
+				}
 			}
 			operator = "AND"
 			p.pos += len(operator)
 			continue
 		}
+		at := p.pos
 		n, err := p.unary()
 		if err != nil {
-			return nil, err
+			if !p.note(err) {
+				return nil, err
+			}
+			p.skip(at)
+			n = And{}
 		}
 		nodes = append(nodes, n)
 		operator = ""
