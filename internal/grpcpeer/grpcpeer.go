@@ -38,6 +38,9 @@ type Settings struct {
 	Name string
 	// MaxMessage bounds a message in both directions, in bytes.
 	MaxMessage int
+	// WriteBuffer is how much is gathered for one write, in bytes; 0 means
+	// gRPC's default.
+	WriteBuffer int
 	// Dial connects to Addr; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
@@ -62,8 +65,7 @@ func Connect(ctx context.Context, set Settings) (*Peer, error) {
 		}
 	}
 	p := &Peer{set: set}
-	cc, err := grpc.NewClient(
-		"passthrough:///"+set.Addr,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(p.dial),
 		// With no pause of its own it would dial as fast as it can until ready
@@ -72,7 +74,11 @@ func Connect(ctx context.Context, set Settings) (*Peer, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(set.MaxMessage), grpc.MaxCallSendMsgSize(set.MaxMessage)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
-	)
+	}
+	if set.WriteBuffer > 0 {
+		options = append(options, grpc.WithWriteBufferSize(set.WriteBuffer))
+	}
+	cc, err := grpc.NewClient("passthrough:///"+set.Addr, options...)
 	if err != nil {
 		return nil, fmt.Errorf("set up connection: %w", err)
 	}
