@@ -37,7 +37,7 @@ func builtin() map[string]*detector {
 		{name: "phone", kind: "PHONE", digits: true, find: findPhone},
 		{name: "email", kind: "EMAIL", keywords: []string{"@"}, find: findEmail},
 		{name: "jwt", kind: "JWT", keywords: []string{"eyj"}, find: findJWT},
-		{name: "private_key", kind: "PRIVATE-KEY", keywords: []string{"privatekey"}, find: findPrivateKey},
+		{name: "private_key", kind: "PRIVATE-KEY", keywords: []string{"private key"}, find: findPrivateKey},
 		{name: "url_password", kind: "PASSWORD", keywords: []string{"://"}, find: findUserinfo},
 	} {
 		all[d.name] = d
@@ -338,6 +338,11 @@ func findEmail(v []byte, at int) (int, int, bool) {
 	// In a URL or a form the address begins behind these.
 	if i := bytes.LastIndexAny(v[from:at], "/=?&"); i >= 0 {
 		from += i + 1
+	}
+	// What goes before the host of a URL is no mailbox.
+	before := v[max(0, from-128):from]
+	if i := bytes.LastIndex(before, []byte("://")); i >= 0 && !bytes.ContainsAny(before[i+3:], "/?# \t\n") {
+		return 0, 0, false
 	}
 	dot := false
 	for to < len(v) && to-at < 255 && (alnum(v[to]) || v[to] == '-' || v[to] == '.') {

@@ -81,6 +81,7 @@ var secrets = map[string]string{
 	"github": "ghp_" + strings.Repeat("aB3", 12),
 	"slack":  "xoxb-" + "123456789012-abcdefghijkl",
 	"stripe": "sk_live_" + "abcdefghijklmnop1234",
+	"pem":    "-----BEGIN PRIVATE KEY----- MIIEvQIBADANBgkqhkiG9w0BAQEFAASC -----END PRIVATE KEY-----",
 }
 
 // TestS02Places puts each secret into each place in each way of writing it
@@ -356,6 +357,32 @@ func TestHow(t *testing.T) {
 	if got == "pay 4111-1111-1111-1111 now" || len(got) != 27 || got[:4] != "pay " || got[8] != '-' {
 		t.Errorf("format is not preserved: %q", got)
 	}
+}
+
+func TestSQLLiterals(t *testing.T) {
+	r := with(t, "rules:\n  - {name: r, in: [sql], how: mask}\n")
+	for in, want := range map[string]string{
+		`SELECT * FROM t1 WHERE a = 'it''s' AND b=12 AND "c9" = $1`:    `SELECT * FROM t1 WHERE a = '********' AND b=******** AND "c9" = $1`,
+		`insert into t values ('a', E'b\'c', $x$d'e$x$, -1.5e3, NULL)`: `insert into t values ('********', E'********', $x$********$x$, -********, NULL)`,
+		`delete from t where a = 'open`:                                `delete from t where a = '********`,
+		`Selected 5 of 'those'`:                                        `Selected 5 of 'those'`,
+	} {
+		p := post("application/json", `{"query":`+string(must(json.Marshal(in)))+`}`)
+		if err := r.Redact(p); err != nil {
+			t.Error(err)
+		}
+		var got struct{ Query string }
+		if err := json.Unmarshal(p.GetRequest().GetBody(), &got); err != nil || got.Query != want {
+			t.Errorf("%s\nbecame %s\nwant   %s (%v)", in, got.Query, want, err)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestFailsClosed(t *testing.T) {

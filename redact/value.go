@@ -176,9 +176,13 @@ func (w *work) inside(at where, v []byte, matched ruleSet, depth int) ([]byte, b
 			return out, changed
 		}
 	}
+	literals, changed := w.sql(at, v)
+	if changed {
+		v = literals
+	}
 	spans := w.find(at, v, matched, depth)
 	if len(spans) == 0 {
-		return v, false
+		return v, changed
 	}
 	var out []byte
 	done := 0
