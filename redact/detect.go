@@ -124,21 +124,6 @@ func digit(c byte) bool { return '0' <= c && c <= '9' }
 func upper(c byte) bool { return 'A' <= c && c <= 'Z' }
 func alnum(c byte) bool { return digit(c) || upper(c) || 'a' <= c && c <= 'z' }
 
-// number reads digits from v[at:] with single spaces or hyphens between them.
-func number(v []byte, at, most int) (digits []byte, end int) {
-	end = at
-	for i := at; i < len(v) && len(digits) <= most; i++ {
-		switch c := v[i]; {
-		case digit(c):
-			digits, end = append(digits, c), i+1
-		case (c == ' ' || c == '-') && i == end && i > at:
-		default:
-			return digits, end
-		}
-	}
-	return digits, end
-}
-
 // alone reports whether no letter or digit is beside v[from:to], and no
 // decimal point with digits: then it is a part of something else.
 func alone(v []byte, from, to int) bool {
