@@ -58,6 +58,9 @@ const (
 	// readBuffer is what each connection holds to be read into; messages that
 	// are larger do not go through it.
 	readBuffer = 4 << 10
+	// window is how much a proxy may send ahead of what was read, in bytes:
+	// some batches, so that it does not have to wait for leave within one.
+	window = 1 << 20
 	// maxUnknown bounds what a batch may carry that this version does not
 	// know, in bytes; it stands in the head of the frame.
 	maxUnknown = 64 << 10
@@ -136,6 +139,7 @@ func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
 		grpc.ConnectionTimeout(preface),
 		// Thousands of proxies are mostly silent.
 		grpc.ReadBufferSize(readBuffer),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
