@@ -3,6 +3,7 @@ package segstore_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/weir-capture/weir/analyzer/ledger"
@@ -34,7 +35,7 @@ func TestR18DamagedRecordThatComesAgain(t *testing.T) {
 			}
 			for _, n := range segments {
 				b := disk.Get(n)
-				if len(b) < int(ends[9]) {
+				if len(b) < int(ends[9]) || !strings.HasSuffix(n, ".seg") {
 					continue
 				}
 				at := int(ends[8]) + part
@@ -165,6 +166,7 @@ func TestR18DamagedHeadIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".seg") })
 		slices.Sort(names)
 		at := int(w.heard()[0].Next) + part // the second record of the first segment
 		b := disk.Get(names[0])

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/analyzer/store/segstore/segidx"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/failpoint"
@@ -61,6 +62,9 @@ type incoming struct {
 	block   *block
 	pairs   []*store.Stored
 	bytes   int64
+	// bloom and encoded are known when the log has written.
+	bloom   segidx.Bloom
+	encoded bool
 }
 
 // appendGroup appends the first frames, at least one, and says how many.
@@ -172,12 +176,18 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 		}
 		used += in.block.weight
 	}
-	if _, err := s.seglog.Append(records...); err != nil {
+	// Neither the disk nor the words wait for each other.
+	var words sync.WaitGroup
+	words.Go(func() { s.sidecars.words(group[:n]) })
+	_, err = s.seglog.Append(records...)
+	words.Wait()
+	if err != nil {
 		if full, ok := errors.AsType[*seglog.FullError](err); ok {
 			return 0, 0, fmt.Errorf("%w: %w", store.ErrFull, full.Err)
 		}
 		return 0, 0, fmt.Errorf("write to log: %w", err)
 	}
+	s.sidecars.fill(group[:n])
 	return n, used, failpoint.Hit(failpoint.StoreAfterSegment)
 }
 
@@ -210,6 +220,9 @@ func (s *Store) committed(in *incoming, off, next uint64) {
 		p.Seq = index.Seq(off, uint32(i))
 	}
 	s.delivery.commit(&in.wrapper, in.news)
+	if len(in.pairs) > 0 {
+		s.sidecars.add(entryOf(off, next, in.bytes, in.pairs))
+	}
 	s.live.publish(in.block, in.pairs, in.bytes)
 	s.lastAt.Store(in.wrapper.at)
 	s.lastOff.Store(off)

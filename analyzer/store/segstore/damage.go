@@ -79,6 +79,11 @@ func (u *unread) all() []store.OffsetRange {
 	return u.list
 }
 
+// has reports whether a record is in one of them.
+func (u *unread) has(off uint64) bool {
+	return slices.ContainsFunc(u.all(), func(r store.OffsetRange) bool { return r.From <= off && off < r.To })
+}
+
 // hide removes the rows of stretches that turned out to be damaged since it did
 // so last. It is the indexer's own.
 func (s *Store) hide(ctx context.Context, x index.Index) error {

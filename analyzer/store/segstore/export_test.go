@@ -19,8 +19,8 @@ func EncodeMeta(format int, engine, id string) []byte {
 // Retained is how often retention has looked.
 func (s *Store) Retained() int64 { return s.looks.Load() }
 
-// Scan reads every pair that can be read of the log, past the index.
-func (s *Store) Scan() ([]*capturev1.RRPair, error) {
+// Everything is each pair that can be read of the log, past the index.
+func (s *Store) Everything() ([]*capturev1.RRPair, error) {
 	var out []*capturev1.RRPair
 	for e, err := range s.seglog.Records(s.seglog.Oldest()) {
 		if seglog.IsDamage(err) {

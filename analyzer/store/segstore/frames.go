@@ -29,24 +29,58 @@ type decoded struct {
 
 // openRecord opens a record as the log gave it.
 func openRecord(off uint64, head, body []byte) (*decoded, error) {
-	w, err := decodeWrapper(head)
+	r, err := readHead(head)
 	if err != nil {
 		return nil, err
 	}
-	d := &decoded{at: w.at}
-	if w.duplicate || w.mark || w.missing != "" {
+	raw, err := r.raw(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	return r.decode(off, raw)
+}
+
+// recordHead is the head of a record, and of the frame in it: nil when the
+// record has no pairs.
+type recordHead struct {
+	wrapper
+	head *capturev1.FrameHead
+}
+
+func readHead(b []byte) (r recordHead, err error) {
+	if r.wrapper, err = decodeWrapper(b); err != nil || r.duplicate || r.mark || r.missing != "" {
+		return r, err
+	}
+	if r.head, err = frame.Head(r.frameHead); err != nil {
+		return r, fmt.Errorf("open frame: %w", err)
+	}
+	return r, nil
+}
+
+// raw is the frame's body before it is decoded, in buf where it has room.
+func (r *recordHead) raw(body, buf []byte) ([]byte, error) {
+	if r.head == nil {
+		return nil, nil
+	}
+	raw, err := frame.Raw(r.head, body, buf)
+	if err != nil {
+		return nil, fmt.Errorf("open frame: %w", err)
+	}
+	return raw, nil
+}
+
+// decode does not keep raw.
+func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
+	d := &decoded{at: r.at}
+	if r.head == nil {
 		return d, nil
 	}
-	h, err := frame.Head(w.frameHead)
+	pairs, err := frame.Decode(r.head, raw)
 	if err != nil {
 		return nil, fmt.Errorf("open frame: %w", err)
 	}
-	pairs, err := frame.Pairs(h, body)
-	if err != nil {
-		return nil, fmt.Errorf("open frame: %w", err)
-	}
-	d.bytes = int64(h.GetBodyLen())
-	d.pairs = storedPairs(&w, pairs)
+	d.bytes = int64(len(raw))
+	d.pairs = storedPairs(&r.wrapper, pairs)
 	for i, p := range d.pairs {
 		p.Seq = index.Seq(off, uint32(i))
 	}
@@ -79,11 +113,8 @@ var errGone = errors.New("record was removed")
 // end.
 const publishWait = 2 * time.Second
 
-// frame opens the record at off, or finds it open.
-func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
-	if d := s.cache.get(off); d != nil {
-		return d, nil
-	}
+// entry reads the record at off.
+func (s *Store) entry(ctx context.Context, off uint64) (seglog.Entry, error) {
 	e, err := s.seglog.ReadAt(off)
 	if errors.Is(err, seglog.ErrEnd) {
 		// Its row is published a moment before the log shows the record.
@@ -94,19 +125,31 @@ func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
 		r.Close()
 		switch {
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return e, ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded) || err == nil && e.Offset != off:
 			err = fmt.Errorf("%w: it has a row for offset %d, where the log has no record", index.ErrBroken, off)
 		}
 	}
 	if err != nil {
 		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
-			return nil, errGone
+			return e, errGone
 		}
 		if c, ok := errors.AsType[*seglog.CorruptError](err); ok {
 			s.damaged(c)
 		}
-		return nil, fmt.Errorf("read record: %w", err)
+		return e, fmt.Errorf("read record: %w", err)
+	}
+	return e, nil
+}
+
+// frame opens the record at off, or finds it open.
+func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
+	if d := s.cache.get(off); d != nil {
+		return d, nil
+	}
+	e, err := s.entry(ctx, off)
+	if err != nil {
+		return nil, err
 	}
 	d, err := openRecord(off, e.Head, e.Body)
 	if err != nil {

@@ -147,7 +147,7 @@ func facets(pairs []*capturev1.RRPair) map[string]int {
 // the log has.
 func sameAsLog(t *testing.T, s *running) error {
 	t.Helper()
-	scan, err := s.Scan()
+	scan, err := s.Everything()
 	if err != nil {
 		return err
 	}

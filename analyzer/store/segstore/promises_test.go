@@ -459,7 +459,7 @@ func afterCrash(t *testing.T, disk *faultfs.FS, frames []*capturev1.Frame, gone,
 		}
 		return nil
 	}
-	scan, err := s.Scan()
+	scan, err := s.Everything()
 	if err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}

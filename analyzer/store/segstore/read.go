@@ -101,6 +101,12 @@ func (s *Store) list(ctx context.Context, l store.List, yield func(*store.Stored
 	if l.Limit <= 0 {
 		return nil
 	}
+	if !index.Covered(l.Query) {
+		if err := s.listWalk(ctx, l, yield); err != nil {
+			return fmt.Errorf("list pairs: %w", err)
+		}
+		return nil
+	}
 	if l.To == 0 {
 		l.To = math.MaxInt64
 	}
@@ -138,9 +144,9 @@ type search struct {
 	s     *Store
 	snap  snapshot
 	match func(*capturev1.RRPair) bool
-	// exact: the index has decided. covered: the row has all that the query
-	// asks about. whole: pairs are wanted with everything in them.
-	exact, covered, whole bool
+	// exact: the index has decided. Otherwise the row does: it has all that the
+	// query asks about. whole: pairs are wanted with everything in them.
+	exact, whole bool
 	// pending are rows of the snapshot in order, from those not seen yet.
 	pending []*index.Row
 	// What the index is asked next: pages of window nanoseconds that end at
@@ -158,7 +164,7 @@ type search struct {
 	spent   int64
 	counted map[uint64]struct{} // frames
 	last    *index.Row
-	damaged int
+	damaged uint64
 }
 
 // The newest page is looked for in a window that grows until it is full: most
@@ -175,7 +181,7 @@ const (
 func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, before *store.Key, whole bool, budget int64) (*search, error) {
 	c := &search{
 		s: s, whole: whole, from: from, window: firstWindow, budget: budget,
-		match: matcher(q), covered: index.Covered(q),
+		match:   matcher(q).Match,
 		counted: map[uint64]struct{}{},
 	}
 	if c.budget == 0 {
@@ -206,7 +212,7 @@ func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, befo
 		Selection: index.Selection{Query: q, To: min(to, c.snap.stats.Newest+1), Below: c.snap.below},
 		Before:    before,
 		Limit:     pageRows,
-		Pointers:  whole && c.exact || !c.covered,
+		Pointers:  whole && c.exact,
 	}
 	if c.page.Pointers {
 		c.page.Limit = pagePointers
@@ -279,32 +285,22 @@ func (c *search) ask(ctx context.Context) error {
 // decide gives the pair of a row, or nil when it does not fit after all.
 func (c *search) decide(ctx context.Context, r *index.Row) (*store.Stored, error) {
 	pending := r.Off >= c.snap.below
-	decided := c.exact && !pending
-	if c.covered && (pending || !c.page.Pointers) {
+	if pending || !c.page.Pointers {
 		st, err := r.Stored()
 		if err != nil {
 			return nil, c.s.mistrust(fmt.Errorf("%w: %w", index.ErrBroken, err))
 		}
-		if !decided {
+		if !c.exact || pending {
 			c.spent += r.Size()
 			if !c.match(st.Pair) {
 				return nil, nil
 			}
-			decided = true
 		}
 		if !c.whole {
 			return st, nil
 		}
 	}
-	st, err := c.open(ctx, r)
-	if st == nil || err != nil || !decided && !c.match(st.Pair) {
-		return nil, err
-	}
-	if c.whole {
-		return st, nil
-	}
-	summary := index.RowOf(st.Pair, st.At, r.Off, r.Idx)
-	return summary.Stored()
+	return c.open(ctx, r)
 }
 
 // minFrameCost is what opening a frame costs at least, in bytes of budget.
@@ -341,12 +337,7 @@ func (c *search) partial(reason string) error {
 }
 
 // verdict is the error at the end of a search that saw everything there was.
-func (c *search) verdict() error {
-	if c.damaged > 0 {
-		return &store.PartialError{Reason: fmt.Sprintf("%d pairs cannot be read: the log is damaged there", c.damaged)}
-	}
-	return nil
-}
+func (c *search) verdict() error { return damagedVerdict(c.damaged) }
 
 // Histogram implements store.Reader.
 func (s *Store) Histogram(ctx context.Context, h store.Histogram) (*store.Buckets, error) {
@@ -371,6 +362,13 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 	}
 	defer s.heavy.Release(1)
 
+	if !index.Covered(h.Query) {
+		partial, err := s.each(ctx, store.Selection{Query: h.Query, From: b.From, To: b.To, ScanBudget: h.ScanBudget}, func(_ uint64, st *store.Stored) {
+			b.Add(store.Time(st.Pair), st.Pair.GetStatus(), store.Weight(st.Pair))
+		})
+		b.Partial = partial != nil
+		return b, err
+	}
 	c, err := s.search(ctx, h.Query, b.From, b.To, nil, false, h.ScanBudget)
 	if err != nil {
 		return nil, err
@@ -386,7 +384,6 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 				return nil, err
 			}
 			if r == nil {
-				b.Partial = c.damaged > 0
 				return b, nil
 			}
 			st, err := c.decide(ctx, r)
@@ -394,7 +391,7 @@ func (s *Store) histogram(ctx context.Context, h store.Histogram) (*store.Bucket
 				return nil, err
 			}
 			if st != nil {
-				b.Add(r.Time, st.Pair.GetStatus(), store.Weight(st.Pair))
+				b.Add(r.Time, r.Status, r.Weight)
 			}
 		}
 	}

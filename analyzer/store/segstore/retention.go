@@ -77,8 +77,12 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		}
 		s.live.forget(cut)
 		s.cache.forget(cut)
+		s.sidecars.forget(cut)
 		s.ages.forget(cut)
 		s.rowsBelow = cut
+		if err := s.removeOrphans(s.seglog.Segments()); err != nil {
+			return fmt.Errorf("remove segments: %w", err)
+		}
 		if err := failpoint.Hit(failpoint.StoreMidCompaction); err != nil {
 			return fmt.Errorf("remove segments: %w", err)
 		}

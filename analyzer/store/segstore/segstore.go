@@ -75,6 +75,8 @@ type Options struct {
 	CacheBytes int64
 	// ScanBudget bounds one answer's look into frames: 512 MiB.
 	ScanBudget int64
+	// Lookers is how many frames are opened at once for all who search: 2.
+	Lookers int
 	// RetainEvery is how often retention looks: 1 min.
 	RetainEvery time.Duration
 	// TailSign is how long a tail is silent at most: 5 s.
@@ -123,6 +125,7 @@ func (o Options) withDefaults() Options {
 	def(&o.RingPairs, 4096)
 	def(&o.CacheBytes, 32<<20)
 	def(&o.ScanBudget, 512<<20)
+	def(&o.Lookers, 2)
 	def(&o.RetainEvery, time.Minute)
 	def(&o.TailSign, 5*time.Second)
 	def(&o.ReadyWait, time.Second)
@@ -160,6 +163,10 @@ type Store struct {
 	live  *live
 	cache *frameCache
 	index indexHandle
+	// sidecars know which words are where.
+	sidecars sidecars
+	// looks at frames: this many are opened at once for all who search.
+	lookers *semaphore.Weighted
 	// heavy lets few aggregations run at once, so that lists stay quick.
 	heavy *semaphore.Weighted
 
@@ -184,6 +191,8 @@ var (
 	_ store.Writer    = (*Store)(nil)
 	_ store.Reader    = (*Store)(nil)
 	_ store.Committer = (*Store)(nil)
+	_ store.Stats     = (*Store)(nil)
+	_ store.Scanner   = (*Store)(nil)
 )
 
 // Recovery says what Open found.
@@ -226,11 +235,12 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 	opt = opt.withDefaults()
 	s = &Store{
 		opt: opt, log: log,
-		room:  semaphore.NewWeighted(opt.Backlog),
-		gates: gates{open: map[store.ID]*gate{}},
-		heavy: semaphore.NewWeighted(heavyQueries),
-		cache: newFrameCache(opt.CacheBytes),
-		ages:  ages{elapsed: opt.Elapsed},
+		room:    semaphore.NewWeighted(opt.Backlog),
+		gates:   gates{open: map[store.ID]*gate{}},
+		heavy:   semaphore.NewWeighted(heavyQueries),
+		lookers: semaphore.NewWeighted(int64(opt.Lookers)),
+		cache:   newFrameCache(opt.CacheBytes),
+		ages:    ages{elapsed: opt.Elapsed},
 	}
 	s.index.init()
 	s.unread.more = make(chan struct{}, 1)
@@ -244,11 +254,11 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		}
 	}()
 	if opt.LogFS == nil {
-		if opt.LogFS, err = vfs.Dir(filepath.Join(opt.Dir, logDir)); err != nil {
+		if s.opt.LogFS, err = vfs.Dir(filepath.Join(opt.Dir, logDir)); err != nil {
 			return s, fmt.Errorf("open log: %w", err)
 		}
 	}
-	s.seglog, err = seglog.OpenFS(opt.LogFS, seglog.Options{
+	s.seglog, err = seglog.OpenFS(s.opt.LogFS, seglog.Options{
 		SegmentBytes: opt.SegmentBytes,
 		SegmentAge:   opt.SegmentAge,
 		State:        func() []byte { return s.delivery.encode() },
@@ -261,6 +271,7 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		return s, fmt.Errorf("recover from log: %w", err)
 	}
 	s.live = newLive(opt.RingBytes, opt.RingPairs, s.seglog.Next())
+	s.sidecars.init(s.seglog.Next())
 	return s, nil
 }
 
@@ -364,6 +375,7 @@ func (s *Store) Counters() Counters {
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.retainLoop(ctx) })
+	wg.Go(func() { s.sidecarLoop(ctx) })
 	s.indexLoop(ctx)
 	wg.Wait()
 	return nil
@@ -387,9 +399,9 @@ func (s *Store) Close() error {
 
 // matcher decides for whole pairs, and for those of lists where the row has
 // all that is asked about.
-func matcher(q *query.Query) func(*capturev1.RRPair) bool {
+func matcher(q *query.Query) *query.Matcher {
 	if q == nil || q.Root == nil {
-		return func(*capturev1.RRPair) bool { return true }
+		q = &query.Query{Root: query.And{}}
 	}
-	return q.Matcher(query.WithEndpoint(func(p *capturev1.RRPair) string { return endpoint.Of(p.GetPath()) })).Match
+	return q.Matcher(query.WithEndpoint(func(p *capturev1.RRPair) string { return endpoint.Of(p.GetPath()) }))
 }

@@ -35,6 +35,9 @@ func start(t testing.TB, opt segstore.Options) *running {
 	if opt.OpenIndex == nil {
 		opt.OpenIndex = openIndex(log)
 	}
+	if opt.ReadyWait == 0 {
+		opt.ReadyWait = time.Minute // busy machines
+	}
 	s, err := segstore.Open(opt, log)
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ type File struct {
 	matrices []matrix
 	dirAt    int64
 	dirLen   int
+	size     int64
 	// page is the last one that was read.
 	page []byte
 }
@@ -47,6 +48,9 @@ func Open(d vfs.FS, segment string, base, end uint64) (*File, error) {
 
 // Close closes the file.
 func (x *File) Close() error { return x.f.Close() }
+
+// Size is the file's length.
+func (x *File) Size() int64 { return x.size }
 
 // Segment is what the file says of its segment.
 func (x *File) Segment() Segment { return x.seg }
@@ -89,6 +93,7 @@ func (x *File) open() error {
 	if err != nil {
 		return fmt.Errorf("read length: %w", err)
 	}
+	x.size = length
 	switch {
 	case u64(56) > maxFrames, x.seg.End < x.seg.Base, u64(56) > (x.seg.End-x.seg.Base)/minRecord,
 		classes > maxClasses, dirLen < crcLen, dirLen > maxDirectory, size != uint64(length):

@@ -29,9 +29,10 @@ const (
 // Name is the name of the file beside a segment.
 func Name(segment string) string { return strings.TrimSuffix(segment, segmentSuffix) + suffix }
 
-// IsName reports whether a file may be one of these, and of which segment.
+// IsName reports whether a file is one of these, whole or being written, and of
+// which segment.
 func IsName(name string) (segment string, ok bool) {
-	stem, ok := strings.CutSuffix(name, suffix)
+	stem, ok := strings.CutSuffix(strings.TrimSuffix(name, tempSuffix), suffix)
 	return stem + segmentSuffix, ok
 }
 
@@ -121,6 +122,15 @@ func (m matrix) pageLen() int { return m.pageRows() * m.stride() }
 
 func (m matrix) size() int64 {
 	return int64(m.bits()/m.pageRows()) * int64(m.pageLen()+crcLen)
+}
+
+// Summary is what the file of a segment with these entries says of it.
+func Summary(base, end uint64, entries []Entry) Segment {
+	frames := make([]Frame, len(entries))
+	for i := range entries {
+		frames[i] = entries[i].Frame
+	}
+	return summary(base, end, frames)
 }
 
 // summary sums frames.

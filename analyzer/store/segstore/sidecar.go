@@ -1,0 +1,502 @@
+package segstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/segstore/segidx"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/internal/vfs"
+	"github.com/weir-capture/weir/query"
+	"github.com/weir-capture/weir/seglog"
+)
+
+// sidecars are what is known of the log's records beside the log: the files of
+// sealed segments (package segidx), and in memory the same of the records that
+// have none yet.
+type sidecars struct {
+	// collectors are of *segidx.Collector.
+	collectors sync.Pool
+	// sealed wakes the loop; one is enough.
+	sealed chan struct{}
+
+	mu sync.RWMutex
+	// fresh are the records from from on that hold pairs, in the order of the
+	// log. Their words come a moment after they do.
+	fresh []segidx.Entry
+	from  uint64
+	// files are the segments that have a file, by base.
+	files map[uint64]sidecar
+	// dirs are the directories that were used last, the newest at the end.
+	dirs      []directoryOf
+	dirsBytes int64
+}
+
+// sidecar is the file of a segment.
+type sidecar struct {
+	segidx.Segment
+	bytes int64
+}
+
+type directoryOf struct {
+	base   uint64
+	frames []segidx.Frame
+}
+
+const (
+	// frameBytes is about what a frame takes in a directory.
+	frameBytes = 56
+	// maxDirectories bounds the directories that are kept, in bytes.
+	maxDirectories = 24 << 20
+)
+
+func (c *sidecars) init(from uint64) {
+	c.collectors.New = func() any { return new(segidx.Collector) }
+	c.sealed = make(chan struct{}, 1)
+	c.files = map[uint64]sidecar{}
+	c.from = from
+}
+
+// words are collected while the log writes.
+func (c *sidecars) words(group []*incoming) {
+	w := c.collectors.Get().(*segidx.Collector) // it has nothing else
+	defer c.collectors.Put(w)
+	for _, in := range group {
+		if len(in.pairs) > 0 {
+			in.bloom, in.encoded = w.Collect(pairsOf(in.pairs))
+		}
+	}
+}
+
+// add takes note of a durable record with pairs. The log calls it in order.
+func (c *sidecars) add(e segidx.Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh = append(c.fresh, e)
+}
+
+// fill adds the words of records that were added.
+func (c *sidecars) fill(group []*incoming) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, in := range group {
+		if len(in.pairs) == 0 {
+			continue
+		}
+		if i, ok := c.find(in.block.off); ok {
+			c.fresh[i].Bloom, c.fresh[i].Encoded = in.bloom, in.encoded
+		}
+	}
+}
+
+// find is where in fresh the record at off is, or would be.
+func (c *sidecars) find(off uint64) (int, bool) {
+	i := sort.Search(len(c.fresh), func(i int) bool { return c.fresh[i].Off >= off })
+	return i, i < len(c.fresh) && c.fresh[i].Off == off
+}
+
+// has reports whether what is known of the segment at base is in memory.
+func (c *sidecars) has(base uint64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return base >= c.from
+}
+
+// entryOf describes a record of pairs; its words are not known yet, and may be
+// any.
+func entryOf(off, next uint64, raw int64, pairs []*store.Stored) segidx.Entry {
+	e := segidx.Entry{Frame: segidx.Frame{
+		Off: off, Next: next, Rows: uint32(len(pairs)), Raw: uint32(raw),
+		TimeMin: math.MaxInt64, TimeMax: math.MinInt64, Encoded: true,
+	}}
+	for _, p := range pairs {
+		t := store.Time(p.Pair)
+		e.TimeMin, e.TimeMax = min(e.TimeMin, t), max(e.TimeMax, t)
+	}
+	return e
+}
+
+// bytes is what the files take.
+func (c *sidecars) bytes() (n int64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, f := range c.files {
+		n += f.bytes
+	}
+	return n
+}
+
+// of is the file of a segment.
+func (c *sidecars) of(base uint64) (sidecar, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	f, ok := c.files[base]
+	return f, ok
+}
+
+// useless lets go of the file of a segment, so that it is made again.
+func (c *sidecars) useless(base uint64) {
+	c.mu.Lock()
+	delete(c.files, base)
+	c.dropDirectory(base)
+	c.mu.Unlock()
+	c.wake()
+}
+
+func (c *sidecars) wake() {
+	select {
+	case c.sealed <- struct{}{}:
+	default:
+	}
+}
+
+func (c *sidecars) dropDirectory(base uint64) {
+	if i := slices.IndexFunc(c.dirs, func(d directoryOf) bool { return d.base == base }); i >= 0 {
+		c.dirsBytes -= int64(len(c.dirs[i].frames)) * frameBytes
+		c.dirs = slices.Delete(c.dirs, i, i+1)
+	}
+}
+
+// directory is a segment's, from memory or from its file.
+func (c *sidecars) directory(x *segidx.File) ([]segidx.Frame, error) {
+	base := x.Segment().Base
+	c.mu.Lock()
+	if i := slices.IndexFunc(c.dirs, func(d directoryOf) bool { return d.base == base }); i >= 0 {
+		d := c.dirs[i]
+		c.dirs = append(slices.Delete(c.dirs, i, i+1), d)
+		c.mu.Unlock()
+		return d.frames, nil
+	}
+	c.mu.Unlock()
+	frames, err := x.Directory()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropDirectory(base)
+	c.dirs = append(c.dirs, directoryOf{base, frames})
+	c.dirsBytes += int64(len(frames)) * frameBytes
+	for len(c.dirs) > 1 && c.dirsBytes > maxDirectories {
+		c.dropDirectory(c.dirs[0].base)
+	}
+	return frames, nil
+}
+
+// letGo lets go of what is in memory below off.
+func (c *sidecars) letGo(off uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(off)
+}
+
+func (c *sidecars) drop(off uint64) {
+	if c.from < off {
+		i, _ := c.find(off)
+		c.fresh = slices.Clone(c.fresh[i:])
+		c.from = off
+	}
+}
+
+// forget lets go of everything below off.
+func (c *sidecars) forget(off uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(off)
+	for base, f := range c.files {
+		if f.End <= off {
+			delete(c.files, base)
+			c.dropDirectory(base)
+		}
+	}
+}
+
+// choice is what is known of the records of one segment.
+type choice struct {
+	// frames hold pairs; may tells which of them may have what is needed.
+	frames []segidx.Frame
+	may    []bool
+}
+
+// choose reads what is known of a segment's records; ok is false when nothing
+// is. Records of the last segment become visible a moment before the log counts
+// them in.
+func (s *Store) choose(seg *seglog.SegmentInfo, last bool, n *query.Need) (c choice, ok bool, err error) {
+	end := seg.End
+	if last {
+		end = math.MaxUint64
+	}
+	if c, ok := s.sidecars.choose(seg.Base, end, n); ok {
+		return c, true, nil
+	}
+	if _, ok := s.sidecars.of(seg.Base); !ok {
+		return choice{}, false, nil
+	}
+	c, err = s.chooseFile(seg, n)
+	switch {
+	case err == nil:
+		return c, true, nil
+	case errors.Is(err, segidx.ErrUseless):
+		s.log.Warn("The index of a segment is of no use and is made again", slog.String("error", err.Error()))
+	case !errors.Is(err, fs.ErrNotExist):
+		return choice{}, false, fmt.Errorf("read index of segment %s: %w", seg.Name, err)
+	}
+	s.sidecars.useless(seg.Base)
+	return choice{}, false, nil
+}
+
+func (s *Store) chooseFile(seg *seglog.SegmentInfo, n *query.Need) (c choice, err error) {
+	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End)
+	if err != nil {
+		return choice{}, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	if c.frames, err = s.sidecars.directory(x); err != nil {
+		return choice{}, err
+	}
+	candidates, err := x.Candidates(n)
+	if err != nil {
+		return choice{}, err
+	}
+	c.may = make([]bool, len(c.frames))
+	for i := range c.frames {
+		c.may[i] = candidates.Has(&c.frames[i])
+	}
+	return c, nil
+}
+
+// choose is for a segment that is in memory as a whole.
+func (c *sidecars) choose(base, end uint64, n *query.Need) (choice, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if base < c.from {
+		return choice{}, false
+	}
+	from, _ := c.find(base)
+	to, _ := c.find(end)
+	out := choice{frames: make([]segidx.Frame, to-from), may: make([]bool, to-from)}
+	for i := range out.frames {
+		e := &c.fresh[from+i]
+		out.frames[i], out.may[i] = e.Frame, e.Bloom.May(n)
+	}
+	return out, true
+}
+
+// sidecarEvery is how often somebody looks whether a segment was sealed.
+const sidecarEvery = time.Second
+
+// sidecarLoop makes the files of sealed segments, and learns what is in the
+// others, until ctx ends.
+func (s *Store) sidecarLoop(ctx context.Context) {
+	tick := time.NewTicker(sidecarEvery)
+	defer tick.Stop()
+	var newest uint64
+	failing, again := false, true
+	for {
+		segs := s.seglog.Segments()
+		if n := len(segs); n > 0 && segs[n-1].Base != newest {
+			newest, again = segs[n-1].Base, true
+		}
+		if again {
+			err := s.makeSidecars(ctx, segs)
+			if err != nil && ctx.Err() == nil && !failing {
+				s.log.Error("Could not make the index of a segment; searching it takes longer", slog.String("error", err.Error()))
+			}
+			failing = err != nil
+			again = failing
+		}
+		select {
+		case <-s.sidecars.sealed:
+			again = true
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// makeSidecars makes what is missing, of the newest segment first: most
+// questions are about it.
+func (s *Store) makeSidecars(ctx context.Context, segs []seglog.SegmentInfo) error {
+	if err := s.removeOrphans(segs); err != nil {
+		return err
+	}
+	var errs []error
+	for i := range slices.Backward(segs) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		seg := &segs[i]
+		// Nothing is added to one that another follows.
+		sealed := seg.Sealed || i < len(segs)-1
+		if err := s.makeSidecar(ctx, seg, sealed); err != nil {
+			errs = append(errs, fmt.Errorf("segment %s: %w", seg.Name, err))
+		}
+	}
+	if n := len(segs); n > 1 {
+		// What could not be written is not kept for ever: it can be read again.
+		s.sidecars.letGo(segs[n-2].Base)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) makeSidecar(ctx context.Context, seg *seglog.SegmentInfo, sealed bool) error {
+	c := &s.sidecars
+	if f, ok := c.of(seg.Base); ok && f.End == seg.End {
+		return nil
+	}
+	if !sealed {
+		return s.learn(ctx, seg.Base)
+	}
+	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End)
+	if err == nil {
+		known := sidecar{x.Segment(), x.Size()}
+		if err := x.Close(); err != nil {
+			return err
+		}
+		c.done(known)
+		return nil
+	}
+	if errors.Is(err, segidx.ErrUseless) {
+		s.log.Warn("The index of a segment is of no use and is made again", slog.String("error", err.Error()))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, ok := c.entries(seg.Base, seg.End)
+	if !ok {
+		if entries, err = s.readEntries(ctx, seg.Base, seg.End); err != nil {
+			return err
+		}
+	}
+	size, err := segidx.Write(s.opt.LogFS, seg.Name, seg.Base, seg.End, entries)
+	if err != nil {
+		return err
+	}
+	if s.seglog.Oldest() > seg.Base { // retention was quicker
+		return removeFile(s.opt.LogFS, segidx.Name(seg.Name))
+	}
+	c.done(sidecar{segidx.Summary(seg.Base, seg.End, entries), size})
+	return nil
+}
+
+// entries are those in memory of [base, end); ok is false when not all are.
+func (c *sidecars) entries(base, end uint64) ([]segidx.Entry, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if base < c.from {
+		return nil, false
+	}
+	from, _ := c.find(base)
+	to, _ := c.find(end)
+	return slices.Clone(c.fresh[from:to]), true
+}
+
+// done takes note of a segment's file. What was in memory of it is let go, when
+// nothing in memory is older.
+func (c *sidecars) done(f sidecar) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files[f.Base] = f
+	if c.from >= f.Base {
+		c.drop(f.End)
+	}
+}
+
+// learn reads what was in the segment at base before the store was opened.
+func (s *Store) learn(ctx context.Context, base uint64) error {
+	c := &s.sidecars
+	c.mu.RLock()
+	from := c.from
+	c.mu.RUnlock()
+	if from <= base {
+		return nil
+	}
+	entries, err := s.readEntries(ctx, base, from)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.from == from {
+		c.fresh = append(entries, c.fresh...)
+		c.from = base
+	}
+	return nil
+}
+
+// readEntries reads the records of [base, end).
+func (s *Store) readEntries(ctx context.Context, base, end uint64) ([]segidx.Entry, error) {
+	w := s.sidecars.collectors.Get().(*segidx.Collector) // it has nothing else
+	defer s.sidecars.collectors.Put(w)
+	var entries []segidx.Entry
+	for e, err := range s.seglog.Records(base) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if c, ok := errors.AsType[*seglog.CorruptError](err); ok && c.Offset < end {
+			s.damaged(c)
+			// Whoever searches comes upon it, also after the next start.
+			entries = append(entries, segidx.Entry{Frame: segidx.Frame{Off: c.Offset, Next: min(c.Next, end)}})
+			continue
+		}
+		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
+			continue
+		}
+		if err == nil && e.Offset >= end || err != nil && seglog.IsDamage(err) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read log: %w", err)
+		}
+		d, err := openRecord(e.Offset, e.Head, e.Body)
+		if err != nil || len(d.pairs) == 0 {
+			continue // one that cannot be opened has no pairs for anybody
+		}
+		entry := entryOf(e.Offset, e.Next, d.bytes, d.pairs)
+		entry.Bloom, entry.Encoded = w.Collect(pairsOf(d.pairs))
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+func pairsOf(list []*store.Stored) []*capturev1.RRPair {
+	pairs := make([]*capturev1.RRPair, len(list))
+	for i, st := range list {
+		pairs[i] = st.Pair
+	}
+	return pairs
+}
+
+func removeFile(d vfs.FS, name string) error {
+	if err := d.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// removeOrphans removes files whose segment is gone, and what a crash has left
+// of one that was being written.
+func (s *Store) removeOrphans(segs []seglog.SegmentInfo) error {
+	names, err := s.opt.LogFS.Names()
+	if err != nil {
+		return fmt.Errorf("list segments: %w", err)
+	}
+	for _, name := range names {
+		segment, ok := segidx.IsName(name)
+		if ok && !slices.ContainsFunc(segs, func(i seglog.SegmentInfo) bool { return i.Name == segment }) {
+			if err := removeFile(s.opt.LogFS, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
