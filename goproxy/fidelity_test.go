@@ -383,7 +383,7 @@ func blackHole(t *testing.T) string {
 // clients are accepted meanwhile, and nothing piles up.
 func TestR06ABlackHole(t *testing.T) {
 	const timeout = 400 * time.Millisecond
-	b := start(t, blackHole(t), nil, func(p *Proxy) { p.dialTimeout = timeout })
+	b := start(t, blackHole(t), nil, func(p *Proxy) { p.dialer.Timeout = timeout })
 	_, routines := b.settled()
 	const n = 20
 	began := time.Now()

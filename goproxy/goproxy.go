@@ -17,7 +17,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -38,6 +37,7 @@ import (
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/ledger"
 	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/nonblock"
 	"github.com/weir-capture/weir/pair"
 	"github.com/weir-capture/weir/protocol/protocols"
 )
@@ -54,6 +54,7 @@ type Proxy struct {
 	ledger   ledger.Ledger
 	budget   *budget.Budget
 	listener *listen.Listener
+	dialer   *relay.Dialer
 	relay    *relay.Relay
 	observer *observe.Observer
 	sampler  *observe.Sampler
@@ -62,9 +63,7 @@ type Proxy struct {
 	advisor  advisor
 	loops    loops
 	conns    registry
-
-	// dialTimeout is the constant, but for tests.
-	dialTimeout time.Duration
+	emitted  emitted
 
 	accepted      atomic.Uint64
 	upstreamError atomic.Pointer[string]
@@ -75,7 +74,8 @@ type Proxy struct {
 func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, log: log, clock: clock.New(), budget: budget.New(cfg.MemoryLimit),
-		repeated: lograte.New(log, time.Second), advisor: newAdvisor(), dialTimeout: dialTimeout,
+		repeated: lograte.New(log, time.Second), advisor: newAdvisor(),
+		emitted: newEmitted(protocols.All()),
 	}
 	if err := refuseSelf(cfg); err != nil {
 		return nil, err
@@ -90,6 +90,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	}
 	ids := pair.NewIDs([32]byte(random[16:]))
 	p.sampler = observe.NewSampler([16]byte(random[:16]), cfg.KeepOneIn)
+	p.dialer = relay.NewDialer(cfg.upstream(), dialTimeout, p.refuseOwn)
 	p.relay = relay.New(p.clock.Now, &p.ledger.ClientToServer, &p.ledger.ServerToClient)
 	p.shipper = ship.New(ship.Settings{
 		Addr: cfg.Forwarder,
@@ -109,7 +110,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 		Protocols: protocols.All(), Detect: protocols.Detect,
 		Pairs: pair.New(pair.Settings{
 			BodyLimit: int(cfg.BodyLimit), Budget: p.budget, Ledger: &p.ledger,
-			NewID: ids.New, Emit: p.shipper.Add,
+			NewID: ids.New, Emit: p.emit,
 		}),
 		Budget: p.budget, Ledger: &p.ledger, Now: p.clock.Now,
 		Log: log, Repeated: p.repeated, Capture: cfg.Capture, Sampler: p.sampler,
@@ -180,6 +181,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	var shipErr error
 	background.Go(func() { shipErr = p.shipper.Run(shipping) })
 	background.Go(func() { p.watchSignal(shipping) })
+	background.Go(func() { p.keepAlive(shipping) })
 	p.startServices(&background)
 
 	accepting, stopAccepting := context.WithCancel(context.Background())
@@ -189,7 +191,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	accepted := make(chan struct{})
 	go func() {
 		defer close(accepted)
-		p.listener.Serve(accepting, func(c *net.TCPConn) { p.serve(dialling, c) })
+		p.listener.Serve(accepting, func(c *nonblock.Socket) { p.serve(dialling, c) })
 		p.listener.Wait()
 	}()
 
@@ -248,12 +250,29 @@ func (p *Proxy) watchSignal(ctx context.Context) {
 	}
 }
 
+// keepAliveEvery is how long a connection may be open without keepalive towards
+// its upstream.
+const keepAliveEvery = 5 * time.Second
+
+// keepAlive sees to it that upstreams that vanish are found.
+func (p *Proxy) keepAlive(ctx context.Context) {
+	every := time.NewTicker(keepAliveEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+			p.conns.keepAlive()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // serve carries one connection.
-func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
+func (p *Proxy) serve(ctx context.Context, client *nonblock.Socket) {
 	p.ledger.ConnsAccepted.Add(1)
-	from := addrPort(client.RemoteAddr())
-	a := arrival{id: p.accepted.Add(1) - 1, conn: client, from: from.String(), began: time.Now()}
-	downstream := route{from: from, to: addrPort(client.LocalAddr())}
+	a := arrival{id: p.accepted.Add(1) - 1, conn: client, from: client.Remote.String(), began: time.Now()}
+	downstream := route{from: client.Remote, to: client.Local}
 	if !p.loops.accept(downstream) {
 		p.cutLoop(&a)
 		return
@@ -269,24 +288,20 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 		p.failed(&a, watch, err)
 		return
 	}
-	upstream := route{from: addrPort(server.LocalAddr()), to: addrPort(server.RemoteAddr())}
+	upstream := route{from: server.Local, to: server.Remote}
 	if !p.loops.dial(upstream, downstream) {
-		relay.Reset(server)
+		server.Reset()
 		p.cutLoop(&a)
 		return
 	}
 	defer p.loops.hangUp(upstream)
 	if err := p.introduce(server, downstream); err != nil {
-		relay.Reset(server)
+		server.Reset()
 		p.failed(&a, watch, err)
 		return
 	}
 	watch.Connected(upstream.to.String(), p.clock.Now())
-	conn, err := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
-	if err != nil {
-		p.repeated.Log(slog.LevelError, "Could not carry a connection", slog.Any("error", err))
-		return
-	}
+	conn := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
 	e := &entry{
 		id: a.id, conn: conn, watch: watch, client: a.from, server: upstream.to.String(),
 		accepted: downstream.to, dialled: upstream.from, began: a.began,
@@ -298,16 +313,15 @@ func (p *Proxy) serve(ctx context.Context, client *net.TCPConn) {
 }
 
 // dial connects to the upstream.
-func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: p.dialTimeout, Control: p.refuseOwn}
-	conn, err := d.DialContext(ctx, "tcp", p.cfg.upstream())
+func (p *Proxy) dial(ctx context.Context) (*nonblock.Socket, error) {
+	conn, err := p.dialer.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if p.upstreamError.Load() != nil {
 		p.upstreamError.Store(nil)
 	}
-	return conn.(*net.TCPConn), nil // "tcp" gives nothing else
+	return conn, nil
 }
 
 // dialFailed says that the upstream cannot be reached, and why that may be.
@@ -327,7 +341,7 @@ func (p *Proxy) dialFailed(err error) {
 // arrival is a connection that was accepted, and is not carried yet.
 type arrival struct {
 	id    uint64
-	conn  *net.TCPConn
+	conn  *nonblock.Socket
 	from  string
 	began time.Time
 }
@@ -350,7 +364,7 @@ func (p *Proxy) cutLoop(a *arrival) {
 func (p *Proxy) turnAway(a *arrival, how string) {
 	p.ledger.ConnsFailed.Add(1)
 	p.conns.failed(ended{id: a.id, client: a.from, server: p.cfg.upstream(), began: a.began, over: time.Now(), how: how})
-	relay.Reset(a.conn)
+	a.conn.Reset()
 }
 
 // state is what heartbeats carry.
@@ -366,15 +380,6 @@ func (p *Proxy) state() *capturev1.ProxyState {
 		s.UpstreamError = *text
 	}
 	return s
-}
-
-// addrPort is the address of a TCP peer, IPv4 as IPv4.
-func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

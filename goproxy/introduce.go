@@ -3,8 +3,9 @@ package goproxy
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
+
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // proxyV2 is the header of the PROXY protocol, version 2, that tells a server
@@ -39,7 +40,7 @@ func proxyV2(client route) []byte {
 // for that. It comes before the relay has the connection: what the proxy says
 // by itself is neither carried nor captured. The send buffer of a new
 // connection has room for it, so this waits for nobody.
-func (p *Proxy) introduce(server *net.TCPConn, client route) error {
+func (p *Proxy) introduce(server *nonblock.Socket, client route) error {
 	if !p.cfg.ProxyV2 {
 		return nil
 	}

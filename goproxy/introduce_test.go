@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // readProxyV2 reads a header as a server does, by section 2.2 of HAProxy's
@@ -183,8 +185,12 @@ func TestR42ProxyV2OfAServerThatIsGone(t *testing.T) {
 	ln := listenLoop(t)
 	client, server := connect(t, ln, ln.Addr().String())
 	p := &Proxy{cfg: Config{ProxyV2: true}}
-	_ = client.Close()
-	if err := p.introduce(client, route{}); !errors.Is(err, net.ErrClosed) {
+	gone, err := nonblock.FromConn(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	if err := p.introduce(gone, route{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 	_ = server.Close()

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/daemon"
@@ -76,9 +75,8 @@ var errSelf = errors.New("the upstream is this proxy itself")
 
 // refuseOwn is asked about each address that is about to be dialled, after its
 // name was resolved: a name may have come to lead here since the start.
-func (p *Proxy) refuseOwn(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err == nil && int(to.Port()) == p.listener.Addr().Port && own(to.Addr().Unmap(), p.cfg.ListenHost) {
+func (p *Proxy) refuseOwn(to netip.AddrPort) error {
+	if int(to.Port()) == p.listener.Addr().Port && own(to.Addr().Unmap(), p.cfg.ListenHost) {
 		return errSelf
 	}
 	return nil

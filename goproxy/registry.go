@@ -40,6 +40,9 @@ type entry struct {
 	// accepted and dialled are the proxy's own addresses on either side.
 	accepted, dialled netip.AddrPort
 	began             time.Time
+	// kept: its upstream has keepalive. The goroutine that calls keepAlive
+	// alone looks at it.
+	kept bool
 }
 
 // ended is what is remembered of a connection: text and numbers, nothing that
@@ -160,6 +163,23 @@ func (r *registry) list() []*entry {
 	}
 	slices.SortFunc(list, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
 	return list
+}
+
+// keepAlive has the kernel look after the upstreams of connections that last:
+// which is not worth its system calls for one that is over before long.
+func (r *registry) keepAlive() {
+	var fresh []*entry
+	r.mu.Lock()
+	for e := range r.open {
+		if !e.kept {
+			fresh = append(fresh, e)
+		}
+	}
+	r.mu.Unlock()
+	for _, e := range fresh {
+		e.kept = true
+		e.conn.KeepAlive()
+	}
 }
 
 // drain asks every connection to end when it rests.

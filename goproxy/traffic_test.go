@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/goproxy/relay"
 )
 
 // app is an application that answers in every way that matters.
@@ -515,22 +517,28 @@ func TestR24KillSwitchUnderLoad(t *testing.T) {
 // TestR41ALoopIsCut: an upstream that turns out at run time to be the proxy
 // itself is dialled by nobody.
 func TestR41ALoopIsCut(t *testing.T) {
-	b := start(t, deadAddr(t), nil, func(p *Proxy) { p.cfg.UpstreamHost, p.cfg.UpstreamPort = "localhost", p.listener.Addr().Port })
-	conn, err := net.Dial("tcp", b.Addr().String())
-	if err == nil {
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		_, err = conn.Read(make([]byte, 1))
-		_ = conn.Close()
-	}
-	if !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the client sees %v, want a reset", err)
-	}
-	eventually(t, "it is over", func() bool { return b.ledger.ConnsFailed.Load() > 0 && b.conns.len() == 0 })
-	if n := b.ledger.ConnsAccepted.Load(); n > 3 {
-		t.Errorf("the loop went round %d times", n)
-	}
-	if !strings.Contains(b.log.String(), "leads back to this proxy") {
-		t.Error("nobody says so")
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		t.Run(host, func(t *testing.T) {
+			b := start(t, deadAddr(t), nil, func(p *Proxy) {
+				p.dialer = relay.NewDialer(net.JoinHostPort(host, strconv.Itoa(p.listener.Addr().Port)), dialTimeout, p.refuseOwn)
+			})
+			conn, err := net.Dial("tcp", b.Addr().String())
+			if err == nil {
+				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+				_, err = conn.Read(make([]byte, 1))
+				_ = conn.Close()
+			}
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the client sees %v, want a reset", err)
+			}
+			eventually(t, "it is over", func() bool { return b.ledger.ConnsFailed.Load() > 0 && b.conns.len() == 0 })
+			if n := b.ledger.ConnsAccepted.Load(); n > 3 {
+				t.Errorf("the loop went round %d times", n)
+			}
+			if !strings.Contains(b.log.String(), "leads back to this proxy") {
+				t.Error("nobody says so")
+			}
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // TestR03APeerThatVanishesIsFound: accepted connections have keepalive, as if Go
@@ -16,23 +18,20 @@ func TestR03APeerThatVanishesIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make(chan map[string]int, 1)
-	serve(t, l, func(c *net.TCPConn) {
+	serve(t, l, func(c *nonblock.Socket) {
 		defer func() { _ = c.Close() }()
 		values := make(map[string]int)
-		raw, err := c.SyscallConn()
-		if err == nil {
-			err = raw.Control(func(fd uintptr) {
-				for name, o := range map[string][2]int{
-					"on":       {unix.SOL_SOCKET, unix.SO_KEEPALIVE},
-					"idle":     {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
-					"interval": {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
-					"count":    {unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
-					"no delay": {unix.IPPROTO_TCP, unix.TCP_NODELAY},
-				} {
-					values[name], _ = unix.GetsockoptInt(int(fd), o[0], o[1])
-				}
-			})
-		}
+		err := c.Raw().Control(func(fd uintptr) {
+			for name, o := range map[string][2]int{
+				"on":       {unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+				"idle":     {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+				"interval": {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+				"count":    {unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
+				"no delay": {unix.IPPROTO_TCP, unix.TCP_NODELAY},
+			} {
+				values[name], _ = unix.GetsockoptInt(int(fd), o[0], o[1])
+			}
+		})
 		if err != nil {
 			t.Error(err)
 		}

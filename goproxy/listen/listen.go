@@ -14,11 +14,13 @@ import (
 
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // Listener is one listening port.
 type Listener struct {
-	ln    *net.TCPListener
+	ln    listening
+	addr  *net.TCPAddr
 	slots chan struct{}
 	log   *lograte.Logger
 	wg    sync.WaitGroup
@@ -28,6 +30,9 @@ type Listener struct {
 // more wait in the kernel's queue.
 func Open(addr string, limit int, log *lograte.Logger) (*Listener, error) {
 	how := config()
+	// Nobody multiplexes a path through a sidecar; each connection that is
+	// accepted of such a listener costs more.
+	how.SetMultipathTCP(false)
 	ln, err := how.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -36,13 +41,15 @@ func Open(addr string, limit int, log *lograte.Logger) (*Listener, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("listen on %s: not TCP", addr), ln.Close())
 	}
-	return &Listener{ln: tcp, slots: make(chan struct{}, max(limit, 1)), log: log}, nil
+	l := &Listener{addr: tcp.Addr().(*net.TCPAddr), slots: make(chan struct{}, max(limit, 1)), log: log} // a TCPListener has no other
+	if l.ln, err = newListening(tcp); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return l, nil
 }
 
 // Addr is where it listens.
-func (l *Listener) Addr() *net.TCPAddr {
-	return l.ln.Addr().(*net.TCPAddr) // a TCPListener has no other
-}
+func (l *Listener) Addr() *net.TCPAddr { return l.addr }
 
 // settleTime is how long a listener that stops waits for handshakes that were
 // under way.
@@ -55,25 +62,25 @@ const settleTime = 50 * time.Millisecond
 // A connection that the kernel completed before the end is served, not reset:
 // its client was told that it is there. So the end first turns new ones away,
 // where the system can, then accepts what waits, then closes.
-func (l *Listener) Serve(ctx context.Context, serve func(*net.TCPConn)) {
+func (l *Listener) Serve(ctx context.Context, serve func(*nonblock.Socket)) {
 	stop := context.AfterFunc(ctx, func() {
 		settled := time.Now()
-		if ignoreSYN(l.ln) {
+		if l.ln.ignoreSYN() {
 			settled = settled.Add(settleTime)
 		}
-		_ = l.ln.SetDeadline(settled)
+		_ = l.ln.setDeadline(settled)
 	})
 	defer stop()
 	l.accept(ctx, serve)
-	rest := takeWaiting(l.ln, cap(l.slots)-len(l.slots))
-	_ = l.ln.Close()
+	rest := l.ln.takeWaiting(cap(l.slots) - len(l.slots))
+	_ = l.ln.close()
 	for _, conn := range rest {
 		l.slots <- struct{}{}
 		l.handle(conn, serve)
 	}
 }
 
-func (l *Listener) handle(conn *net.TCPConn, serve func(*net.TCPConn)) {
+func (l *Listener) handle(conn *nonblock.Socket, serve func(*nonblock.Socket)) {
 	l.wg.Go(func() {
 		defer func() { <-l.slots }()
 		serve(conn)
@@ -81,16 +88,27 @@ func (l *Listener) handle(conn *net.TCPConn, serve func(*net.TCPConn)) {
 }
 
 // accept is the loop.
-func (l *Listener) accept(ctx context.Context, serve func(*net.TCPConn)) {
+func (l *Listener) accept(ctx context.Context, serve func(*nonblock.Socket)) {
 	retry := backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Rand: func() float64 { return 1 }}
-	for l.slot(ctx) {
-		conn, err := l.ln.AcceptTCP()
+	slot := false // one is held for the next connection
+	take := func(conn *nonblock.Socket) (more bool) {
+		retry.Reset()
+		l.handle(conn, serve)
+		select {
+		case l.slots <- struct{}{}:
+		default:
+			slot = false
+		}
+		return slot
+	}
+	for slot || l.slot(ctx) {
+		slot = true
+		err := l.ln.accept(take)
 		if err == nil {
-			retry.Reset()
-			l.handle(conn, serve)
 			continue
 		}
 		<-l.slots
+		slot = false
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -128,4 +146,4 @@ func (l *Listener) slot(ctx context.Context) bool {
 func (l *Listener) Wait() { l.wg.Wait() }
 
 // Close ends a listener that is not served.
-func (l *Listener) Close() error { return l.ln.Close() }
+func (l *Listener) Close() error { return l.ln.close() }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,7 +42,7 @@ func open(t *testing.T, limit int) (*Listener, *counting) {
 }
 
 // serve serves until the test ends.
-func serve(t *testing.T, l *Listener, f func(*net.TCPConn)) {
+func serve(t *testing.T, l *Listener, f func(*nonblock.Socket)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Serve(ctx, f); l.Wait() }()
@@ -71,7 +72,7 @@ func TestABusyConnectionHoldsNobodyUp(t *testing.T) {
 	l, _ := open(t, 10)
 	block := make(chan struct{})
 	var served atomic.Int64
-	serve(t, l, func(c *net.TCPConn) {
+	serve(t, l, func(c *nonblock.Socket) {
 		served.Add(1)
 		<-block
 		_ = c.Close()
@@ -87,7 +88,7 @@ func TestR09AtTheLimitNewConnectionsWait(t *testing.T) {
 	l, lines := open(t, 2)
 	release := make(chan struct{})
 	var served atomic.Int64
-	serve(t, l, func(c *net.TCPConn) {
+	serve(t, l, func(c *nonblock.Socket) {
 		served.Add(1)
 		<-release
 		_ = c.Close()
@@ -106,7 +107,7 @@ func TestR09AtTheLimitNewConnectionsWait(t *testing.T) {
 func TestR21WithoutDescriptorsItWaitsAndGoesOn(t *testing.T) {
 	l, lines := open(t, 100)
 	var served atomic.Int64
-	serve(t, l, func(c *net.TCPConn) { served.Add(1); _ = c.Close() })
+	serve(t, l, func(c *nonblock.Socket) { served.Add(1); _ = c.Close() })
 	client, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +178,7 @@ func TestATakenPortIsAnError(t *testing.T) {
 // is there is served, and whoever comes later finds the port closed.
 func TestR31StoppingServesWhoIsConnected(t *testing.T) {
 	l, _ := open(t, 1000)
-	echo := func(c *net.TCPConn) {
+	echo := func(c *nonblock.Socket) {
 		defer c.Close()
 		_, _ = io.Copy(c, c)
 	}
@@ -243,7 +244,7 @@ func TestR31StoppingBeforeServing(t *testing.T) {
 	c := dial(t, l)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	l.Serve(ctx, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")); _ = c.Close() })
+	l.Serve(ctx, func(c *nonblock.Socket) { _, _ = c.Write([]byte("x")); _ = c.Close() })
 	l.Wait()
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Error(err)

@@ -1,8 +1,6 @@
 package listen
 
 import (
-	"net"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +11,7 @@ import (
 // closed. It is a socket filter (socket(7), SO_ATTACH_FILTER) on the flags of
 // the TCP header; the connections that were accepted never see a SYN. It says
 // whether the system can do that.
-func ignoreSYN(ln *net.TCPListener) (ok bool) {
+func (l listening) ignoreSYN() (ok bool) {
 	const (
 		flags = 13 // their offset in the header
 		syn   = 0x02
@@ -24,39 +22,10 @@ func ignoreSYN(ln *net.TCPListener) (ok bool) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
 	}
-	control(ln, func(fd int) {
-		ok = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
+	_ = l.raw.Control(func(fd uintptr) { // fails once it is closed
+		ok = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
 			Len: uint16(len(program)), Filter: unsafe.SliceData(program),
 		}) == nil
 	})
 	return ok
-}
-
-// takeWaiting accepts what waits now, at most so many, and waits for nothing.
-func takeWaiting(ln *net.TCPListener, most int) (conns []*net.TCPConn) {
-	var fds []int
-	control(ln, func(listener int) {
-		for len(fds) < most {
-			fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err != nil {
-				return
-			}
-			fds = append(fds, fd)
-		}
-	})
-	for _, fd := range fds {
-		f := os.NewFile(uintptr(fd), "accepted")
-		conn, err := net.FileConn(f)
-		_ = f.Close() // FileConn has a descriptor of its own
-		if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
-			conns = append(conns, tcp)
-		}
-	}
-	return conns
-}
-
-func control(ln *net.TCPListener, f func(fd int)) {
-	if raw, err := ln.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
-	}
 }

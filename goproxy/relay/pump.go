@@ -90,10 +90,9 @@ type pump struct {
 	writeErr error
 }
 
-func newPump(c *Conn, d tee.Direction) *pump {
-	p := &pump{c: c, d: d, src: c.ends[d], dst: c.ends[d^1]}
+func (p *pump) init(c *Conn, d tee.Direction) {
+	p.c, p.d, p.src, p.dst = c, d, &c.ends[d], &c.ends[d^1]
 	p.ready, p.attempt = p.carry, p.write
-	return p
 }
 
 // run moves bytes until the direction ends, and says why it did.
@@ -180,11 +179,15 @@ func (p *pump) move(b []byte) bool {
 		_ = p.dst.conn.SetWriteDeadline(time.Now().Add(resetGrace))
 	}
 	p.rest, p.written, p.writeErr = b, 0, nil
+	p.dst.writing.Store(true)
 	err := p.dst.raw.Write(p.attempt)
 	if err == nil {
 		err = p.writeErr
 	}
 	p.rest = nil
+	if err == nil {
+		p.dst.writing.Store(false)
+	}
 	c.bytes[d].Add(uint64(p.written))
 	c.relay.bytes[d].Add(uint64(p.written))
 	if err != nil {
@@ -193,7 +196,7 @@ func (p *pump) move(b []byte) bool {
 			p.cause = tee.Cut
 			return false
 		}
-		p.dst.dead.Store(true)
+		p.dst.dead.Store(true) // and writing stays: nothing is written any more
 		p.cause = tee.ServerReset
 		if d == tee.ServerToClient {
 			p.cause = tee.ClientReset

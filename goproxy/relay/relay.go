@@ -14,14 +14,13 @@
 package relay
 
 import (
-	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 // resetGrace is how long a reset waits, without progress, for a peer to take
@@ -58,7 +57,8 @@ type Conn struct {
 	tee   *tee.Tee
 	// ends are the client and the server: direction d reads from ends[d] and
 	// writes to ends[d^1].
-	ends [2]*end
+	ends  [2]end
+	pumps [2]pump
 	// over: the direction ended. watching: it ended with a FIN, and its
 	// goroutine waits to see whether more than that happens to its source.
 	over, watching [2]atomic.Bool
@@ -74,10 +74,13 @@ type Conn struct {
 
 // end is one of the two TCP connections.
 type end struct {
-	conn *net.TCPConn
+	conn *nonblock.Socket
 	raw  syscall.RawConn
 	// dead: it was reset, or can no longer be written to.
 	dead atomic.Bool
+	// writing: somebody writes to it, and may have learned of a reset that
+	// dead does not say yet.
+	writing atomic.Bool
 	// shut: our side of it was closed for writing.
 	shut atomic.Bool
 	// hurried: writing to it has resetGrace to make progress.
@@ -86,17 +89,16 @@ type end struct {
 
 // Conn joins a client with the upstream that was dialled for it. It takes both
 // connections over.
-func (r *Relay) Conn(client, server *net.TCPConn, t *tee.Tee) (*Conn, error) {
+func (r *Relay) Conn(client, server *nonblock.Socket, t *tee.Tee) *Conn {
 	c := &Conn{relay: r, tee: t}
 	c.last.Store(r.now())
-	for i, conn := range [...]*net.TCPConn{client, server} {
-		raw, err := conn.SyscallConn()
-		if err != nil {
-			return nil, errors.Join(err, client.Close(), server.Close())
-		}
-		c.ends[i] = &end{conn: conn, raw: raw}
+	for i, conn := range [...]*nonblock.Socket{client, server} {
+		c.ends[i].conn, c.ends[i].raw = conn, conn.Raw()
 	}
-	return c, nil
+	for d := range c.pumps {
+		c.pumps[d].init(c, tee.Direction(d))
+	}
+	return c
 }
 
 // Bytes are what was carried so far in each direction.
@@ -125,6 +127,12 @@ func (c *Conn) Sockets() (client, server Socket) {
 	return socket(c.ends[tee.ClientToServer].raw), socket(c.ends[tee.ServerToClient].raw)
 }
 
+// KeepAlive has the kernel find out when the server vanishes, as it does for
+// the client from the beginning.
+func (c *Conn) KeepAlive() {
+	_ = c.ends[tee.ServerToClient].conn.KeepAlive() // fails once it is closed
+}
+
 // Run carries the connection until it is over. Both ends are closed when it
 // returns.
 func (c *Conn) Run() {
@@ -138,10 +146,12 @@ func (c *Conn) Run() {
 // carry carries one direction to its end, and sees to it that the other one
 // ends too where it must.
 func (c *Conn) carry(d tee.Direction) {
-	cause := newPump(c, d).run()
-	src, dst := c.ends[d], c.ends[d^1]
+	cause := c.pumps[d].run()
+	src, dst := &c.ends[d], &c.ends[d^1]
 	c.tee.BeginEnd(d, c.relay.now(), cause)
 	switch {
+	case cause.Clean() && c.over[d^1].Load():
+		// Nothing goes the other way any more: closing sends the FIN.
 	case cause.Clean():
 		dst.closeWrite()
 	case cause == tee.Cut:
@@ -161,7 +171,7 @@ func (c *Conn) carry(d tee.Direction) {
 	if c.watching[d^1].Load() {
 		_ = dst.conn.SetReadDeadline(past)
 	}
-	if cause.Clean() {
+	if cause.Clean() && !c.over[d^1].Load() {
 		c.watch(d)
 	}
 }
@@ -173,7 +183,7 @@ var past = time.Unix(1, 0)
 // other direction to end. A source that is reset meanwhile, or vanishes, ends
 // it: nobody reads from it any more, so nobody else would notice.
 func (c *Conn) watch(d tee.Direction) {
-	src, dst := c.ends[d], c.ends[d^1]
+	src, dst := &c.ends[d], &c.ends[d^1]
 	c.watching[d].Store(true)
 	for !c.over[d^1].Load() {
 		looked := false
@@ -201,16 +211,14 @@ func (e *end) closeWrite() {
 }
 
 // gone says, at the end of what can be read, whether the end was a reset: its
-// error may have been taken by a write of the other direction.
+// error may have been taken by a write of the other direction. It need ask the
+// kernel only while one is under way.
 func (e *end) gone() bool {
-	if e.dead.Load() {
-		return true
-	}
-	if e.closed() {
+	if e.writing.Load() && e.closed() {
 		e.dead.Store(true)
-		return true
 	}
-	return false
+	// Last: who writes sets dead before it is done.
+	return e.dead.Load()
 }
 
 // closed says whether the kernel has given the connection up without having
@@ -231,7 +239,7 @@ func (e *end) hurry() {
 
 // close ends both connections as they ended.
 func (c *Conn) close() {
-	client, server := c.ends[tee.ClientToServer], c.ends[tee.ServerToClient]
+	client, server := &c.ends[tee.ClientToServer], &c.ends[tee.ServerToClient]
 	for _, e := range [...]*end{client, server} {
 		if !c.cut.Load() && !client.dead.Load() && !server.dead.Load() {
 			_ = e.conn.Close()
@@ -240,14 +248,8 @@ func (c *Conn) close() {
 		if !e.dead.Load() {
 			delivered(e.raw, resetGrace, &c.cut)
 		}
-		Reset(e.conn)
+		e.conn.Reset()
 	}
-}
-
-// Reset closes a connection with a reset, as an end that is not there would.
-func Reset(conn *net.TCPConn) {
-	_ = conn.SetLinger(0)
-	_ = conn.Close()
 }
 
 // Drain asks the connection to end between two exchanges: behind the next
@@ -266,7 +268,8 @@ func (c *Conn) finishIfIdle() {
 	if !c.tee.Idle() || c.finishing.Swap(true) {
 		return
 	}
-	for _, e := range c.ends {
+	for i := range c.ends {
+		e := &c.ends[i]
 		e.closeWrite()
 		_ = e.conn.SetReadDeadline(time.Now().Add(finishGrace))
 	}
@@ -276,7 +279,7 @@ func (c *Conn) finishIfIdle() {
 // takes what it has for the whole.
 func (c *Conn) Cut() {
 	c.cut.Store(true)
-	for _, e := range c.ends {
-		_ = e.conn.SetDeadline(past)
+	for i := range c.ends {
+		_ = c.ends[i].conn.SetDeadline(past)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/weir-capture/weir/goproxy/tee"
 	"github.com/weir-capture/weir/internal/clock"
+	"github.com/weir-capture/weir/internal/nonblock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,6 +61,7 @@ func newProxy(t testing.TB, upstream string, onConn ...func(*Conn)) *proxy {
 	t.Helper()
 	p := &proxy{ln: listen(t)}
 	p.relay = New(clock.New().Now, &p.up, &p.down)
+	dialer := NewDialer(upstream, time.Minute, func(netip.AddrPort) error { return nil })
 	p.wg.Go(func() {
 		for {
 			c, err := p.ln.Accept()
@@ -66,20 +69,21 @@ func newProxy(t testing.TB, upstream string, onConn ...func(*Conn)) *proxy {
 				return
 			}
 			p.wg.Go(func() {
-				s, err := net.Dial("tcp", upstream)
+				server, err := dialer.Dial(t.Context())
 				if err != nil {
-					Reset(c.(*net.TCPConn))
+					reset(c.(*net.TCPConn))
 					return
 				}
 				w := new(witness)
 				p.mu.Lock()
 				p.witnesses = append(p.witnesses, w)
 				p.mu.Unlock()
-				conn, err := p.relay.Conn(c.(*net.TCPConn), s.(*net.TCPConn), tee.New(w.event, func() bool { return false }))
+				client, err := nonblock.FromConn(c.(*net.TCPConn))
 				if err != nil {
 					t.Error(err)
 					return
 				}
+				conn := p.relay.Conn(client, server, tee.New(w.event, func() bool { return false }))
 				for _, f := range onConn {
 					f(conn)
 				}
@@ -92,6 +96,12 @@ func newProxy(t testing.TB, upstream string, onConn ...func(*Conn)) *proxy {
 		p.wg.Wait()
 	})
 	return p
+}
+
+// reset closes a peer's connection with a reset.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
 }
 
 func listen(t testing.TB) net.Listener {
@@ -374,7 +384,7 @@ func TestR04AResetSaysWhoseItWas(t *testing.T) {
 				_ = me.conn.Close()
 				wait(t, "a FIN arrives", func() bool { return closed(other.done) })
 			case "rst":
-				Reset(me.conn)
+				reset(me.conn)
 			}
 		}
 		_ = p.ln.Close()
@@ -407,7 +417,7 @@ func TestR04BytesBeforeAResetAreDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, "the proxy has it all", func() bool { return p.down.Load() == uint64(sent) })
-	Reset(server.(*net.TCPConn))
+	reset(server.(*net.TCPConn))
 	wait(t, "the proxy saw the reset", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -615,7 +625,7 @@ func TestR03AHalfClosedPeerThatIsResetEndsTheConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-other.done // it sees the FIN
-		Reset(me.conn)
+		reset(me.conn)
 		_ = p.ln.Close()
 		p.wg.Wait() // the proxy is done with the connection
 		// The other side learns of the reset by the next thing that it does.
@@ -681,7 +691,7 @@ func TestR05AnAnswerBeforeTheRequestWasWritten(t *testing.T) {
 			defer w.mu.Unlock()
 			return len(w.bytes[tee.ServerToClient]) == len(answer)
 		})
-		Reset(server)
+		reset(server)
 		wait(t, "the end", func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()

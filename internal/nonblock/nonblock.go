@@ -1,5 +1,5 @@
-// Package nonblock reads and writes descriptors that do not block, without
-// telling the scheduler, which for an ordinary Read or Write prepares for a
+// Package nonblock accepts, dials, reads and writes on descriptors that do not
+// block, without telling the scheduler, which for an ordinary Read or Write prepares for a
 // call that takes long, and has a thread look after it every 20 microseconds
 // for a while: at low load that costs more than the call. What it is given
 // must not block, and must be held by the caller (syscall.RawConn does) while
@@ -35,11 +35,23 @@ func Wrap(conn net.Conn) net.Conn {
 }
 
 // Read implements net.Conn.
-func (c *Conn) Read(b []byte) (n int, err error) {
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := read(c.raw, b)
+	return n, c.explain("read", err)
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := write(c.raw, b)
+	return n, c.explain("write", err)
+}
+
+// read waits until there is something, and reads it.
+func read(raw syscall.RawConn, b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	waited := c.raw.Read(func(fd uintptr) bool {
+	waited := raw.Read(func(fd uintptr) bool {
 		n, err = Read(fd, b)
 		return !errors.Is(err, syscall.EAGAIN)
 	})
@@ -49,12 +61,12 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 	if err == nil && n == 0 {
 		return 0, io.EOF
 	}
-	return max(n, 0), c.explain("read", err)
+	return max(n, 0), os.NewSyscallError("read", err)
 }
 
-// Write implements net.Conn.
-func (c *Conn) Write(b []byte) (written int, err error) {
-	waited := c.raw.Write(func(fd uintptr) bool {
+// write writes all, waiting for room where there is none.
+func write(raw syscall.RawConn, b []byte) (written int, err error) {
+	waited := raw.Write(func(fd uintptr) bool {
 		for written < len(b) {
 			var n int
 			if n, err = Write(fd, b[written:]); err != nil {
@@ -67,13 +79,13 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 	if waited != nil {
 		return written, waited
 	}
-	return written, c.explain("write", err)
+	return written, os.NewSyscallError("write", err)
 }
 
-// explain says of an error what the net package would.
+// explain says of an error of a system call what the net package would.
 func (c *Conn) explain(op string, err error) error {
-	if err == nil {
-		return nil
+	if _, ok := errors.AsType[*os.SyscallError](err); !ok {
+		return err
 	}
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

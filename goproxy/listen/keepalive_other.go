@@ -1,8 +1,0 @@
-//go:build !linux
-
-package listen
-
-import "net"
-
-// config has Go set keepalive on each connection.
-func config() net.ListenConfig { return net.ListenConfig{} }
