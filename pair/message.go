@@ -17,7 +17,11 @@ type message struct {
 	// out is nil while the message has not begun, and when its pair was
 	// dropped.
 	out *capturev1.Message
-	// size is the body's so far, kept or not.
+	// rest is what is kept of the body behind out.Body, in pieces.
+	rest [][]byte
+	// kept is how much that is together; size is the body's so far, kept or
+	// not.
+	kept int
 	size uint64
 	// keeps is what became of the body.
 	keeps keeping
@@ -45,99 +49,6 @@ type chunkList struct {
 	off bool
 }
 
-func (c *Conn) body(m *message, b []byte) {
-	m.size += uint64(len(b))
-	if m.out == nil {
-		return
-	}
-	if m.keeps != all {
-		if m.hash != nil {
-			_, _ = m.hash.Write(b) // never fails
-		}
-		return
-	}
-	keep := b[:min(len(b), c.p.set.BodyLimit-len(m.out.Body))]
-	if m.keeps = c.grow(m, len(keep)); m.keeps != all {
-		c.countShed(m.e)
-		keep = keep[:min(len(keep), cap(m.out.Body)-len(m.out.Body))]
-	}
-	if m.keeps == none {
-		keep = nil
-	}
-	m.out.Body = append(m.out.Body, keep...)
-	if len(keep) == len(b) {
-		m.keeps = all // what was there already was enough
-		return
-	}
-	if m.keeps == all {
-		m.keeps = part
-	}
-	m.hash = c.hasher()
-	_, _ = m.hash.Write(m.out.Body)
-	_, _ = m.hash.Write(b[len(keep):])
-	if m.keeps == none {
-		c.letGo(m)
-		m.e.flags.set(capturev1.Flag_FLAG_BODY_SHED)
-	}
-}
-
-func (c *Conn) hasher() *xxh3.Hasher {
-	h := c.p.hashers.Get().(*xxh3.Hasher) // the pool holds nothing else
-	h.Reset()
-	return h
-}
-
-// grow makes room for n more bytes of a body, within the budget: all of them,
-// or it says what may still be kept.
-func (c *Conn) grow(m *message, n int) keeping {
-	have, need := cap(m.out.Body), len(m.out.Body)+n
-	if need <= have {
-		return all
-	}
-	if have == 0 && need <= pageBytes && c.p.set.Budget.Take(budget.Body, pageBytes) {
-		m.e.held += pageBytes
-		m.out.Body = c.p.page()
-		return all
-	}
-	class := budget.Tail
-	if need <= budget.HeadOfBody {
-		class = budget.Body
-	}
-	// Doubling saves copies; where there is no room for that, what is needed.
-	for _, want := range [...]int{max(need, min(2*have, c.p.set.BodyLimit)), need} {
-		if !c.p.set.Budget.Take(class, int64(want-have)) {
-			continue
-		}
-		m.e.held += int64(want - have)
-		body := make([]byte, len(m.out.Body), want)
-		copy(body, m.out.Body)
-		c.p.putPage(m.out.Body)
-		m.out.Body = body
-		return all
-	}
-	if class == budget.Tail && len(m.out.Body) > 0 {
-		return part
-	}
-	if class == budget.Tail {
-		// One large piece came first: its head may still fit.
-		if c.p.set.Budget.Take(budget.Body, budget.HeadOfBody) {
-			m.e.held += budget.HeadOfBody
-			m.out.Body = make([]byte, 0, budget.HeadOfBody)
-			return part
-		}
-	}
-	return none
-}
-
-// letGo gives a body's memory back.
-func (c *Conn) letGo(m *message) {
-	n := int64(cap(m.out.Body))
-	c.p.putPage(m.out.Body)
-	m.out.Body = nil
-	m.e.held -= n
-	c.p.set.Budget.Give(n)
-}
-
 // countShed counts a pair once, whatever is shed of it.
 func (c *Conn) countShed(e *exchange) {
 	if !e.shed {
@@ -156,14 +67,6 @@ func (c *Conn) missing(m *message, n uint64) {
 	m.keeps = torn
 	c.release(m)
 	m.e.flags.set(capturev1.Flag_FLAG_GAP)
-}
-
-// release gives the hasher back.
-func (c *Conn) release(m *message) {
-	if m.hash != nil {
-		c.p.hashers.Put(m.hash)
-		m.hash = nil
-	}
 }
 
 func (c *Conn) chunk(m *message, ch *protocol.Chunk) {
@@ -204,23 +107,23 @@ func (c *Conn) seal(m *message, incomplete bool) {
 		switch {
 		case m.hash != nil:
 			out.BodyHash = m.sum(m.hash.Sum128())
-		case m.keeps == all:
+		case m.keeps == all && len(m.rest) == 0:
 			out.BodyHash = m.sum(xxh3.Hash128(out.Body))
+		case m.keeps == all:
+			c.hashKept(m, out)
+			if m.hash != nil {
+				out.BodyHash = m.sum(m.hash.Sum128())
+			}
 		}
 	}
 	c.release(m)
-	if uint64(len(out.Body)) < m.size {
+	if uint64(m.kept) < m.size {
 		out.Truncated = true
 		if m.keeps != none {
 			m.e.flags.set(capturev1.Flag_FLAG_TRUNCATED)
 		}
 	}
-	// A buffer that grew by doubling may be mostly air.
-	if air := cap(out.Body) - len(out.Body); air > len(out.Body)/2 && cap(out.Body) != pageBytes {
-		out.Body = clone(out.Body)
-		m.e.held -= int64(air)
-		c.p.set.Budget.Give(int64(air))
-	}
+	c.trimBody(m, out)
 	switch {
 	case m.chunks.off:
 		c.note(m, strconv.Itoa(m.chunks.count)+" chunks, their sizes were not kept")

@@ -85,5 +85,5 @@ func (o *Opaque) Close(cause string, set ...capturev1.Flag) {
 		},
 		Request: message(protocol.ClientToServer), Response: message(protocol.ServerToClient),
 		Error: why, Flags: o.flags.list(), Tags: tags(o.tags),
-	}, emittedOverhead, why == "")
+	}, [2][][]byte{}, emittedOverhead, why == "")
 }

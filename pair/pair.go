@@ -34,7 +34,7 @@ const (
 	// What a pair takes beside the bytes that it carries, for the budget: while
 	// it is open the exchange with its room for text, and when it was emitted
 	// its encoding and its part of a batch, sizes rounded up.
-	pairOverhead    = 2 << 10
+	pairOverhead    = textBytes + 5<<8
 	emittedOverhead = 1 << 10
 	// chunkOverhead is the same for a chunk.
 	chunkOverhead = 64
@@ -50,10 +50,11 @@ type Settings struct {
 	NewID func(at protocol.Time) [16]byte
 	// Emit takes a pair that is over, and with it the held bytes of the
 	// budget: it gives them back when it lets go of what it made of the pair.
-	// The pair, with all that it points to, its strings too, is lent until
-	// Emit returns: it is made of memory that the next one uses. Emit must not
-	// block.
-	Emit func(p *capturev1.RRPair, held int64)
+	// rest is what is kept of the bodies of request and response behind their
+	// Message.Body, in pieces. All of it, with all that the pair points to, its
+	// strings too, is lent until Emit returns: it is made of memory that the
+	// next one uses. Emit must not block.
+	Emit func(p *capturev1.RRPair, rest [2][][]byte, held int64)
 }
 
 // Pairer makes the pairs of many connections.
@@ -62,6 +63,7 @@ type Pairer struct {
 	hashers   sync.Pool
 	exchanges sync.Pool
 	pages     sync.Pool
+	pieces    sync.Pool
 }
 
 // New makes a Pairer.
@@ -70,6 +72,7 @@ func New(set Settings) *Pairer {
 	p.hashers.New = func() any { return xxh3.New() }
 	p.exchanges.New = func() any { return &exchange{text: make([]byte, 0, textBytes)} }
 	p.pages.New = func() any { return new([pageBytes]byte) }
+	p.pieces.New = func() any { return new([pieceBytes]byte) }
 	return p
 }
 
@@ -304,7 +307,7 @@ func (c *Conn) drop(e *exchange, why ledger.Reason) {
 	e.pair, e.req.out, e.resp.out = nil, nil, nil
 	c.release(&e.req)
 	c.release(&e.resp)
-	c.p.clear(&e.parts)
+	c.p.clear(e)
 	c.p.set.Budget.Give(e.held)
 	e.held = 0
 	c.p.set.Ledger.Dropped(why)
@@ -415,7 +418,7 @@ func (c *Conn) finish(e *exchange) {
 	// with it.
 	slack := pairOverhead - emittedOverhead + air(e.pair.Request) + air(e.pair.Response)
 	c.p.set.Budget.Give(slack)
-	c.p.emit(c.link, e.pair, e.held-slack, c.link.KeepOneIn > 1 && !remarkable(e.pair))
+	c.p.emit(c.link, e.pair, [2][][]byte{e.req.rest, e.resp.rest}, e.held-slack, c.link.KeepOneIn > 1 && !remarkable(e.pair))
 	c.p.recycle(e)
 }
 

@@ -17,9 +17,8 @@ import (
 
 const (
 	// textBytes is the room for a pair's words and heads; what does not fit is
-	// allocated. pageBytes is the room for a body at first.
+	// allocated.
 	textBytes = 1 << 10
-	pageBytes = 2 << 10
 )
 
 // parts are what an RRPair is made of.
@@ -60,11 +59,22 @@ func (p *Pairer) page() []byte {
 	return p.pages.Get().(*[pageBytes]byte)[:0] // the pool holds nothing else
 }
 
-// putPage gives a page back that nobody uses any more. Other buffers are left
-// to the garbage collector.
-func (p *Pairer) putPage(b []byte) {
-	if cap(b) == pageBytes {
+// buffer is an empty buffer of n bytes.
+func (p *Pairer) buffer(n int) []byte {
+	if n == pieceBytes {
+		return p.pieces.Get().(*[pieceBytes]byte)[:0] // the pool holds nothing else
+	}
+	return make([]byte, 0, n)
+}
+
+// put gives a page or piece back that nobody uses any more. Other buffers are
+// left to the garbage collector.
+func (p *Pairer) put(b []byte) {
+	switch cap(b) {
+	case pageBytes:
 		p.pages.Put((*[pageBytes]byte)(b[:pageBytes]))
+	case pieceBytes:
+		p.pieces.Put((*[pieceBytes]byte)(b[:pieceBytes]))
 	}
 }
 
@@ -77,15 +87,21 @@ func air(m *capturev1.Message) int64 {
 }
 
 // clear lets go of what a pair is made of.
-func (p *Pairer) clear(t *parts) {
-	p.putPage(t.request.Body)
-	p.putPage(t.response.Body)
-	*t = parts{}
+func (p *Pairer) clear(e *exchange) {
+	p.put(e.parts.request.Body)
+	p.put(e.parts.response.Body)
+	for _, m := range [...]*message{&e.req, &e.resp} {
+		for _, piece := range m.rest {
+			p.put(piece)
+		}
+		m.rest = nil
+	}
+	e.parts = parts{}
 }
 
 // recycle keeps an exchange for another one. Nobody may know it any more.
 func (p *Pairer) recycle(e *exchange) {
-	p.clear(&e.parts)
+	p.clear(e)
 	*e = exchange{text: e.text[:0]}
 	p.exchanges.Put(e)
 }

@@ -25,8 +25,8 @@ func TestPairsAreMadeOfTheirOwnAlone(t *testing.T) {
 	got := make(map[string]*capturev1.RRPair)
 	p := New(Settings{
 		BodyLimit: 6000, Budget: memory, Ledger: &books, NewID: NewIDs([32]byte{}).New,
-		Emit: func(p *capturev1.RRPair, held int64) {
-			c := copyOf(p)
+		Emit: func(p *capturev1.RRPair, rest [2][][]byte, held int64) {
+			c := copyOf(p, rest)
 			memory.Give(held)
 			mu.Lock()
 			defer mu.Unlock()

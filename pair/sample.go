@@ -24,7 +24,7 @@ func remarkable(p *capturev1.RRPair) bool {
 // emit hands a pair on, or leaves it out if it is ordinary and its connection
 // is not one of those that are kept. An ordinary pair that is kept stands for
 // those of the connections that are not.
-func (p *Pairer) emit(link *Link, rr *capturev1.RRPair, held int64, ordinary bool) {
+func (p *Pairer) emit(link *Link, rr *capturev1.RRPair, rest [2][][]byte, held int64, ordinary bool) {
 	if ordinary && link.KeepOneIn > 1 {
 		if link.Sampled {
 			p.set.Ledger.Sampled()
@@ -33,5 +33,5 @@ func (p *Pairer) emit(link *Link, rr *capturev1.RRPair, held int64, ordinary boo
 		}
 		rr.SampleWeight = link.KeepOneIn
 	}
-	p.set.Emit(rr, held)
+	p.set.Emit(rr, rest, held)
 }

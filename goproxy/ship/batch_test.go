@@ -51,7 +51,7 @@ func TestABufferIsNotUsedTooEarly(t *testing.T) {
 				}
 				y.Add(&capturev1.RRPair{
 					Seq: uint64(pairs), Request: &capturev1.Message{Body: body}, Response: &capturev1.Message{Head: body},
-				}, held)
+				}, [2][][]byte{}, held)
 				clear(body) // it was only lent
 				pairs++
 			}
@@ -67,7 +67,7 @@ func TestABufferIsNotUsedTooEarly(t *testing.T) {
 		last := content(pairs)
 		y.Add(&capturev1.RRPair{
 			Seq: uint64(pairs), Request: &capturev1.Message{Body: last}, Response: &capturev1.Message{Head: last},
-		}, 1000)
+		}, [2][][]byte{}, 1000)
 		pairs++
 		time.Sleep(30 * time.Second)
 		y.exact(pairs, f)

@@ -123,10 +123,11 @@ func New(set Settings) *Shipper {
 	return s
 }
 
-// Add takes what a pair says, and with it held bytes of the budget. Of the
-// pair itself it keeps nothing. It never blocks.
-func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
-	bound := wire.Bound(p)
+// Add takes what a pair says, and with it held bytes of the budget. rest is
+// what its bodies have behind Message.Body, in pieces. Of the pair itself it
+// keeps nothing. It never blocks.
+func (s *Shipper) Add(p *capturev1.RRPair, rest [2][][]byte, held int64) {
+	bound := wire.Bound(p, rest)
 	alone := bound > aloneBytes
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +137,7 @@ func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
 		return
 	}
 	if alone {
-		data := wire.Append(make([]byte, 0, bound), p)
+		data := wire.Append(make([]byte, 0, bound), p, rest)
 		s.cut()
 		s.took(held)
 		s.enqueue(own(data))
@@ -146,7 +147,7 @@ func (s *Shipper) Add(p *capturev1.RRPair, held int64) {
 		s.open = s.pool.Get(openBytes)
 	}
 	// Where writing fails, what is open stays as it was.
-	*s.open = wire.Append(*s.open, p)
+	*s.open = wire.Append(*s.open, p, rest)
 	s.took(held)
 	switch {
 	case s.openPairs == maxPairs || len(*s.open) >= maxBytes:

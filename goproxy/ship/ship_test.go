@@ -141,7 +141,7 @@ func (y *yard) add(n, size int) (added int) {
 			y.ledger.Dropped(ledger.Memory)
 			continue
 		}
-		y.Add(&capturev1.RRPair{Id: make([]byte, 16), Request: &capturev1.Message{Body: make([]byte, size)}}, held)
+		y.Add(&capturev1.RRPair{Id: make([]byte, 16), Request: &capturev1.Message{Body: make([]byte, size)}}, [2][][]byte{}, held)
 		added++
 	}
 	return added

@@ -37,9 +37,12 @@ const (
 // proxy_seq is left at 0 for Number. Nothing of p is kept. Text that is not
 // UTF-8, which no reader would take, has what is wrong in it replaced.
 //
+// rest are the pieces of the bodies of request and response that come behind
+// their Message.Body.
+//
 // A pair of more than MaxPair bytes panics; Bound says beforehand how large it
 // can get.
-func Append(b []byte, p *capturev1.RRPair) []byte {
+func Append(b []byte, p *capturev1.RRPair, rest [2][][]byte) []byte {
 	at := len(b)
 	b = append(b, pairTag, 0, 0, 0, 0, seqTag, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00)
 	b = appendBytes(b, 1, p.Id)
@@ -62,10 +65,10 @@ func Append(b []byte, p *capturev1.RRPair) []byte {
 		b = appendTiming(b, p.Timing)
 	}
 	if p.Request != nil {
-		b = appendMessage(b, 17, p.Request)
+		b = appendMessage(b, 17, p.Request, rest[0])
 	}
 	if p.Response != nil {
-		b = appendMessage(b, 18, p.Response)
+		b = appendMessage(b, 18, p.Response, rest[1])
 	}
 	if len(p.Flags) > 0 {
 		b = appendTag(b, 19, protowire.BytesType)
@@ -112,10 +115,10 @@ func Number(b []byte, first uint64) {
 
 // Bound is at least the size of what Append would write for p, and not much
 // more.
-func Bound(p *capturev1.RRPair) int {
+func Bound(p *capturev1.RRPair, rest [2][][]byte) int {
 	n := pairHead + 5*scalar + 8*field + timingBound + len(p.Id) + field +
 		len(p.Protocol) + len(p.Client) + len(p.Server) + len(p.Method) + len(p.Host) + len(p.Path) + len(p.Query) + len(p.Error) +
-		messageBound(p.Request) + messageBound(p.Response) + field + len(p.Flags)*scalar
+		messageBound(p.Request) + messageBound(p.Response) + size(rest[0]) + size(rest[1]) + field + len(p.Flags)*scalar
 	for k, v := range p.Tags {
 		n += 3*field + len(k) + len(v)
 	}
@@ -175,11 +178,11 @@ func appendTiming(b []byte, t *capturev1.Timing) []byte {
 	return b
 }
 
-func appendMessage(b []byte, num protowire.Number, m *capturev1.Message) []byte {
+func appendMessage(b []byte, num protowire.Number, m *capturev1.Message, rest [][]byte) []byte {
 	b = begin(b, num)
 	in := len(b)
 	b = appendBytes(b, 1, m.Head)
-	b = appendBytes(b, 2, m.Body)
+	b = appendBody(b, 2, m.Body, rest)
 	b = appendBytes(b, 3, m.Trailers)
 	b = appendInt(b, 4, m.BodySize)
 	b = appendBytes(b, 5, m.BodyHash)
@@ -201,15 +204,30 @@ func appendMessage(b []byte, num protowire.Number, m *capturev1.Message) []byte 
 	return b
 }
 
+// What the fields of a pair have in common is written without a call: most
+// numbers of fields are below 16, so that a tag is one byte, and most lengths
+// below 128. These few functions run twenty times for each pair.
+
 func appendTag(b []byte, num protowire.Number, t protowire.Type) []byte {
-	return protowire.AppendVarint(b, uint64(num)<<3|uint64(t))
+	if num < 16 {
+		return append(b, byte(num)<<3|byte(t))
+	}
+	return append(b, byte(num&15)<<3|byte(t)|0x80, byte(num>>4)) // there is none above 2047
+}
+
+func appendVarint(b []byte, v uint64) []byte {
+	for v >= 0x80 {
+		b = append(b, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(b, byte(v))
 }
 
 func appendInt(b []byte, num protowire.Number, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	return protowire.AppendVarint(appendTag(b, num, protowire.VarintType), v)
+	return appendVarint(appendTag(b, num, protowire.VarintType), v)
 }
 
 func appendBool(b []byte, num protowire.Number, v bool) []byte {
@@ -223,17 +241,46 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 	if len(v) == 0 {
 		return b
 	}
-	return protowire.AppendBytes(appendTag(b, num, protowire.BytesType), v)
+	return append(appendVarint(appendTag(b, num, protowire.BytesType), uint64(len(v))), v...)
+}
+
+// appendBody writes bytes that are in pieces.
+func appendBody(b []byte, num protowire.Number, first []byte, rest [][]byte) []byte {
+	if len(rest) == 0 {
+		return appendBytes(b, num, first)
+	}
+	b = appendVarint(appendTag(b, num, protowire.BytesType), uint64(len(first)+size(rest)))
+	b = append(b, first...)
+	for _, p := range rest {
+		b = append(b, p...)
+	}
+	return b
+}
+
+func size(pieces [][]byte) (n int) {
+	for _, p := range pieces {
+		n += len(p)
+	}
+	return n
 }
 
 func appendText(b []byte, num protowire.Number, v string) []byte {
 	if v == "" {
 		return b
 	}
-	if !utf8.ValidString(v) {
+	if !ascii(v) && !utf8.ValidString(v) {
 		v = strings.ToValidUTF8(v, "\uFFFD")
 	}
-	return protowire.AppendString(appendTag(b, num, protowire.BytesType), v)
+	return append(appendVarint(appendTag(b, num, protowire.BytesType), uint64(len(v))), v...)
+}
+
+// ascii says that v is UTF-8 of the simplest kind.
+func ascii(v string) bool {
+	or := byte(0)
+	for i := range len(v) {
+		or |= v[i]
+	}
+	return or < utf8.RuneSelf
 }
 
 // begin opens a nested message, whose length end fills in: in is where it

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -86,8 +87,8 @@ func TestSameAsProtobuf(t *testing.T) {
 			p := new(capturev1.RRPair)
 			fill(t, p.ProtoReflect(), all)
 			before := len(b)
-			b = Append(b, p)
-			if n, bound := len(b)-before, Bound(p); n > bound {
+			b = Append(b, p, none)
+			if n, bound := len(b)-before, Bound(p, none); n > bound {
 				t.Fatalf("%d bytes, the bound is %d", n, bound)
 			}
 			want.Pairs = append(want.Pairs, p)
@@ -113,7 +114,7 @@ func TestSameAsProtobuf(t *testing.T) {
 // TestTextIsAlwaysReadable: a string that is not UTF-8 would make the whole
 // batch unreadable.
 func TestTextIsAlwaysReadable(t *testing.T) {
-	b := Append(nil, &capturev1.RRPair{Error: "a\xffb", Tags: map[string]string{"k\xc0": "\xf0"}})
+	b := Append(nil, &capturev1.RRPair{Error: "a\xffb", Tags: map[string]string{"k\xc0": "\xf0"}}, none)
 	got := new(capturev1.Batch)
 	if err := proto.Unmarshal(b, got); err != nil {
 		t.Fatal(err)
@@ -123,13 +124,36 @@ func TestTextIsAlwaysReadable(t *testing.T) {
 	}
 }
 
+// none: bodies that come in one piece.
+var none [2][][]byte
+
+// TestBodiesInPieces: a body is the same, in however many pieces it comes.
+func TestBodiesInPieces(t *testing.T) {
+	p := func(request, response string) *capturev1.RRPair {
+		return &capturev1.RRPair{
+			Request:  &capturev1.Message{Body: []byte(request), BodySize: 7},
+			Response: &capturev1.Message{Head: []byte("h"), Body: []byte(response), Trailers: []byte("t")},
+		}
+	}
+	want := Append(nil, p("one, two, three", "four, five"), none)
+	in := p("one, ", "four,")
+	rest := [2][][]byte{{[]byte("two, "), []byte("three")}, {[]byte(" "), []byte("five")}}
+	got := Append(nil, in, rest)
+	if !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %x", got, want)
+	}
+	if bound := Bound(in, rest); len(got) > bound {
+		t.Errorf("%d bytes, bound %d", len(got), bound)
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	p := example()
 	buf := make([]byte, 0, 4<<10)
-	b.SetBytes(int64(len(Append(nil, p))))
+	b.SetBytes(int64(len(Append(nil, p, none))))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = Append(buf[:0], p)
+		buf = Append(buf[:0], p, none)
 	}
 }
 
