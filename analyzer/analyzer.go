@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ingest"
 	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store/duckindex"
@@ -97,6 +98,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		Forwarders: a.forwarders,
 		Ledger:     a.ledger,
 		Health:     a.health,
+		Importer:   importer.New(a.store, time.Now),
 		Viewer:     ui.Handler(log),
 		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
 	}, log)

@@ -94,10 +94,24 @@ func notFound(mux *http.ServeMux) http.HandlerFunc {
 			get.Method = http.MethodGet
 			if _, pattern := mux.Handler(get); strings.HasPrefix(pattern, "GET ") {
 				w.Header().Set("Allow", "GET, HEAD")
-				writeProblem(w, problem(http.StatusMethodNotAllowed, httpv1.ProblemBlank, "This API is read with GET."))
+				writeProblem(w, problem(http.StatusMethodNotAllowed, httpv1.ProblemBlank, "This call is read with GET."))
 				return
 			}
 		}
+		if r.URL.Path == importPath {
+			w.Header().Set("Allow", "POST")
+			writeProblem(w, problem(http.StatusMethodNotAllowed, httpv1.ProblemBlank, "A file is sent with POST."))
+			return
+		}
 		writeProblem(w, problem(http.StatusNotFound, httpv1.ProblemNotFound, "There is no such call; GET /api/v1/openapi.json lists all of them."))
 	}
+}
+
+// writeJSON is an answer that huma does not write.
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	// The reader went away if this fails.
+	_ = enc.Encode(v)
 }

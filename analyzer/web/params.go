@@ -53,7 +53,10 @@ func parseQuery(q string) (*query.Query, error) {
 	if mistake, ok := errors.AsType[*query.Error](err); ok {
 		p := problem(http.StatusBadRequest, httpv1.ProblemQuery, mistake.Error())
 		p.Title = "The query has a mistake"
-		p.Errors = []httpv1.ProblemError{problemError(mistake)}
+		_, all := query.ParseAll(q)
+		for _, m := range all {
+			p.Errors = append(p.Errors, problemError(m))
+		}
 		return nil, p
 	}
 	return parsed, err

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -50,16 +49,19 @@ type (
 		LastEventID string `header:"Last-Event-ID"`
 	}
 	pairInput struct {
-		ID string `path:"id"`
+		ID          string `path:"id"`
+		IfNoneMatch string `header:"If-None-Match"`
 	}
 	messageInput struct {
-		ID   string `path:"id"`
-		Side string `path:"message"`
+		ID          string `path:"id"`
+		Side        string `path:"message"`
+		IfNoneMatch string `header:"If-None-Match"`
 	}
 	bodyInput struct {
-		ID      string `path:"id"`
-		Side    string `path:"message"`
-		Decoded string `query:"decoded"`
+		ID          string `path:"id"`
+		Side        string `path:"message"`
+		Decoded     string `query:"decoded"`
+		IfNoneMatch string `header:"If-None-Match"`
 	}
 	ledgerInput struct {
 		From string `query:"from"`
@@ -92,13 +94,19 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.stats(api)
 	s.about(api)
 	s.account(api)
-	s.later(api)
+	s.sums(api)
+	s.transfer(api)
 
 	spec, err := describe(api.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
 	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		if fresh(w, r.Header.Get("If-None-Match"), etag(spec)) {
+			return
+		}
+		// Nothing of it was captured: it may be kept.
+		w.Header().Set("Cache-Control", "no-cache")
 		w.Header().Set("Content-Type", "application/openapi+json")
 		// The reader went away if this fails.
 		_, _ = w.Write(spec)
@@ -242,7 +250,7 @@ func (s *Server) pairs(api huma.API) {
 			if err != nil {
 				return nil, problem(http.StatusUnprocessableEntity, httpv1.ProblemNotSupported, sentence(err))
 			}
-			return content([]byte(cmd), "text/plain; charset=utf-8", nil), nil
+			return content([]byte(cmd), "text/plain; charset=utf-8", in.IfNoneMatch, nil), nil
 		})
 }
 
@@ -258,6 +266,8 @@ func (s *Server) list(ctx context.Context, in *listInput) (*output[httpv1.Pairs]
 		return nil, err
 	}
 	ask := store.List{Query: q, Limit: limit + 1}
+	var looked store.Progress
+	ask.Progress = func(p store.Progress) { looked = p }
 	if in.Cursor != "" {
 		at, err := parsePlace(in.Cursor)
 		if err != nil {
@@ -278,7 +288,7 @@ func (s *Server) list(ctx context.Context, in *listInput) (*output[httpv1.Pairs]
 	var last store.Key
 	for st, err := range s.deps.Store.List(ctx, ask) {
 		if partial, ok := errors.AsType[*store.PartialError](err); ok {
-			out.Partial = true
+			out.Partial, out.PartialReason = true, partial.Reason
 			if partial.Reached != nil {
 				out.NextCursor = next(*partial.Reached)
 			} else if len(out.Pairs) > 0 {
@@ -297,6 +307,7 @@ func (s *Server) list(ctx context.Context, in *listInput) (*output[httpv1.Pairs]
 		last.Time = store.Time(st.Pair)
 		copy(last.ID[:], st.Pair.GetId())
 	}
+	out.Scanned, out.Of = looked.Scanned, looked.Of
 	return &output[httpv1.Pairs]{out}, nil
 }
 
@@ -344,7 +355,7 @@ func (s *Server) body(ctx context.Context, in *bodyInput) (*huma.StreamResponse,
 	if err != nil {
 		return nil, err
 	}
-	st, m, err := s.message(ctx, messageInput{in.ID, in.Side})
+	st, m, err := s.message(ctx, messageInput{ID: in.ID, Side: in.Side})
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +369,7 @@ func (s *Server) body(ctx context.Context, in *bodyInput) (*huma.StreamResponse,
 	if !whole {
 		state = "truncated"
 	}
-	return attachment(b, query.FormatID(st.Pair.GetId())+"-"+in.Side, map[string]string{"Weir-Body": state}), nil
+	return attachment(b, query.FormatID(st.Pair.GetId())+"-"+in.Side, in.IfNoneMatch, map[string]string{"Weir-Body": state}), nil
 }
 
 func (s *Server) raw(ctx context.Context, in *messageInput) (*huma.StreamResponse, error) {
@@ -367,28 +378,36 @@ func (s *Server) raw(ctx context.Context, in *messageInput) (*huma.StreamRespons
 		return nil, err
 	}
 	b, exactness := rawMessage(st.Pair, m)
-	return content(b, "application/octet-stream", map[string]string{
+	return content(b, "application/octet-stream", in.IfNoneMatch, map[string]string{
 		"Weir-Raw":            exactness,
 		"Content-Disposition": disposition(query.FormatID(st.Pair.GetId()) + "-" + in.Side + ".raw"),
 	}), nil
 }
 
 // attachment is content that a browser saves and never shows.
-func attachment(b []byte, name string, headers map[string]string) *huma.StreamResponse {
+func attachment(b []byte, name, ifNoneMatch string, headers map[string]string) *huma.StreamResponse {
 	kind, ext := "application/octet-stream", ".bin"
 	if utf8.Valid(b) && !slices.Contains(b, 0) {
 		kind, ext = "text/plain; charset=utf-8", ".txt"
 	}
 	headers["Content-Disposition"] = disposition(name + ext)
-	return content(b, kind, headers)
+	return content(b, kind, ifNoneMatch, headers)
 }
 
 func disposition(name string) string {
 	return mime.FormatMediaType("attachment", map[string]string{"filename": name})
 }
 
-func content(b []byte, kind string, headers map[string]string) *huma.StreamResponse {
+// content is an answer that does not change: a client that has it already is
+// told so.
+func content(b []byte, kind, ifNoneMatch string, headers map[string]string) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		tag := etag(b)
+		ctx.SetHeader("ETag", tag)
+		if sameTag(ifNoneMatch, tag) {
+			ctx.SetStatus(http.StatusNotModified)
+			return
+		}
 		for k, v := range headers {
 			ctx.SetHeader(k, v)
 		}
@@ -439,7 +458,7 @@ func (s *Server) stats(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		leave, ok := s.enterTail()
+		leave, ok := enter(s.tails)
 		if !ok {
 			return nil, problem(http.StatusServiceUnavailable, httpv1.ProblemBusy,
 				fmt.Sprintf("%d tails are open, as many as this analyzer serves. Close one, or ask again later.", s.cfg.Tails))
@@ -488,27 +507,6 @@ func (s *Server) histogram(ctx context.Context, in *histogramInput) (*output[htt
 		return nil, s.fail(ctx, err)
 	}
 	return &output[httpv1.Histogram]{histogram(b)}, nil
-}
-
-// later are the calls of version 1 that this build does not have.
-func (s *Server) later(api huma.API) {
-	for _, c := range []struct{ id, path, what string }{
-		{"get-facets", "/api/v1/stats/facets", "Top values with counts"},
-		{"get-endpoints", "/api/v1/stats/endpoints", "Rate, errors and latency per endpoint"},
-		{"get-map", "/api/v1/stats/map", "Who calls whom"},
-		{"export-pairs", "/api/v1/export", "A streamed download"},
-		{"list-values", "/api/v1/fields/{name}/values", "Values of a field"},
-	} {
-		var params []*huma.Param
-		if strings.Contains(c.path, "{name}") {
-			params = append(params, param("path", "name", "The field.", huma.TypeString))
-		}
-		op := operation(api, c.id, c.path, c.what, "Not supported by this version.", params, http.StatusNotImplemented)
-		op.DefaultStatus = http.StatusNotImplemented
-		huma.Register(api, op, func(context.Context, *noInput) (*struct{}, error) {
-			return nil, problem(http.StatusNotImplemented, httpv1.ProblemNotSupported, "GET "+c.path+" is not supported by this version.")
-		})
-	}
 }
 
 // describe writes the OpenAPI document, once everything is registered.

@@ -139,12 +139,12 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, ask store.Tail, fo
 	}
 }
 
-// enterTail takes a place among the tails; the caller gives it back with the
-// function.
-func (s *Server) enterTail() (func(), bool) {
+// enter takes one of the places that a channel has; the caller gives it back
+// with the function.
+func enter(places chan struct{}) (func(), bool) {
 	select {
-	case s.tails <- struct{}{}:
-		return func() { <-s.tails }, true
+	case places <- struct{}{}:
+		return func() { <-places }, true
 	default:
 		return nil, false
 	}

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 
@@ -39,6 +38,8 @@ type Config struct {
 	StoreID string
 	// Tails is how many live tails run at once: 256.
 	Tails int
+	// Exports is how many exports run at once: 4.
+	Exports int
 	// Conns is how many connections are served at once: 1024.
 	Conns int
 	// QueryTimeout bounds one answer but for tails: 30 s.
@@ -55,6 +56,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Tails == 0 {
 		c.Tails = 256
+	}
+	if c.Exports == 0 {
+		c.Exports = 4
 	}
 	if c.Conns == 0 {
 		c.Conns = 1024
@@ -84,6 +88,8 @@ type Deps struct {
 	// Health is what the analyzer's doctor looks at, besides what forwarders
 	// say.
 	Health func() Health
+	// Importer takes files of pairs in; without one that is refused.
+	Importer Importer
 	// Viewer serves everything that is not the API.
 	Viewer http.Handler
 	// Checks decide readiness, besides the store's.
@@ -132,8 +138,9 @@ type Server struct {
 	spec    []byte
 	handler http.Handler
 
-	// tails is a semaphore; stopping ends all tails.
+	// tails and exports are semaphores; stopping ends all of them.
 	tails    chan struct{}
+	exports  chan struct{}
 	stopping context.Context
 	stop     context.CancelFunc
 }
@@ -141,7 +148,7 @@ type Server struct {
 // New builds the routes. It starts nothing.
 func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	cfg = cfg.withDefaults()
-	s := &Server{cfg: cfg, deps: deps, log: log, started: cfg.Now(), tails: make(chan struct{}, cfg.Tails)}
+	s := &Server{cfg: cfg, deps: deps, log: log, started: cfg.Now(), tails: make(chan struct{}, cfg.Tails), exports: make(chan struct{}, cfg.Exports)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(deps.Store, deps.Collectors, func() float64 { return float64(len(s.tails)) }); err != nil {
@@ -151,11 +158,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if s.spec, err = s.routes(mux); err != nil {
 		return nil, fmt.Errorf("describe API: %w", err)
 	}
-	gzip, err := gzhttp.NewWrapper(gzhttp.MinSize(1<<10), gzhttp.EnableZstd(false))
-	if err != nil {
-		return nil, fmt.Errorf("build compression: %w", err)
-	}
-	compressed := gzip(mux)
+	compressed := compress(mux)
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Nothing may stand between a tail and its flushes and deadlines, and
 		// the viewer brings its files compressed.

@@ -85,7 +85,7 @@ func TestRowAndPairShape(t *testing.T) {
 		`"cluster":"c1","namespace":"ns","app":"shop","pod":"pod-1","direction":"inbound","protocol":"http","method":"POST","host":"shop.example:8080",` +
 		`"path":"/cart/17","query":"a=1","endpoint":"/cart/{id}","status":201,"duration_ns":9000000,"ttfb_ns":5000000,"request_size":2,"response_size":2,` +
 		`"client":"10.0.0.1:5000","server":"127.0.0.1:8080","conn":3,"seq":1,"flags":["truncated","framing_ambiguous"],"error":"reset by server","sample_weight":1}`
-	if want := `{"pairs":[` + row + `],"next_cursor":null,"partial":false}` + "\n"; string(got) != want {
+	if want := `{"pairs":[` + row + `],"next_cursor":null,"partial":false,"partial_reason":"","scanned":0,"of":0}` + "\n"; string(got) != want {
 		t.Errorf("list\n got %swant %s", got, want)
 	}
 	_, got = ask(t, ts.Client(), "GET", ts.URL+"/api/v1/pairs/01997b2c-6d3f-7c44-9d6e-000000000001")
@@ -212,7 +212,7 @@ func TestMistakesSayWhatIsRight(t *testing.T) {
 		{"GET", "/api/v1/stats/endpoints", 501, "/api/v1/stats/endpoints"},
 		{"GET", "/api/v1/stats/map", 501, "/api/v1/stats/map"},
 		{"GET", "/api/v1/export?format=har", 501, "/api/v1/export"},
-		{"GET", "/api/v1/fields/app/values?prefix=c", 501, "/api/v1/fields/{name}/values"},
+		{"GET", "/api/v1/fields/app/values?prefix=c", 501, "/api/v1/fields/app/values"},
 	} {
 		t.Run(c.method+" "+c.path[:min(60, len(c.path))], func(t *testing.T) {
 			resp, b := ask(t, ts.Client(), c.method, ts.URL+c.path)
@@ -272,7 +272,7 @@ func TestCheckAQuery(t *testing.T) {
 			continue
 		}
 		_, err = cl.Page(t.Context(), client.List{Query: q}, "")
-		if p, ok := errors.AsType[*client.Problem](err); !ok || len(p.Errors) != 1 || p.Errors[0] != *check.Mistake {
+		if p, ok := errors.AsType[*client.Problem](err); !ok || len(p.Errors) == 0 || p.Errors[0] != *check.Mistake {
 			t.Errorf("%.20q: list says %v, check %+v", q, err, *check.Mistake)
 		}
 	}

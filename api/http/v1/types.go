@@ -55,6 +55,10 @@ type Pairs struct {
 	Pairs      []Row   `json:"pairs"`
 	NextCursor *string `json:"next_cursor" doc:"Give it as cursor to go on; null on the last page."`
 	Partial    bool    `json:"partial" doc:"A limit was reached before everything was looked at; what is here holds."`
+	// PartialReason is for people.
+	PartialReason string `json:"partial_reason" doc:"Which limit; empty when everything was looked at."`
+	Scanned       int64  `json:"scanned" doc:"Bytes of stored frames that were looked into, where the index could not answer alone."`
+	Of            int64  `json:"of" doc:"How many there are to look into; 0 when none had to be."`
 }
 
 // Pair is one pair, whole.

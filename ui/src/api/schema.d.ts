@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a query is answered
+         * @description What the index decides and what has to be looked for in stored frames, without looking.
+         */
+        get: operations["explain-query"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/export": {
         parameters: {
             query?: never;
@@ -32,8 +52,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A streamed download
-         * @description Not supported by this version.
+         * Download pairs
+         * @description In the order in which they were stored, as a stream of any length. A stream that ends without its last chunk is not whole. The trailers Weir-Pairs and Weir-Left-Out say how many pairs are in it, and how many match that the format has no place for.
          */
         get: operations["export-pairs"];
         put?: never;
@@ -71,10 +91,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Values of a field
-         * @description Not supported by this version.
-         */
+        /** Values of a field, for completion */
         get: operations["list-values"];
         put?: never;
         post?: never;
@@ -95,6 +112,26 @@ export interface paths {
         get: operations["list-forwarders"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take in a file of pairs
+         * @description The body is the file. Pairs keep their ids, and those that are stored already are left out, so that the same file may be sent again. Entries that cannot be read are listed, and the others are stored. Nothing redacts or filters what comes in this way.
+         */
+        post: operations["import-pairs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -284,7 +321,7 @@ export interface paths {
         };
         /**
          * Rate, errors and latency per endpoint
-         * @description Not supported by this version.
+         * @description One line for each app, host, method and endpoint.
          */
         get: operations["get-endpoints"];
         put?: never;
@@ -302,10 +339,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Top values with counts
-         * @description Not supported by this version.
-         */
+        /** Top values of fields with counts */
         get: operations["get-facets"];
         put?: never;
         post?: never;
@@ -342,10 +376,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Who calls whom
-         * @description Not supported by this version.
-         */
+        /** Who calls whom */
         get: operations["get-map"];
         put?: never;
         post?: never;
@@ -553,6 +584,147 @@ export interface components {
              */
             count: number;
         };
+        Edge: {
+            /** @description The app. */
+            callee: string;
+            /** @description The app that has the client's address, where one is known; else the address without its port. */
+            caller: string;
+            /** Format: int64 */
+            errors: number;
+            /** Format: int64 */
+            estimated: number;
+            /** Format: date-time */
+            last: string | null;
+            /** Format: int64 */
+            p50_ns: number | null;
+            /** Format: int64 */
+            p95_ns: number | null;
+            /** Format: int64 */
+            pairs: number;
+            protocol: string;
+        };
+        Endpoint: {
+            app: string;
+            /** @description Pairs by status class. */
+            classes: components["schemas"]["ClassCounts"];
+            /** @example /orders/{id} */
+            endpoint: string;
+            /**
+             * Format: int64
+             * @description Pairs with a status 5xx or an error.
+             */
+            errors: number;
+            /** Format: int64 */
+            estimated: number;
+            /** Format: date-time */
+            first: string | null;
+            host: string;
+            /** Format: date-time */
+            last: string | null;
+            /** Format: int64 */
+            max_ns: number | null;
+            method: string;
+            /** Format: int64 */
+            p50_ns: number | null;
+            /** Format: int64 */
+            p95_ns: number | null;
+            /** Format: int64 */
+            p99_ns: number | null;
+            /** Format: int64 */
+            pairs: number;
+            /**
+             * Format: int64
+             * @description Bytes of all requests' bodies.
+             */
+            request_bytes: number;
+            /** Format: int64 */
+            response_bytes: number;
+        };
+        Endpoints: {
+            /** @description The most frequent first. */
+            endpoints: components["schemas"]["Endpoint"][];
+            /** @description Percentiles are those of all durations; otherwise each is within 2 %. */
+            exact: boolean;
+            /**
+             * Format: date-time
+             * @description As it was asked for; null for an open side.
+             */
+            from: string | null;
+            /** @description There are more lines than limit. */
+            more: boolean;
+            partial: boolean;
+            partial_reason: string;
+            /** @description Some pairs were kept by sampling: estimated is how many there were. */
+            sampled: boolean;
+            /** Format: date-time */
+            to: string | null;
+        };
+        Explain: {
+            /** @description The query as it was understood; empty selects everything. */
+            canonical: string;
+            /** @description Stored frames are opened to answer it, newest first and within a budget; a list tells how far it got. */
+            scans: boolean;
+            /** @description In the order in which they are taken. */
+            steps: components["schemas"]["ExplainStep"][];
+        };
+        ExplainStep: {
+            /**
+             * @description Who takes it. index: its columns decide. rows: each is looked at. words: frames without them are passed over. frames: what is left is opened.
+             * @enum {string}
+             */
+            by: "index" | "rows" | "words" | "frames";
+            /** @description The part of the query; of words what is looked for. */
+            part: string;
+            /** @description What is done, for people. */
+            text: string;
+        };
+        Facet: {
+            /**
+             * Format: int64
+             * @description Pairs without a value.
+             */
+            absent: number;
+            /**
+             * Format: int64
+             * @description How many values there are; an estimate above 10,000.
+             */
+            distinct: number;
+            field: string;
+            /**
+             * Format: int64
+             * @description Pairs whose value is not among values.
+             */
+            others: number;
+            values: components["schemas"]["FacetValue"][];
+        };
+        FacetValue: {
+            /** Format: int64 */
+            estimated: number;
+            /** Format: int64 */
+            pairs: number;
+            /** @description As it was captured, without quotes. */
+            value: string;
+        };
+        Facets: {
+            /**
+             * Format: int64
+             * @description pairs, each counted for as many as it stands for; equal to pairs where nothing was sampled.
+             */
+            estimated: number;
+            /** @description One for each field, in the order in which they were asked for. */
+            facets: components["schemas"]["Facet"][];
+            /**
+             * Format: int64
+             * @description Pairs that match.
+             */
+            pairs: number;
+            /** @description A limit was reached before everything was counted: counts are at least these. */
+            partial: boolean;
+            /** @description Which limit; empty when everything was counted. */
+            partial_reason: string;
+            /** @description Some pairs were kept by sampling: estimated is how many there were. */
+            sampled: boolean;
+        };
         Field: {
             description: string;
             /**
@@ -658,6 +830,43 @@ export interface components {
             to: string;
             /** Format: int64 */
             total: number;
+        };
+        Import: {
+            /** @description The file was read to its end. */
+            complete: boolean;
+            /** @description The first of what was wrong, in the order of the file. */
+            errors: components["schemas"]["ImportError"][];
+            format: string;
+            /**
+             * Format: int64
+             * @description Pairs left out because the store has their id already.
+             */
+            known: number;
+            /**
+             * Format: int64
+             * @description Entries that could not be read.
+             */
+            rejected: number;
+            /**
+             * Format: int64
+             * @description Pairs that are durable now and were not before.
+             */
+            stored: number;
+        };
+        ImportError: {
+            /**
+             * Format: int64
+             * @description Which pair of the file, from 1.
+             */
+            entry: number;
+            /**
+             * Format: int64
+             * @description Where it begins, from 1; 0 in formats without lines.
+             */
+            line: number;
+            message: string;
+            /** @description What would be right; may be empty. */
+            want: string;
         };
         Info: {
             /**
@@ -906,6 +1115,19 @@ export interface components {
              */
             unknown: number;
         };
+        Map: {
+            /** @description The most frequent first. */
+            edges: components["schemas"]["Edge"][];
+            /** Format: date-time */
+            from: string | null;
+            /** @description There are more than limit. */
+            more: boolean;
+            partial: boolean;
+            partial_reason: string;
+            sampled: boolean;
+            /** Format: date-time */
+            to: string | null;
+        };
         Message: {
             /** @description What was kept of the body, after the transfer coding and before any content coding. See body_encoding. */
             body: string;
@@ -1051,9 +1273,21 @@ export interface components {
         Pairs: {
             /** @description Give it as cursor to go on; null on the last page. */
             next_cursor: string | null;
+            /**
+             * Format: int64
+             * @description How many there are to look into; 0 when none had to be.
+             */
+            of: number;
             pairs: components["schemas"]["Row"][];
             /** @description A limit was reached before everything was looked at; what is here holds. */
             partial: boolean;
+            /** @description Which limit; empty when everything was looked at. */
+            partial_reason: string;
+            /**
+             * Format: int64
+             * @description Bytes of stored frames that were looked into, where the index could not answer alone.
+             */
+            scanned: number;
         };
         Problem: {
             /** @description What is wrong here, and what would be right. */
@@ -1334,6 +1568,15 @@ export interface components {
             /** Format: date-time */
             response_last: string | null;
         };
+        Values: {
+            field: string;
+            /** @description There are more than limit. */
+            more: boolean;
+            partial: boolean;
+            partial_reason: string;
+            /** @description The most frequent first. */
+            values: components["schemas"]["FacetValue"][];
+        };
         Why: {
             /** @description Likeliest first; certain ones before possible ones. */
             findings: components["schemas"]["WhyFinding"][];
@@ -1449,15 +1692,95 @@ export interface operations {
             };
         };
     };
-    "export-pairs": {
+    "explain-query": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The query; empty for everything. */
+                q?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explain"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "export-pairs": {
+        parameters: {
+            query?: {
+                /** @description The file's format. */
+                format?: "har" | "jsonl" | "curl" | "parquet" | "rrpair";
+                /** @description What to export; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                    "application/vnd.apache.parquet": string;
+                    "application/x-ndjson": string;
+                    "text/plain; charset=utf-8": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -1478,6 +1801,15 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1527,18 +1859,56 @@ export interface operations {
     };
     "list-values": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How the values begin, whatever the case of ASCII letters. */
+                prefix?: string;
+                /** @description Values. */
+                limit?: number;
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+            };
             header?: never;
             path: {
-                /** @description The field. */
+                /** @description The field, one of those of facets, or one with a fixed set of values. */
                 name: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Values"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1557,6 +1927,15 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1595,6 +1974,102 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "import-pairs": {
+        parameters: {
+            query?: {
+                /** @description The file's format. */
+                format?: "har" | "jsonl" | "rrpair";
+                /** @description The app of pairs that name none; imported without it. */
+                app?: string;
+            };
+            header?: {
+                "Content-Type"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": string;
+                "application/octet-stream": string;
+                "application/x-ndjson": string;
+            };
+        };
+        responses: {
+            /** @description What became of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1786,7 +2261,9 @@ export interface operations {
     "get-pair": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The pair's id. */
                 id: string;
@@ -1854,7 +2331,9 @@ export interface operations {
     "get-curl": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The pair's id. */
                 id: string;
@@ -1934,7 +2413,9 @@ export interface operations {
                 /** @description 1 undoes gzip, br, zstd and deflate. */
                 decoded?: boolean;
             };
-            header?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The pair's id. */
                 id: string;
@@ -2016,7 +2497,9 @@ export interface operations {
     "get-raw": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The pair's id. */
                 id: string;
@@ -2175,13 +2658,40 @@ export interface operations {
     };
     "get-endpoints": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Lines. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoints"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2202,6 +2712,15 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2213,13 +2732,42 @@ export interface operations {
     };
     "get-facets": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Which fields, separated by commas: app, pod, namespace, cluster, direction, protocol, method, path, endpoint, host, status, error, client, server, flag. */
+                fields?: string;
+                /** @description Values of each field. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Facets"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2240,6 +2788,15 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2316,13 +2873,40 @@ export interface operations {
     };
     "get-map": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Edges. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Map"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Forbidden */
             403: {
                 headers: {
@@ -2343,6 +2927,15 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

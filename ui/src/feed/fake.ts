@@ -130,7 +130,7 @@ export class FakeAnalyzer {
     const at = options.cursor ? all.findIndex((p) => p.id === options.cursor) + 1 : 0;
     const pairs = all.slice(at, at + this.pageSize);
     const last = pairs.at(-1);
-    return { pairs, next_cursor: last && at + pairs.length < all.length ? last.id : null, partial: false };
+    return { pairs, next_cursor: last && at + pairs.length < all.length ? last.id : null, partial: false, partial_reason: '', scanned: 0, of: 0 };
   }
 
   #histogram(view: View, buckets: number): Histogram {
