@@ -266,6 +266,13 @@ func (w *work) document(v, contentType []byte, cut bool, depth int) ([]byte, boo
 // commonTypes need no text of their own.
 var commonTypes = []string{"application/json", "text/html", "text/plain", "application/x-www-form-urlencoded", "application/xml", "text/xml", "text/css", "application/javascript", "text/javascript", "application/octet-stream", "image/png", "image/jpeg"}
 
+// binaryTypes are read by no rule, whatever their bytes look like.
+var binaryTypes = map[string]bool{
+	"application/octet-stream": true, "application/protobuf": true, "application/x-protobuf": true, "application/msgpack": true,
+	"application/x-msgpack": true, "application/vnd.msgpack": true, "application/cbor": true, "application/avro": true,
+	"application/x-thrift": true, "application/bson": true, "application/zip": true, "application/pdf": true,
+}
+
 // mediaType is a Content-Type without its parameters, in lower case.
 func mediaType(contentType []byte) string {
 	media, _, _ := bytes.Cut(contentType, []byte(";"))
@@ -297,6 +304,9 @@ func syntax(media string, v []byte) bodySyntax {
 		return multipartBody
 	case media == "application/x-www-form-urlencoded":
 		return formBody
+	case binaryTypes[media], strings.HasPrefix(media, "application/grpc"), strings.HasPrefix(media, "application/vnd.google.protobuf"):
+		// A short one may look like text, with lengths for letters.
+		return unreadable
 	}
 	if !isText(v) {
 		return unreadable
@@ -363,11 +373,11 @@ func isText(v []byte) bool {
 // keepUnread reports whether a body of this type is kept though nobody can
 // look into it.
 func (w *work) keepUnread(media string, v []byte) bool {
-	if v != nil && isText(v) {
-		return false
-	}
 	if w.set.keepUndecodable {
 		return true
+	}
+	if v != nil && isText(v) {
+		return false
 	}
 	return slices.ContainsFunc(w.set.keepTypes, func(pattern string) bool {
 		ok, _ := path.Match(pattern, media) // checked when it was read

@@ -165,7 +165,8 @@ func TestS02Places(t *testing.T) {
 		"image that is text": func(s string) *capturev1.RRPair {
 			return post("image/png", "note="+s)
 		},
-		"binary": func(s string) *capturev1.RRPair { return post("application/octet-stream", "\x00\x01"+s+"\xff\xfe\x00") },
+		"binary":                        func(s string) *capturev1.RRPair { return post("application/octet-stream", "\x00\x01"+s+"\xff\xfe\x00") },
+		"protobuf that looks like text": func(s string) *capturev1.RRPair { return post("application/x-protobuf", "\nG"+s) },
 		"json that is none": func(s string) *capturev1.RRPair {
 			return post("application/json", `{"note": `+s+`, "password": hunter2}`)
 		},
