@@ -38,7 +38,7 @@ var rules = []rule{
 	{"goproxy/tee", nil, nil, "lends bytes to a function; knows nothing of protocols"},
 	{"goproxy/observe", []string{"goproxy/tee", "protocol", "protocol/protocols", "pair", "api/capture/..."}, nil, "detect, decode, pair; shipping is a function that it is given"},
 	{"goproxy/ship", []string{"api/capture/...", "seglog"}, nil, "carries pairs, whatever protocol they are of"},
-	{"goproxy", []string{"goproxy/...", "api/capture/...", "daemon", "protocol", "protocol/protocols", "pair"}, nil, "the program wires its rooms; it stays small: no database, no viewer"},
+	{"goproxy", []string{"goproxy/...", "api/capture/...", "daemon", "protocol", "protocol/protocols", "pair", "redact"}, nil, "the program wires its rooms; it stays small: no database, no viewer"},
 	{"query", []string{"api/capture/..."}, nil, "one language for all; the compilers to SQL live with the stores"},
 	{"redact", []string{"api/capture/...", "query"}, []string{"net", "os"}, "pure: rules and pairs in, edited pairs out"},
 	{"seglog", nil, []string{"google.golang.org"}, "it stores bytes"},

@@ -40,6 +40,7 @@ import (
 	"github.com/weir-capture/weir/internal/nonblock"
 	"github.com/weir-capture/weir/pair"
 	"github.com/weir-capture/weir/protocol/protocols"
+	"github.com/weir-capture/weir/redact"
 )
 
 // dialTimeout bounds the wait for an upstream that does not answer at all.
@@ -113,7 +114,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 			NewID: ids.New, Emit: p.emit,
 		}),
 		Budget: p.budget, Ledger: &p.ledger, Now: p.clock.Now,
-		Log: log, Repeated: p.repeated, Capture: cfg.Capture, Sampler: p.sampler,
+		Log: log, LogPath: logPath(log), Repeated: p.repeated, Capture: cfg.Capture, Sampler: p.sampler,
 	})
 	p.openServices()
 	return p, nil
@@ -180,7 +181,11 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer stopShipping()
 	var shipErr error
 	background.Go(func() { shipErr = p.shipper.Run(shipping) })
-	background.Go(func() { p.watchSignal(shipping) })
+	// From here on the signal ends no process.
+	toggle := make(chan os.Signal, 1)
+	signal.Notify(toggle, syscall.SIGUSR1)
+	defer signal.Stop(toggle)
+	background.Go(func() { p.watchSignal(shipping, toggle) })
 	background.Go(func() { p.keepAlive(shipping) })
 	p.startServices(&background)
 
@@ -235,11 +240,8 @@ func (p *Proxy) drain(done <-chan struct{}) bool {
 	}
 }
 
-// watchSignal toggles capture on SIGUSR1.
-func (p *Proxy) watchSignal(ctx context.Context) {
-	toggle := make(chan os.Signal, 1)
-	signal.Notify(toggle, syscall.SIGUSR1)
-	defer signal.Stop(toggle)
+// watchSignal toggles capture with each signal.
+func (p *Proxy) watchSignal(ctx context.Context, toggle <-chan os.Signal) {
 	for {
 		select {
 		case <-toggle:
@@ -301,13 +303,15 @@ func (p *Proxy) serve(ctx context.Context, client *nonblock.Socket) {
 		return
 	}
 	watch.Connected(upstream.to.String(), p.clock.Now())
-	conn := p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle))
+	lent := tee.New(watch.Event, watch.Idle)
+	conn := p.relay.Conn(client, server, lent)
 	e := &entry{
 		id: a.id, conn: conn, watch: watch, client: a.from, server: upstream.to.String(),
 		accepted: downstream.to, dialled: upstream.from, began: a.began,
 	}
 	p.conns.add(e)
 	conn.Run()
+	lent.Close()
 	watch.Close()
 	p.conns.remove(e, e.end(time.Now()))
 }
@@ -389,4 +393,14 @@ type service struct {
 	name   string
 	ln     net.Listener
 	server *http.Server
+}
+
+// logPath keeps secrets in paths out of the log, whatever rules the forwarder
+// has: a log goes other ways than pairs.
+func logPath(log *slog.Logger) func([]byte) []byte {
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return nil // it shows none
+	}
+	set, _ := redact.Named(redact.Standard) // it comes with the program
+	return redact.New(set, redact.RandomKeys()).Path
 }

@@ -66,6 +66,19 @@ func (r *Redactor) Redact(p *capturev1.RRPair) (err error) {
 	return w.run()
 }
 
+// Path is what may be shown of a path that is not part of a pair, such as in a
+// log. It never changes path.
+func (r *Redactor) Path(path []byte) (shown []byte) {
+	w := work{set: r.rules.Load(), keys: r.keys.Load(), pair: new(capturev1.RRPair), firstRule: -1, quiet: 1, fuel: fuelFloor + fuelPerByte*len(path)}
+	defer func() {
+		if recover() != nil || w.failed != nil {
+			shown = []byte(ruleWithheld)
+		}
+	}()
+	shown, _ = w.path(path)
+	return shown
+}
+
 // Reasons for withholding, as they stand in the receipt's type.
 const (
 	ReasonRule       = "rule"

@@ -36,7 +36,7 @@ type exchangeLog struct {
 // Request implements pair.Observer. The path comes without the query, which
 // may hold secrets.
 func (l *exchangeLog) Request(seq uint64, path []byte) {
-	l.c.log(l.title+" REQUEST", slog.Uint64("sequenceNum", seq), slog.String("url", string(path)))
+	l.c.log(l.title+" REQUEST", slog.Uint64("sequenceNum", seq), slog.String("url", string(l.c.o.set.LogPath(path))))
 }
 
 // Response implements pair.Observer.

@@ -38,6 +38,9 @@ type Settings struct {
 	// Now is the clock that the events of the tee use too.
 	Now func() int64
 	Log *slog.Logger
+	// LogPath is what the log shows of a path, which may have secrets in it;
+	// nil shows it as it is.
+	LogPath func(path []byte) []byte
 	// Repeated limits what many connections may say at once.
 	Repeated *lograte.Logger
 	// Capture is the state of the kill switch to begin with.
@@ -63,6 +66,9 @@ type spoken struct {
 
 // New makes an Observer.
 func New(set Settings) *Observer {
+	if set.LogPath == nil {
+		set.LogPath = func(path []byte) []byte { return path }
+	}
 	o := &Observer{
 		set:    set,
 		debug:  set.Log.Enabled(context.Background(), slog.LevelDebug),
@@ -95,7 +101,7 @@ func (o *Observer) Protocols() map[string]uint64 {
 
 // Conn begins to observe a connection that was accepted from client.
 func (o *Observer) Conn(id uint64, client string, accepted int64) *Conn {
-	c := &Conn{o: o, link: pair.Link{
+	c := &Conn{o: o, last: accepted, link: pair.Link{
 		ID: id, Client: client, Accepted: accepted, Direction: capturev1.Direction_DIRECTION_INBOUND,
 	}}
 	if o.set.Sampler != nil {
