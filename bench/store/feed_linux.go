@@ -165,7 +165,7 @@ func (p *proxy) talk(ctx context.Context) error {
 			return err
 		}
 		pair := p.maker.Pair(n)
-		if wire.Bound(pair) > alonePair {
+		if wire.Bound(pair, [2][][]byte{}) > alonePair {
 			if err := errors.Join(p.close(ctx), p.add(n, pair), p.close(ctx)); err != nil {
 				return err
 			}
@@ -238,7 +238,7 @@ func (p *proxy) add(n uint64, pair *capturev1.RRPair) error {
 		p.open = p.pool.Get().(*[]byte) // its New makes nothing else
 		p.since = time.Now()
 	}
-	*p.open = wire.Append(*p.open, pair)
+	*p.open = wire.Append(*p.open, pair, [2][][]byte{})
 	p.count++
 	p.last = n
 	return nil
