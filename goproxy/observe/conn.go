@@ -21,6 +21,9 @@ import (
 type Conn struct {
 	o    *Observer
 	link pair.Link
+	// last is the latest time that was told. No earlier one counts after it,
+	// whatever clock it comes from: no duration is negative.
+	last int64
 
 	state  atomic.Uint32
 	spoken atomic.Pointer[protocol.Protocol]
@@ -78,8 +81,14 @@ func (c *Conn) become(s state)  { c.state.Store(uint32(s)) }
 
 // Connected says that the upstream was dialled.
 func (c *Conn) Connected(server string, at int64) {
-	c.link.Server, c.link.Connected = server, at
+	c.link.Server, c.link.Connected = server, c.time(at)
 	c.log("Connection established")
+}
+
+// time is at, or the latest time that was told.
+func (c *Conn) time(at int64) int64 {
+	c.last = max(c.last, at)
+	return c.last
 }
 
 // DialFailed says that it could not be. The connection is over.
@@ -89,7 +98,7 @@ func (c *Conn) DialFailed(server string, at int64, err error) {
 		return
 	}
 	c.link.Server = server
-	c.o.set.Pairs.Opaque(&c.link, unread, nil, 0, at, "dial: "+Reason(err), capturev1.Flag_FLAG_NO_RESPONSE).Close("")
+	c.o.set.Pairs.Opaque(&c.link, unread, nil, 0, c.time(at), "dial: "+Reason(err), capturev1.Flag_FLAG_NO_RESPONSE).Close("")
 }
 
 // unread is the protocol of what was not detected.
@@ -98,6 +107,7 @@ const unread = "opaque"
 // Event takes what the tee hands over.
 func (c *Conn) Event(e tee.Event) {
 	defer c.recover()
+	e.At = c.time(e.At)
 	if e.Cause != tee.Going && (c.cause == tee.Going || c.cause.Clean() && !e.Cause.Clean()) {
 		c.cause = e.Cause
 	}

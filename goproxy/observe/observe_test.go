@@ -57,7 +57,10 @@ func newLab(t *testing.T, edit func(*Settings)) *lab {
 	}
 	set.Pairs = pair.New(pair.Settings{
 		BodyLimit: 1 << 10, Budget: set.Budget, Ledger: &l.ledger, NewID: pair.NewIDs([32]byte{}).New,
-		Emit: func(p *capturev1.RRPair, held int64) { l.pairs = append(l.pairs, copyOf(p)); l.held += held },
+		Emit: func(p *capturev1.RRPair, rest [2][][]byte, held int64) {
+			l.pairs = append(l.pairs, copyOf(p, rest))
+			l.held += held
+		},
 	})
 	l.budget = set.Budget
 	l.Observer = New(set)
@@ -65,7 +68,7 @@ func newLab(t *testing.T, edit func(*Settings)) *lab {
 }
 
 // copyOf keeps a pair that was only lent, down to the bytes of its strings.
-func copyOf(p *capturev1.RRPair) *capturev1.RRPair {
+func copyOf(p *capturev1.RRPair, rest [2][][]byte) *capturev1.RRPair {
 	data, err := proto.Marshal(p)
 	if err != nil {
 		panic(err)
@@ -73,6 +76,11 @@ func copyOf(p *capturev1.RRPair) *capturev1.RRPair {
 	c := new(capturev1.RRPair)
 	if err := proto.Unmarshal(data, c); err != nil {
 		panic(err)
+	}
+	for i, m := range [...]*capturev1.Message{c.Request, c.Response} {
+		for _, piece := range rest[i] {
+			m.Body = append(m.Body, piece...)
+		}
 	}
 	return c
 }
