@@ -45,7 +45,9 @@ type Analyzer struct {
 	web       *web.Server
 	// listeners are closed by the servers that get them.
 	listenWeb, listenIngest net.Listener
-	webAddr, ingestAddr     net.Addr
+	// listenControl is nil where the data directory cannot hold a socket.
+	listenControl       net.Listener
+	webAddr, ingestAddr net.Addr
 }
 
 // New opens the store and the listeners, and starts nothing. What it opened is
@@ -63,6 +65,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	a.ledger = ledger.New(ledger.Options{}, log)
 	if a.store, err = segstore.Open(segstore.Options{
 		Dir: cfg.DataDir, OpenIndex: open, Retention: cfg.Retention, RetentionBytes: cfg.RetentionBytes,
+		Beside: []string{ledger.FileName},
 		Committed: a.ledger.Commit, Removing: a.ledger.Removing, Damaged: a.ledger.Damaged, Hiding: a.ledger.Hiding,
 	}, log); err != nil {
 		err = fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
@@ -85,6 +88,10 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	}
 	if a.listenWeb, err = net.Listen("tcp", cfg.ListenAddr); err != nil {
 		return nil, fmt.Errorf("listen on LISTEN_ADDR: %w", err)
+	}
+	// The lock of the directory is held: a socket that is there is of nobody.
+	if a.listenControl, err = listenControl(cfg.DataDir); err != nil {
+		log.Warn("Without a control socket: programs have to ask by WEIR_URL", slog.String("error", err.Error()))
 	}
 
 	a.webAddr, a.ingestAddr = a.listenWeb.Addr(), a.listenIngest.Addr()
@@ -172,14 +179,18 @@ func (a *Analyzer) Run(ctx context.Context) error {
 	defer cancel()
 	// Started from the store towards the source; each ends by a context of its
 	// own, in reverse.
-	parts := []struct {
+	type part struct {
 		name string
 		run  func(context.Context) error
-	}{
+	}
+	parts := []part{
 		{"store", a.store.Run},
 		{"ledger", a.account},
 		{"ingest", func(ctx context.Context) error { return a.ingest.Serve(ctx, a.listenIngest) }},
 		{"web", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenWeb) }},
+	}
+	if a.listenControl != nil {
+		parts = append(parts, part{"control", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenControl) }})
 	}
 	var mu sync.Mutex
 	var errs []error
@@ -202,7 +213,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 	for i := len(stops) - 1; i >= 0; i-- {
 		stops[i]()
 	}
-	a.listenWeb, a.listenIngest = nil, nil // their servers have closed them
+	a.listenWeb, a.listenIngest, a.listenControl = nil, nil, nil // their servers have closed them
 	if err := a.close(); err != nil {
 		errs = append(errs, err)
 	}
@@ -228,7 +239,7 @@ func (a *Analyzer) say() {
 // close closes what New opened and Run has not.
 func (a *Analyzer) close() error {
 	var errs []error
-	for _, l := range []net.Listener{a.listenWeb, a.listenIngest} {
+	for _, l := range []net.Listener{a.listenWeb, a.listenIngest, a.listenControl} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,6 +37,14 @@ type (
 	Why        = httpv1.Why
 	Doctor     = httpv1.Doctor
 	Forwarders = httpv1.Forwarders
+	// Facets, Endpoints and Map are sums; Values completes a query.
+	Facets    = httpv1.Facets
+	Endpoints = httpv1.Endpoints
+	Map       = httpv1.Map
+	Values    = httpv1.Values
+	// Explain says how a query is answered, Import what became of a file.
+	Explain = httpv1.Explain
+	Import  = httpv1.Import
 	// QueryCheck is what the analyzer makes of a query.
 	QueryCheck = httpv1.QueryCheck
 	// Problem is what the analyzer answers instead; it is an error.
@@ -43,7 +52,7 @@ type (
 )
 
 // ErrPartial: the analyzer reached a limit before it had looked at everything,
-// and cannot go on. What came before it holds.
+// and cannot go on. What came before it holds. The error says which limit.
 var ErrPartial = errors.New("answer is partial")
 
 // UnreachableError: nothing that answers like an analyzer is there.
@@ -74,18 +83,15 @@ const maxDocument = 256 << 20
 type Client struct {
 	base *url.URL
 	http *http.Client
+	name string
 }
 
-// New makes a client of the analyzer at base ("http://127.0.0.1:4190").
+// socketScheme is before the path of an analyzer's control socket.
+const socketScheme = "unix:"
+
+// New makes a client of the analyzer at base: "http://127.0.0.1:4190", or
+// "unix:/var/lib/weir/data/control.sock" for one on this machine.
 func New(base string) (*Client, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		if err == nil {
-			base = u.Redacted()
-		}
-		return nil, fmt.Errorf("%q is not an analyzer's address; want one such as http://127.0.0.1:4190", base)
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
 	t := &http.Transport{
 		// No proxy from the environment: it would carry captured content.
 		Proxy:                 nil,
@@ -94,7 +100,23 @@ func New(base string) (*Client, error) {
 		IdleConnTimeout:       time.Minute,
 		ForceAttemptHTTP2:     true,
 	}
-	return &Client{base: u, http: &http.Client{Transport: t}}, nil
+	if path, ok := strings.CutPrefix(base, socketScheme); ok {
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		}
+		t.DisableCompression = true // it stays on this machine
+		return &Client{base: &url.URL{Scheme: "http", Host: "localhost"}, http: &http.Client{Transport: t}, name: base}, nil
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		if err == nil {
+			base = u.Redacted()
+		}
+		return nil, fmt.Errorf("%q is not an analyzer's address; want one such as http://127.0.0.1:4190", base)
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	return &Client{base: u, http: &http.Client{Transport: t}, name: u.Redacted()}, nil
 }
 
 // Close lets go of idle connections.
@@ -102,7 +124,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // URL is the address that the client asks, without a password that may be in
 // it.
-func (c *Client) URL() string { return c.base.Redacted() }
+func (c *Client) URL() string { return c.name }
 
 // List asks for pairs, newest first.
 type List struct {
@@ -112,6 +134,9 @@ type List struct {
 	From, To string
 	// PageSize is how many pairs one request brings; 0 for the default.
 	PageSize int
+	// Progress, when set, is told after each page for which stored frames were
+	// looked into how many bytes that were, and of how many.
+	Progress func(scanned, of int64)
 }
 
 // Page asks for one page; cursor is the NextCursor of the page before.
@@ -140,6 +165,9 @@ func (c *Client) Pairs(ctx context.Context, l List) iter.Seq2[Row, error] {
 				yield(Row{}, err)
 				return
 			}
+			if l.Progress != nil && page.Of > 0 {
+				l.Progress(page.Scanned, page.Of)
+			}
 			for _, r := range page.Pairs {
 				if !yield(r, nil) {
 					return
@@ -147,7 +175,7 @@ func (c *Client) Pairs(ctx context.Context, l List) iter.Seq2[Row, error] {
 			}
 			if page.NextCursor == nil || *page.NextCursor == cursor {
 				if page.Partial {
-					yield(Row{}, ErrPartial)
+					yield(Row{}, fmt.Errorf("%w: %s", ErrPartial, page.PartialReason))
 				}
 				return
 			}
@@ -292,11 +320,15 @@ func set(v url.Values, name, value string) {
 
 // open sends a request and returns the answer, whatever its status.
 func (c *Client) open(ctx context.Context, path string, v url.Values, headers http.Header) (*http.Response, error) {
+	return c.send(ctx, http.MethodGet, path, v, headers, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, v url.Values, headers http.Header, body io.Reader) (*http.Response, error) {
 	u := c.base.String() + path
 	if len(v) > 0 {
 		u += "?" + v.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, body)
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}
@@ -322,6 +354,11 @@ func (c *Client) ask(ctx context.Context, path string, v url.Values, headers htt
 	if err != nil {
 		return nil, err
 	}
+	return c.expect(resp, path)
+}
+
+// expect takes an answer of status 200; every other becomes an error.
+func (c *Client) expect(resp *http.Response, path string) (*http.Response, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
@@ -332,7 +369,7 @@ func (c *Client) ask(ctx context.Context, path string, v url.Values, headers htt
 			return nil, &p
 		}
 	}
-	return nil, &UnreachableError{c.URL(), fmt.Errorf("GET %s answered %s; this is not Weir's API", path, resp.Status)}
+	return nil, &UnreachableError{c.URL(), fmt.Errorf("%s answered %s; this is not Weir's API", path, resp.Status)}
 }
 
 func (c *Client) get(ctx context.Context, path string, v url.Values, out any) error {

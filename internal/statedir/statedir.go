@@ -41,3 +41,7 @@ func writable(dir string) bool {
 		dir = parent
 	}
 }
+
+// ControlSocket is the name, within the analyzer's data directory, of the
+// socket on which it serves its API to programs of the same user.
+const ControlSocket = "control.sock"
