@@ -86,16 +86,30 @@ func (h *head) parseRequestLine(line []byte) bool {
 		return false
 	}
 	h.method = line[:n]
-	rest := bytes.TrimLeft(line[n:], " ")
+	rest := line[n+1:]
+	if len(rest) > 0 && rest[0] == ' ' {
+		rest = bytes.TrimLeft(rest, " ")
+	}
 	target, v, ok := cutVersion(rest)
 	if !ok {
 		// Only a path makes a simple request, or else any two words would.
-		h.target = bytes.TrimRight(rest, " ")
+		h.target = trimSpaces(rest)
 		h.simple = true
 		return len(h.target) > 0 && h.target[0] == '/' && !bytes.ContainsAny(h.target, " \t\r")
 	}
 	h.target, h.version = target, v
 	return v.major == 1
+}
+
+// trimSpaces removes the spaces at the end of b.
+func trimSpaces(b []byte) []byte {
+	for range b {
+		if b[len(b)-1] != ' ' {
+			break
+		}
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // tokenLen is how long the token is that b begins with.
@@ -111,27 +125,27 @@ func tokenLen(b []byte) int {
 // cutVersion cuts the HTTP version off the end of a request line whose method
 // was cut off.
 func cutVersion(b []byte) (target []byte, v version, ok bool) {
-	b = bytes.TrimRight(b, " ")
+	b = trimSpaces(b)
 	const form = "HTTP/1.1"
 	if len(b) < len(form) {
 		return nil, v, false
 	}
 	tail := b[len(b)-len(form):]
-	if string(tail[:5]) != form[:5] || !isDigit(tail[5]) || tail[6] != '.' || !isDigit(tail[7]) {
+	if string(tail[:5]) != "HTTP/" || !isDigit(tail[5]) || tail[6] != '.' || !isDigit(tail[7]) {
 		return nil, v, false
 	}
 	b = b[:len(b)-len(form)]
 	if len(b) > 0 && b[len(b)-1] != ' ' {
 		return nil, v, false
 	}
-	return bytes.TrimRight(b, " "), version{tail[5] - '0', tail[7] - '0'}, true
+	return trimSpaces(b), version{tail[5] - '0', tail[7] - '0'}, true
 }
 
 // parseStatusLine reads line (without its end) into h. The reason phrase, and
 // the space before it, may be missing.
 func (h *head) parseStatusLine(line []byte) bool {
 	const form = "HTTP/1.1 200"
-	if len(line) < len(form) || string(line[:5]) != form[:5] || !isDigit(line[5]) || line[6] != '.' || !isDigit(line[7]) || line[8] != ' ' {
+	if len(line) < len(form) || string(line[:5]) != "HTTP/" || !isDigit(line[5]) || line[6] != '.' || !isDigit(line[7]) || line[8] != ' ' {
 		return false
 	}
 	code := line[9:12]

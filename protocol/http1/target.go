@@ -21,7 +21,9 @@ func splitTarget(method, target []byte) (host, path, query []byte) {
 		}
 		return withoutUser(target), nil, nil
 	}
-	if n := schemeLen(target); n > 0 {
+	if len(target) > 0 && target[0] == '/' {
+		// Most often; nothing to look for.
+	} else if n := schemeLen(target); n > 0 {
 		rest := target[n:]
 		end := bytes.IndexAny(rest, "/?#")
 		if end < 0 {
