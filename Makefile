@@ -116,7 +116,7 @@ bench: bench-programs ## what carrying and capturing cost, beside HAProxy (at mo
 	./bin/bench/bench -bin bin/bench $(ARGS)
 
 .PHONY: bench-all
-bench-all: bench-programs ## the same with all peers and cases (at most 90 min); writes bench/RESULTS.md
+bench-all: bench-programs ## the same with all peers and cases (at most 60 min); writes bench/RESULTS.md
 	./bin/bench/bench -bin bin/bench -all -out bench $(ARGS)
 
 .PHONY: bench-programs

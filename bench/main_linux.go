@@ -29,8 +29,8 @@ func main() {
 	flag.StringVar(&b.Bin, "bin", "bin", "`directory` of goproxy, forwarder and the benchmark's own programs")
 	flag.BoolVar(&b.All, "all", false, "all subjects and all cases; otherwise goproxy on and off and haproxy tcp, four cases")
 	flag.IntVar(&b.Rounds, "rounds", 9, "rounds")
-	flag.DurationVar(&b.For, "for", 4*time.Second, "how long each subject is measured in each case and round")
-	flag.BoolVar(&b.Pin, "pin", true, "the subject alone on one CPU, everything else on another")
+	flag.DurationVar(&b.For, "for", 3*time.Second, "how long each subject is measured in each case and round")
+	flag.BoolVar(&b.Pin, "pin", true, "the subject alone on one CPU, everything else on another; where there is one CPU this changes nothing")
 	only := flag.String("cases", "", "comma-separated names of cases; empty: those that -all says")
 	subjects := flag.String("subjects", "", "comma-separated names of subjects; empty: those that -all says")
 	out := flag.String("out", "", "`directory` that gets RESULTS.md and results.svg; empty: print only")
@@ -57,6 +57,11 @@ func choose[T any](all []T, list string, name func(T) string) []T {
 }
 
 func run(ctx context.Context, b *Bench, out string) (err error) {
+	if out != "" { // not found out an hour later
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return fmt.Errorf("make directory for results: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return fmt.Errorf("make directory: %w", err)

@@ -47,13 +47,13 @@ func bootstrap(values []float64) Interval {
 	return out
 }
 
-// ratios of two subjects, round by round.
+// ratios of two subjects, round by round; rounds that tell nothing are left
+// out.
 func ratios(a, b []Sample, of func(Sample) float64) Interval {
-	n := min(len(a), len(b))
-	r := make([]float64, 0, n)
-	for i := range n {
-		if d := of(b[i]); d > 0 {
-			r = append(r, of(a[i])/d)
+	var r []float64
+	for i := range min(len(a), len(b)) {
+		if x, y := of(a[i]), of(b[i]); y > 0 && !math.IsNaN(x) {
+			r = append(r, x/y)
 		}
 	}
 	return bootstrap(r)

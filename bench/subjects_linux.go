@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,35 +21,59 @@ type Case struct {
 	Idle int
 	// Per is what CPU time is counted by.
 	Per string
+	// Fresh: it begins with processes that have done nothing.
+	Fresh bool
+	// Offered: the load does not wait for answers. Large: bodies of 1 MiB.
+	Offered, Large bool
 }
 
+// cases are in an order in which memory is looked at before it was driven up.
 func cases(all bool) []Case {
 	list := []Case{
+		{Name: "ol2k", Title: "1 KiB, 2,000 requests/s, open loop", Load: []string{"-conns", "64", "-rate", "2000"}, Per: "request", Offered: true},
+		{Name: "ol8k", Title: "1 KiB, 8,000 requests/s, open loop", Load: []string{"-conns", "64", "-rate", "8000"}, Per: "request", Offered: true},
 		{Name: "k64", Title: "1 KiB, 64 connections, saturation", Load: []string{"-conns", "64"}, Per: "request"},
 		{Name: "k256", Title: "1 KiB, 256 connections, saturation", Load: []string{"-conns", "256"}, Per: "request"},
-		{Name: "ol2k", Title: "1 KiB, 2,000 requests/s, open loop", Load: []string{"-conns", "64", "-rate", "2000"}, Per: "request"},
 		{Name: "churn", Title: "one request per connection", Load: []string{"-conns", "64", "-close"}, Per: "connection"},
+		// 200 Mbit/s are 23.84 bodies a second.
+		{Name: "big200", Title: "1 MiB bodies at 200 Mbit/s, 8 connections", Load: []string{"-conns", "8", "-path", "/1m", "-rate", "23.84"}, Per: "MiB", Offered: true, Large: true},
+		{Name: "big", Title: "1 MiB bodies, 8 connections, saturation", Load: []string{"-conns", "8", "-path", "/1m"}, Per: "MiB", Large: true},
+		{Name: "idle", Title: "3,500 idle connections", Idle: 3500, Fresh: true},
 	}
-	if !all {
+	if all {
 		return list
 	}
-	return append(list,
-		Case{Name: "ol8k", Title: "1 KiB, 8,000 requests/s, open loop", Load: []string{"-conns", "64", "-rate", "8000"}, Per: "request"},
-		Case{Name: "big", Title: "1 MiB bodies, 8 connections", Load: []string{"-conns", "8", "-path", "/1m"}, Per: "MiB"},
-		Case{Name: "idle", Title: "3,500 idle connections", Idle: 3500},
-	)
+	return slices.DeleteFunc(list, func(c Case) bool { return c.Idle > 0 || c.Large || c.Name == "ol8k" })
 }
 
 // Subject is a proxy that is measured.
 type Subject struct {
 	Name, Title string
-	// Saturated: it needs so much longer that open loops only fill its queue.
-	Saturated bool
-	// NoIdle: it cannot hold the idle connections.
-	NoIdle bool
-	// Start starts it and says where it listens. An error that is a
-	// *missing means that it is not installed.
+	// Slow: it needs so much longer that open loops only fill its queue, and
+	// that it cannot hold the idle connections.
+	Slow bool
+	// LargeOnly: it differs from another subject with large bodies only.
+	LargeOnly bool
+	// Start starts it and says where it listens. The process is nil where
+	// there is none. An error that is a *missing means that it is not
+	// installed.
 	Start func(ctx context.Context, b *Bench) (*Process, string, error)
+}
+
+// direct is the name of the subject that is no proxy.
+const direct = "direct"
+
+// takes says whether the subject is measured in a case.
+func (s Subject) takes(c Case, all bool) bool {
+	switch {
+	case c.Idle > 0:
+		return !s.Slow && !s.LargeOnly && s.Name != direct
+	case s.Slow:
+		return !c.Offered
+	case s.LargeOnly:
+		return c.Large || !all
+	}
+	return true
 }
 
 // missing: a program is not on this machine.
@@ -59,20 +84,23 @@ func (m *missing) Error() string { return m.program + " is not installed" }
 func allSubjects(all bool) []Subject {
 	list := []Subject{
 		{Name: "haproxy-tcp", Title: "HAProxy, mode tcp", Start: haproxy("tcp")},
-		{Name: "goproxy", Title: "goproxy, every pair captured", Start: goproxy()},
-		{Name: "goproxy-off", Title: "goproxy, CAPTURE=off", Start: goproxy("CAPTURE=off")},
+		{Name: "goproxy", Title: "goproxy, every pair captured", Start: goproxy(alone, "GOMAXPROCS=1")},
+		{Name: "goproxy-off", Title: "goproxy, CAPTURE=off", Start: goproxy(alone, "GOMAXPROCS=1", "CAPTURE=off")},
 	}
 	if !all {
 		return list
 	}
 	return append(list,
-		Subject{Name: "goproxy-64k", Title: "goproxy, CAPTURE_BODY_LIMIT=64KiB", Start: goproxy("CAPTURE_BODY_LIMIT=64KiB")},
-		Subject{Name: "goproxy-p2", Title: "goproxy, GOMAXPROCS=2", Start: goproxy("GOMAXPROCS=2")},
+		Subject{Name: "goproxy-64k", Title: "goproxy, CAPTURE_BODY_LIMIT=64KiB", LargeOnly: true, Start: goproxy(alone, "GOMAXPROCS=1", "CAPTURE_BODY_LIMIT=64KiB")},
+		Subject{Name: "goproxy-p2", Title: "goproxy, GOMAXPROCS=2, on both CPUs", Start: goproxy(anywhere, "GOMAXPROCS=2")},
 		Subject{Name: "haproxy-http", Title: "HAProxy, mode http", Start: haproxy("http")},
 		Subject{Name: "nginx", Title: "nginx, http", Start: nginx("")},
 		Subject{Name: "nginx-mirror", Title: "nginx, http, mirror", Start: nginx("mirror /copy;")},
 		Subject{Name: "reverseproxy", Title: "Go httputil.ReverseProxy", Start: reverseproxy},
-		Subject{Name: "mitmdump", Title: "mitmdump -w", Saturated: true, NoIdle: true, Start: mitmdump},
+		Subject{Name: "mitmdump", Title: "mitmdump -w", Slow: true, Start: mitmdump},
+		Subject{Name: direct, Title: "no proxy", Start: func(_ context.Context, b *Bench) (*Process, string, error) {
+			return nil, "127.0.0.1:" + strconv.Itoa(b.backend), nil
+		}},
 	)
 }
 
@@ -94,7 +122,7 @@ func free() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, ln.Close() // "tcp" gives nothing else
 }
 
-func goproxy(extra ...string) func(context.Context, *Bench) (*Process, string, error) {
+func goproxy(at place, extra ...string) func(context.Context, *Bench) (*Process, string, error) {
 	return func(ctx context.Context, b *Bench) (*Process, string, error) {
 		port, err := free()
 		if err != nil {
@@ -104,17 +132,23 @@ func goproxy(extra ...string) func(context.Context, *Bench) (*Process, string, e
 		if err != nil {
 			return nil, "", err
 		}
+		metrics, err := free()
+		if err != nil {
+			return nil, "", err
+		}
 		env := append([]string{
 			"PROXY_TYPE=reverse", "PROXY_IN_PORT=" + strconv.Itoa(port),
 			"REVERSE_PROXY_HOST=127.0.0.1", "REVERSE_PROXY_PORT=" + strconv.Itoa(b.backend),
 			"APP_LABEL=bench", "APP_POD_NAME=bench-" + strconv.Itoa(port), "FORWARDER_ADDR=" + b.forwarder,
 			"DIAGNOSTICS_ADDR=127.0.0.1:" + strconv.Itoa(diagnostics),
+			"METRICS_HTTP_ENABLE=true", "METRICS_HTTP_PORT=" + strconv.Itoa(metrics),
 		}, extra...)
-		p, err := b.start(ctx, true, env, filepath.Join(b.Bin, "goproxy"))
+		p, err := b.start(ctx, at, env, filepath.Join(b.Bin, "goproxy"))
 		if err != nil {
 			return nil, "", err
 		}
 		p.diagnostics = "http://127.0.0.1:" + strconv.Itoa(diagnostics) + "/"
+		p.metrics = "http://127.0.0.1:" + strconv.Itoa(metrics) + "/metrics"
 		return p, "127.0.0.1:" + strconv.Itoa(port), nil
 	}
 }
@@ -184,7 +218,7 @@ func reverseproxy(ctx context.Context, b *Bench) (*Process, string, error) {
 		return nil, "", err
 	}
 	addr := "127.0.0.1:" + strconv.Itoa(port)
-	p, err := b.start(ctx, true, nil, filepath.Join(b.Bin, "reverseproxy"), addr, "127.0.0.1:"+strconv.Itoa(b.backend))
+	p, err := b.start(ctx, alone, nil, filepath.Join(b.Bin, "reverseproxy"), addr, "127.0.0.1:"+strconv.Itoa(b.backend))
 	return p, addr, err
 }
 
@@ -197,7 +231,7 @@ func mitmdump(ctx context.Context, b *Bench) (*Process, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := b.start(ctx, true, []string{"HOME=" + b.Dir}, path, "-q", "--mode", "reverse:http://127.0.0.1:"+strconv.Itoa(b.backend),
+	p, err := b.start(ctx, alone, []string{"HOME=" + b.Dir}, path, "-q", "--mode", "reverse:http://127.0.0.1:"+strconv.Itoa(b.backend),
 		"--listen-host", "127.0.0.1", "-p", strconv.Itoa(port), "-w", filepath.Join(b.Dir, "flows"))
 	if err != nil {
 		return nil, "", err
@@ -216,6 +250,6 @@ func (b *Bench) withConfig(ctx context.Context, file string, config func(port in
 	if err := os.WriteFile(name, []byte(config(port)), 0o644); err != nil {
 		return nil, "", fmt.Errorf("write configuration: %w", err)
 	}
-	p, err := b.start(ctx, true, nil, path, append(args, name)...)
+	p, err := b.start(ctx, alone, nil, path, append(args, name)...)
 	return p, "127.0.0.1:" + strconv.Itoa(port), err
 }
