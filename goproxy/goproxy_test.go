@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,7 +24,13 @@ import (
 	"github.com/weir-capture/weir/goproxy/ship/shiptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVar); role != "" {
+		roles[role]()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bench is a proxy between a test and its server, with a forwarder.
 type bench struct {

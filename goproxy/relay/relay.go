@@ -140,6 +140,8 @@ func (c *Conn) Run() {
 	wg.Go(func() { c.carry(tee.ServerToClient) })
 	c.carry(tee.ClientToServer)
 	wg.Wait()
+	// Whoever asks from now on whether it rests finds nobody to ask.
+	c.tee.Close()
 	c.close()
 }
 

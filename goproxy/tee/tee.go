@@ -71,6 +71,7 @@ type Tee struct {
 	idle    func() bool
 	flying  [2]flight
 	begun   uint64
+	closed  bool
 }
 
 // flight is a chunk between Begin and Done.
@@ -131,7 +132,16 @@ func (t *Tee) BeginEnd(d Direction, at int64, cause Cause) {
 func (t *Tee) Idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.flying[ClientToServer].writing && !t.flying[ServerToClient].writing && t.idle()
+	return !t.closed && !t.flying[ClientToServer].writing && !t.flying[ServerToClient].writing && t.idle()
+}
+
+// Close says that both directions have ended. Neither function of the observer
+// is called any more when it has returned: what they look at may be another
+// connection's by then.
+func (t *Tee) Close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 }
 
 // handOver lends the chunk of a direction, and before it an earlier one of the

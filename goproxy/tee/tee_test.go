@@ -114,6 +114,26 @@ func TestIdle(t *testing.T) {
 
 // TestNoResponseComesBeforeItsRequest plays what two goroutines of a relay do,
 // with a server that answers as fast as it can.
+// TestNobodyIsAskedBehindTheEnd: a proxy that stops asks every connection that
+// it knows whether it rests, also one that is just over.
+func TestNobodyIsAskedBehindTheEnd(t *testing.T) {
+	over := false // not guarded: the race detector sees who looks
+	tee := New(func(Event) {}, func() bool { return over })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 1000 {
+			_ = tee.Idle()
+		}
+	}()
+	tee.Close()
+	over = true
+	<-done
+	if tee.Idle() {
+		t.Error("it was asked")
+	}
+}
+
 func TestNoResponseComesBeforeItsRequest(t *testing.T) {
 	const exchanges = 3000
 	var requests, responses int
