@@ -41,7 +41,7 @@ func FuzzSnapshot(f *testing.F) {
 	if err := l.Save(); err != nil {
 		f.Fatal(err)
 	}
-	file, err := atomicfile.Read(dir, fileName, maxFile)
+	file, err := atomicfile.Read(dir, FileName, maxFile)
 	if err != nil {
 		f.Fatal(err)
 	}

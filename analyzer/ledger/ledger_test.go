@@ -310,7 +310,7 @@ func TestSnapshotThatIsOfNoUse(t *testing.T) {
 	if err := l.Save(); err != nil {
 		t.Fatal(err)
 	}
-	good, err := atomicfile.Read(dir, fileName, maxFile)
+	good, err := atomicfile.Read(dir, FileName, maxFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestSnapshotThatIsOfNoUse(t *testing.T) {
 	newer := bytes.Clone(good)
 	newer[len(magic)-1]++
 	for name, content := range map[string][]byte{"damaged": flipped, "cut": good[:len(good)/2], "empty": {}, "newer": newer, "another": []byte("something else altogether")} {
-		if err := atomicfile.Write(dir, fileName, content); err != nil {
+		if err := atomicfile.Write(dir, FileName, content); err != nil {
 			t.Fatal(err)
 		}
 		var said bytes.Buffer
@@ -333,7 +333,7 @@ func TestSnapshotThatIsOfNoUse(t *testing.T) {
 		}
 	}
 	// What is not retained any more is not counted, and is not missed.
-	if err := dir.Remove(fileName); err != nil {
+	if err := dir.Remove(FileName); err != nil {
 		t.Fatal(err)
 	}
 	all := w.log
@@ -353,7 +353,7 @@ func TestSnapshotThatIsOfNoUse(t *testing.T) {
 		id  string
 		end uint64
 	}{{"store", 100}, {"another", w.end()}} {
-		if err := atomicfile.Write(dir, fileName, good); err != nil {
+		if err := atomicfile.Write(dir, FileName, good); err != nil {
 			t.Fatal(err)
 		}
 		l = New(Options{Now: func() time.Time { return time.Unix(0, w.now) }}, slog.New(slog.DiscardHandler))
@@ -416,7 +416,7 @@ func TestSaveFails(t *testing.T) {
 	w := newWorld(1)
 	dir := memDir(t)
 	l := w.open(t, dir, Options{})
-	if _, err := atomicfile.Read(dir, fileName, maxFile); errors.Is(err, fs.ErrNotExist) {
+	if _, err := atomicfile.Read(dir, FileName, maxFile); errors.Is(err, fs.ErrNotExist) {
 		t.Error("from when on it counts is not saved at once")
 	}
 	l.Commit(store.Commit{At: w.now, Next: 1, Missing: "x"})
@@ -522,7 +522,7 @@ func TestDamagedInTheStore(t *testing.T) {
 	l.Damaged(17, w.log[0].Head)
 	check(l)
 	// The snapshot is gone, and the log cannot tell of that commit any more.
-	if err := dir.Remove(fileName); err != nil {
+	if err := dir.Remove(FileName); err != nil {
 		t.Fatal(err)
 	}
 	damaged := w.log[0].Head

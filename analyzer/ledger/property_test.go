@@ -18,7 +18,7 @@ func TestAccountHoldsWhateverHappens(t *testing.T) {
 	dir, other := memDir(t), memDir(t)
 	rapid.Check(t, func(t *rapid.T) {
 		for _, d := range []interface{ Remove(string) error }{dir, other} {
-			_ = d.Remove(fileName) // of the run before; there may be none
+			_ = d.Remove(FileName) // of the run before; there may be none
 		}
 		w := newWorld(2)
 		steady := w.open(t, other, Options{})

@@ -24,7 +24,8 @@ import (
 // what follows (4 bytes, big endian), and the account as JSON in a zstd frame
 // (RFC 8878).
 const (
-	fileName = "LEDGER"
+	// FileName is the snapshot's, in the store's directory.
+	FileName = "LEDGER"
 	// maxFile bounds the file, maxJSON what is in it.
 	maxFile = 256 << 20
 	maxJSON = 1 << 30
@@ -171,7 +172,7 @@ func (l *Ledger) Save() error {
 		b, err = seal(b)
 	}
 	if err == nil {
-		err = atomicfile.Write(l.dir, fileName, b)
+		err = atomicfile.Write(l.dir, FileName, b)
 	}
 	if err != nil {
 		l.mu.Lock()
@@ -220,7 +221,7 @@ func unseal(b []byte) ([]byte, error) {
 // load reads the snapshot. After an error the ledger is in no fit state. l.mu
 // is held.
 func (l *Ledger) load() error {
-	b, err := atomicfile.Read(l.dir, fileName, maxFile)
+	b, err := atomicfile.Read(l.dir, FileName, maxFile)
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
 	}

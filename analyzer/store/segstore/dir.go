@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/internal/atomicfile"
 	"github.com/weir-capture/weir/internal/vfs"
 )
@@ -70,11 +69,8 @@ func openDirectory(path string, now time.Time, log *slog.Logger) (d *directory, 
 			d = nil
 		}
 	}()
-	if d.lock, err = fsys.Lock(lockName); err != nil {
-		if locked, ok := errors.AsType[*vfs.LockedError](err); ok {
-			return d, fmt.Errorf("%w: %w", store.ErrLocked, locked)
-		}
-		return d, fmt.Errorf("lock data directory: %w", err)
+	if d.lock, err = lockDirectory(fsys); err != nil {
+		return d, err
 	}
 	d.meta, err = identify(fsys, now, log)
 	return d, err

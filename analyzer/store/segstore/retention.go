@@ -69,10 +69,7 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		removed++
 	}
 	if removed > 0 {
-		if s.opt.Removing != nil {
-			s.opt.Removing(cut)
-		}
-		if err := s.seglog.RemoveBefore(cut); err != nil {
+		if err := s.remove(cut); err != nil {
 			return fmt.Errorf("remove segments: %w", err)
 		}
 		s.live.forget(cut)
@@ -111,6 +108,16 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	s.rowsBelow = 0
 	s.log.Info("Removed what is past retention", slog.Int("segments", removed), slog.Uint64("pairs_left", stats.Rows))
 	return nil
+}
+
+// remove removes the segments below cut.
+func (s *Store) remove(cut uint64) error {
+	s.removing.Lock()
+	defer s.removing.Unlock()
+	if s.opt.Removing != nil {
+		s.opt.Removing(cut)
+	}
+	return s.seglog.RemoveBefore(cut)
 }
 
 // watch looks whether the wall clock was set.

@@ -36,8 +36,8 @@ func parse(t testing.TB, src string) *query.Query {
 // common in all. Times go back and forth between frames.
 func talk(t testing.TB, s *running, f *storetest.Forwarder, from, to uint64) {
 	t.Helper()
-	rng := rand.New(rand.NewPCG(from, to))
 	for n := from; n < to; n += 5 {
+		rng := rand.New(rand.NewPCG(n, 5))
 		pairs := storetest.Pairs(n, min(n+5, to))
 		for i, p := range pairs {
 			p.Timing.RequestFirst += int64(rng.IntN(30)) * int64(time.Second)

@@ -77,6 +77,9 @@ type Options struct {
 	ScanBudget int64
 	// Lookers is how many frames are opened at once for all who search: 2.
 	Lookers int
+	// Beside are names of files in Dir that belong to a backup: what somebody
+	// keeps there of the commits that he was told of.
+	Beside []string
 	// RetainEvery is how often retention looks: 1 min.
 	RetainEvery time.Duration
 	// TailSign is how long a tail is silent at most: 5 s.
@@ -179,6 +182,8 @@ type Store struct {
 	ages    ages
 	// looks counts how often retention has looked.
 	looks atomic.Int64
+	// removing is held while segments are removed.
+	removing sync.Mutex
 	// rowsBelow is the offset below which retention still has to remove rows;
 	// 0: none. It is the retention loop's own.
 	rowsBelow uint64
