@@ -38,8 +38,8 @@ type Config struct {
 	// FilterRule is what filter.Load takes; empty means none.
 	FilterRule string
 	// DLPConfig names the rules of redaction: a set that comes with the
-	// program, or a file; empty for none. DLPKeys make its tokens; nil: keys of
-	// this process alone.
+	// program, or a file; empty or "none" for none. DLPKeys make its tokens;
+	// nil: a key that is made once and kept in SpoolDir.
 	DLPConfig string
 	DLPKeys   *redact.Keys
 	// SampleFile says what proxies shall sample (room sampling); empty leaves
@@ -101,7 +101,7 @@ func (c *Config) loadDLP(env *daemon.Env) {
 	if c.DLPConfig != "" {
 		if err := checkDLP(c.DLPConfig); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
-				env.Fail("DLP_CONFIG", line, `standard, standard+pii, or a file of rules`)
+				env.Fail("DLP_CONFIG", line, `none, standard, standard+pii, or a file of rules`)
 			}
 		}
 	}

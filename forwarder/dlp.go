@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/receive"
+	"github.com/weir-capture/weir/internal/atomicfile"
 	"github.com/weir-capture/weir/internal/filewatch"
 	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/redact"
 )
 
@@ -27,13 +29,14 @@ type dlp struct {
 	log      *lograte.Logger
 }
 
-// loadDLP reads the rules that a setting names; nil without a setting.
+// noRules is DLP_CONFIG's word for none, where something else would be the
+// default.
+const noRules = "none"
+
+// loadDLP reads the rules that a setting names; nil for none.
 func loadDLP(setting string, keys *redact.Keys, log *slog.Logger) (*dlp, error) {
-	if setting == "" {
+	if setting == "" || setting == noRules {
 		return nil, nil
-	}
-	if keys == nil {
-		keys = redact.RandomKeys()
 	}
 	d := &dlp{log: lograte.New(log, time.Second)}
 	if set, ok := redact.Named(setting); ok {
@@ -62,10 +65,33 @@ func loadDLP(setting string, keys *redact.Keys, log *slog.Logger) (*dlp, error) 
 // checkDLP says what is wrong with a setting.
 func checkDLP(setting string) error {
 	_, err := loadDLP(setting, nil, slog.New(slog.DiscardHandler))
-	if errors.Is(err, os.ErrNotExist) || err != nil && !strings.ContainsAny(setting, "/.") && strings.Contains(err.Error(), "no such file") {
-		return fmt.Errorf("there is no rule set and no file of this name")
-	}
 	return err
+}
+
+// keyFile is where a forwarder that was given no DLP_KEY keeps its own.
+const keyFile = "dlp.key"
+
+// ownKeys reads the key that a forwarder made for itself, and makes it the
+// first time.
+func ownKeys(dir string) (*redact.Keys, error) {
+	d, err := vfs.Dir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("keep a key for DLP: %w", err)
+	}
+	defer d.Close()
+	b, err := atomicfile.Read(d, keyFile, 1<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		b = []byte(redact.NewKey() + "\n")
+		err = atomicfile.Write(d, keyFile, b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep a key for DLP: %w", err)
+	}
+	keys, err := redact.ParseKeys(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("read %s in SPOOL_DIR: %w", keyFile, err)
+	}
+	return keys, nil
 }
 
 // Redact implements receive.Redactor. The pair may be kept in any case: what

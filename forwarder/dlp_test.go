@@ -84,6 +84,25 @@ func TestRedaction(t *testing.T) {
 	write("extends: standard\nrules:\n  - {name: internal, keys: [internal], in: [jsno]}\n")
 	hangup(`line 3: rule \"internal\": in: \"jsno\"`)
 	last(false)
+	// The key that it made for itself is there after a restart.
+	f.stop()
+	key, err := os.ReadFile(filepath.Join(cfg.SpoolDir, "dlp.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := func() string {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return string(a.last.GetRequest().GetHead())
+	}
+	before := token()
+	write("extends: standard\nrules:\n  - {name: internal, keys: [internal], in: [json]}\n")
+	again := run(t, cfg)
+	p.start(t, again.addr())
+	last(false)
+	if after, _ := os.ReadFile(filepath.Join(cfg.SpoolDir, "dlp.key")); string(after) != string(key) || token() != before {
+		t.Errorf("tokens after a restart: %q, before: %q", token(), before)
+	}
 	if st := a.lastStatus(); st.GetDlpConfig() != file {
 		t.Errorf("the analyzer hears of rules %q", st.GetDlpConfig())
 	}

@@ -63,12 +63,6 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	if f.filter, err = filter.Load(cfg.FilterRule); err != nil {
 		return nil, fmt.Errorf("load FILTER_RULE: %w", err)
 	}
-	if f.dlp, err = loadDLP(cfg.DLPConfig, cfg.DLPKeys, log); err != nil {
-		return nil, fmt.Errorf("load DLP_CONFIG: %w", err)
-	}
-	if f.dlp != nil {
-		f.redactor = f.dlp
-	}
 	var keepOneIn func(app string) uint32
 	if cfg.SampleFile != "" {
 		if f.sampling, err = sampling.Watch(cfg.SampleFile, func() { f.receiver.Retune() }, log); err != nil {
@@ -90,6 +84,9 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	}
 	if err := accepted.Recover(f.spool.Log()); err != nil {
 		return nil, errors.Join(spoolError(cfg.SpoolDir, err), f.spool.Close())
+	}
+	if err := f.openDLP(); err != nil {
+		return nil, errors.Join(err, f.spool.Close())
 	}
 	f.declareCut()
 	addr := net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.Port))
@@ -117,6 +114,23 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 		f.exporters = append(f.exporters, x)
 	}
 	return f, nil
+}
+
+// openDLP reads the rules of redaction.
+func (f *Forwarder) openDLP() (err error) {
+	keys := f.cfg.DLPKeys
+	if keys == nil && f.cfg.DLPConfig != "" {
+		if keys, err = ownKeys(f.cfg.SpoolDir); err != nil {
+			return err
+		}
+	}
+	if f.dlp, err = loadDLP(f.cfg.DLPConfig, keys, f.log); err != nil {
+		return fmt.Errorf("load DLP_CONFIG: %w", err)
+	}
+	if f.dlp != nil {
+		f.redactor = f.dlp
+	}
+	return nil
 }
 
 func spoolError(dir string, err error) error {
@@ -225,7 +239,7 @@ func (f *Forwarder) announce() {
 	} else {
 		f.log.Info("DLP rule set is on", slog.String("rules", name))
 		if f.cfg.DLPKeys == nil {
-			f.log.Warn("DLP_KEY is not set: a value has the same token only while this forwarder runs")
+			f.log.Warn("DLP_KEY is not set: a value has the same token only where this forwarder redacts it")
 		}
 	}
 	if f.telemetryInterval() == 0 {

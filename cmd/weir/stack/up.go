@@ -183,6 +183,9 @@ func configure(set settings) (*configs, error) {
 	if os.Getenv("CLUSTER_NAME") == "" {
 		vars["CLUSTER_NAME"] = "local"
 	}
+	if os.Getenv("DLP_CONFIG") == "" {
+		vars["DLP_CONFIG"] = "standard" // none turns it off
+	}
 	if set.data != "" {
 		dir, err := filepath.Abs(set.data)
 		if err != nil {
