@@ -29,8 +29,13 @@ func (w *work) message(m *capturev1.Message) error {
 		return nil
 	}
 	contentType, codings := about(m.GetHead())
+	decoded := m.GetBodyDecoded() // by an earlier look
+	if decoded {
+		codings = nil
+	}
 	w.head(m)
 	err := w.body(m, contentType, codings)
+	m.BodyDecoded = m.GetBodyDecoded() || decoded && len(m.GetBody()) > 0
 	if err == nil && w.failed != nil {
 		err = w.failed
 	}

@@ -360,6 +360,36 @@ func TestHow(t *testing.T) {
 	}
 }
 
+// TestTwice: what was redacted is left alone by whoever looks at it again, the
+// forwarder after the proxy or a sweep of the store.
+func TestTwice(t *testing.T) {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write([]byte(`{"password":"hunter2","note":"4111 1111 1111 1111"}`))
+	_ = z.Close()
+	p := post("application/json", zipped.String())
+	p.Request.Head = bytes.Replace(p.GetRequest().GetHead(), []byte("\r\n\r\n"), []byte("\r\nContent-Encoding: gzip\r\nCookie: a=b\r\nAuthorization: Basic eDp5\r\n\r\n"), 1)
+	r := standard(t)
+	if err := r.Redact(p); err != nil || !p.GetRequest().GetBodyDecoded() {
+		t.Fatalf("%v: %v", err, p)
+	}
+	want := proto.CloneOf(p)
+	if err := r.Redact(p); err != nil || !proto.Equal(p, want) {
+		t.Errorf("%v: %v\nbecame %v", err, want, p)
+	}
+	for _, how := range []string{"mask", "keep_last:4", "remove"} {
+		r := with(t, "rules:\n  - {name: r, in: [json], keys: [password], how: '"+how+"'}\n")
+		p := post("application/json", `{"password":"hunter2"}`)
+		if err := r.Redact(p); err != nil {
+			t.Fatal(err)
+		}
+		want := proto.CloneOf(p)
+		if err := r.Redact(p); err != nil || !proto.Equal(p, want) {
+			t.Errorf("%s: %v became %v", how, want, p)
+		}
+	}
+}
+
 func TestSQLLiterals(t *testing.T) {
 	r := with(t, "rules:\n  - {name: r, in: [sql], how: mask}\n")
 	for in, want := range map[string]string{

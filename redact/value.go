@@ -155,44 +155,16 @@ func (w *work) value(at where, v []byte, depth int) (out []byte, changed bool) {
 
 // whole replaces all of a value.
 func (w *work) whole(i int, at where, v []byte) ([]byte, bool) {
-	if isToken(v) {
-		return v, false
-	}
 	r := w.set.rules[i]
-	w.note(i, at)
-	if scheme, credentials, ok := credential(v); ok && at.place == inHeader {
-		return w.replace(slices.Clone(scheme), r, credentials), true
+	scheme, credentials, ok := credential(v)
+	if !ok || at.place != inHeader {
+		scheme, credentials = nil, v
 	}
-	return w.replace(nil, r, v), true
-}
-
-// inside looks for what has to go within a value.
-func (w *work) inside(at where, v []byte, matched ruleSet, depth int) ([]byte, bool) {
-	if w.set.scan.look(v) == 0 {
+	if isToken(credentials) || isMask(credentials) {
 		return v, false
 	}
-	if depth < maxNesting && looksJSON(v) {
-		if out, changed, err := w.json(v, at, depth+1, false); err == nil {
-			return out, changed
-		}
-	}
-	literals, changed := w.sql(at, v)
-	if changed {
-		v = literals
-	}
-	spans := w.find(at, v, matched, depth)
-	if len(spans) == 0 {
-		return v, changed
-	}
-	var out []byte
-	done := 0
-	for _, s := range spans {
-		w.note(s.rule, at)
-		out = append(out, v[done:s.from]...)
-		out = w.replace(out, w.set.rules[s.rule], v[s.from:s.to])
-		done = s.to
-	}
-	return append(out, v[done:]...), true
+	w.note(i, at)
+	return w.replace(slices.Clone(scheme), r, credentials), true
 }
 
 // note receipts what a rule changes.
@@ -246,6 +218,12 @@ func isToken(v []byte) bool {
 		}
 	}
 	return true
+}
+
+// isMask reports whether a value is what mask and keep_last leave.
+func isMask(v []byte) bool {
+	rest, ok := bytes.CutPrefix(v, []byte("****"))
+	return ok && len(rest) <= 8
 }
 
 // hasToken reports whether a name has a token in it: what stands beside it was
