@@ -94,6 +94,10 @@ const (
 	receiptsOverflow = "(more)"
 )
 
+// OnlyWithheld reports whether a receipt says that content was withheld, not
+// that a rule found something.
+func OnlyWithheld(r *capturev1.Redaction) bool { return r.GetRule() == ruleWithheld }
+
 // errBudget: a pair needs more work than it is allowed.
 var errBudget = errors.New("it needs more work than its budget allows")
 

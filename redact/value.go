@@ -167,6 +167,35 @@ func (w *work) whole(i int, at where, v []byte) ([]byte, bool) {
 	return w.replace(slices.Clone(scheme), r, credentials), true
 }
 
+// inside looks for what has to go within a value.
+func (w *work) inside(at where, v []byte, matched ruleSet, depth int) ([]byte, bool) {
+	if w.set.scan.look(v) == 0 {
+		return v, false
+	}
+	if depth < maxNesting && looksJSON(v) {
+		if out, changed, err := w.json(v, at, depth+1, false); err == nil {
+			return out, changed
+		}
+	}
+	literals, changed := w.sql(at, v)
+	if changed {
+		v = literals
+	}
+	spans := w.find(at, v, matched, depth)
+	if len(spans) == 0 {
+		return v, changed
+	}
+	var out []byte
+	done := 0
+	for _, s := range spans {
+		w.note(s.rule, at)
+		out = append(out, v[done:s.from]...)
+		out = w.replace(out, w.set.rules[s.rule], v[s.from:s.to])
+		done = s.to
+	}
+	return append(out, v[done:]...), true
+}
+
 // note receipts what a rule changes.
 func (w *work) note(i int, at where) {
 	if w.quiet > 0 {
