@@ -114,7 +114,13 @@ func (d *decoder) notAStartLine(h *half, err error) error {
 }
 
 func trimLineEnd(line []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte{'\n'}), []byte{'\r'})
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line
 }
 
 // readHead reads a header block: where it lies, in one pass, when all of it is
