@@ -116,19 +116,22 @@ func TestR42ProxyV2(t *testing.T) {
 	}
 }
 
-// TestR42ProxyV2Nginx: nginx takes the header, and the address from it.
-func TestR42ProxyV2Nginx(t *testing.T) {
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed; TestR42ProxyV2 has the header read by a parser of its own")
-	}
-	dir := t.TempDir()
-	addr := deadAddr(t)
+// TestR42ProxyV2Servers: nginx and HAProxy take the header, and the address
+// from it.
+func TestR42ProxyV2Servers(t *testing.T) {
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;\n"
 	}
-	conf := user + `daemon off; master_process off; pid ` + dir + `/pid; error_log stderr;
+	for _, c := range []struct {
+		server string
+		conf   func(dir, addr string) string
+		args   func(dir, file string) []string
+	}{
+		{
+			"nginx",
+			func(dir, addr string) string {
+				return user + `daemon off; master_process off; pid ` + dir + `/pid; error_log stderr;
 events {}
 http {
 	access_log off;
@@ -137,46 +140,84 @@ http {
 	server { listen ` + addr + ` proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port"; }
 }
 `
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
+			},
+			func(dir, file string) []string { return []string{"-p", dir, "-c", file} },
+		},
+		{
+			"haproxy",
+			func(_, addr string) string {
+				return `defaults
+	mode http
+	timeout client 10s
+	timeout server 10s
+	timeout connect 10s
+frontend all
+	bind ` + addr + ` accept-proxy
+	http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port]"
+`
+			},
+			func(_, file string) []string { return []string{"-db", "-f", file} },
+		},
+	} {
+		t.Run(c.server, func(t *testing.T) {
+			path := installed(c.server)
+			if path == "" {
+				t.Skipf("%s is not installed; TestR42ProxyV2 has the header read by a parser of its own", c.server)
+			}
+			dir, addr := t.TempDir(), deadAddr(t)
+			file := filepath.Join(dir, c.server+".conf")
+			if err := os.WriteFile(file, []byte(c.conf(dir, addr)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log lockedBuffer
+			cmd := exec.Command(path, c.args(dir, file)...)
+			cmd.Stdout, cmd.Stderr = &log, &log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+				_ = cmd.Wait()
+				if t.Failed() {
+					t.Logf("%s says:\n%s", c.server, log.String())
+				}
+			})
+			eventually(t, "it listens", func() bool {
+				conn, err := net.Dial("tcp", addr)
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err == nil
+			})
+			b := start(t, addr, func(c *Config) { c.ProxyV2 = true })
+			var from string
+			tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				if err == nil {
+					from = conn.LocalAddr().String()
+				}
+				return conn, err
+			}}
+			t.Cleanup(tr.CloseIdleConnections)
+			if _, body := fetch(t, &http.Client{Transport: tr, Timeout: 10 * time.Second}, "GET", b.url("/"), nil); from == "" || string(body) != from {
+				t.Errorf("it says that the client is %q; it is %s", body, from)
+			}
+			if p := b.pairs(1)[0]; p.Client != from || p.Status != 200 || !strings.HasPrefix(string(p.Request.Head), "GET / ") {
+				t.Errorf("%v", p)
+			}
+		})
 	}
-	var log lockedBuffer
-	cmd := exec.Command(nginx, "-p", dir, "-c", file)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("nginx says:\n%s", log.String())
+}
+
+// installed is a program's file, also where Debian keeps servers, which is not
+// on everybody's path; empty when it is not there.
+func installed(program string) string {
+	for _, name := range []string{program, "/usr/sbin/" + program} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
 		}
-	})
-	eventually(t, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	b := start(t, addr, func(c *Config) { c.ProxyV2 = true })
-	var from string
-	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		if err == nil {
-			from = conn.LocalAddr().String()
-		}
-		return conn, err
-	}}
-	t.Cleanup(tr.CloseIdleConnections)
-	if _, body := fetch(t, &http.Client{Transport: tr, Timeout: 10 * time.Second}, "GET", b.url("/"), nil); from == "" || string(body) != from {
-		t.Errorf("nginx says that the client is %q; it is %s", body, from)
 	}
-	if p := b.pairs(1)[0]; p.Client != from || p.Status != 200 || !strings.HasPrefix(string(p.Request.Head), "GET / ") {
-		t.Errorf("%v", p)
-	}
+	return ""
 }
 
 // TestR42ProxyV2OfAServerThatIsGone: a header that cannot be written is a

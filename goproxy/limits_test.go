@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -316,4 +318,95 @@ func TestR08InAProcess(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestR03NothingIsLeftInTheKernel: behind half-closed connections of every kind
+// no socket of the proxy waits for an end that came.
+func TestR03NothingIsLeftInTheKernel(t *testing.T) {
+	ln := listenLoop(t)
+	b := start(t, ln.Addr().String(), quiet)
+	for i := range 30 {
+		client, server := connect(t, ln, b.Addr().String())
+		exchange(t, client, server, []byte("all there is"), 0)
+		first, second := client, server
+		if i%2 == 1 {
+			first, second = server, client
+		}
+		_ = first.CloseWrite()
+		if i%3 == 0 { // the other end says more; or nothing; or is gone at once
+			exchange(t, second, first, []byte("and an answer"), 0)
+		}
+		if i%3 == 2 {
+			_ = second.SetLinger(0)
+		}
+		_, _ = second.Close(), first.Close()
+	}
+	front, back := b.Addr().(*net.TCPAddr).Port, ln.Addr().(*net.TCPAddr).Port
+	eventually(t, "no socket waits", func() bool { return waitingSockets(t, front, back) == 0 })
+}
+
+// waitingSockets counts the proxy's sockets in CLOSE_WAIT and FIN_WAIT2: those
+// of its port, and those to its upstream's.
+func waitingSockets(t *testing.T, front, back int) (n int) {
+	t.Helper()
+	data, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const finWait2, closeWait = 5, 8
+	for line := range strings.Lines(string(data)) {
+		var slot string
+		var from, to struct{ addr, port int }
+		var state int
+		if k, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %x:%x %x:%x %x", &slot, &from.addr, &from.port, &to.addr, &to.port, &state); k != 6 {
+			continue // the heading
+		}
+		if (from.port == front || to.port == back) && (state == finWait2 || state == closeWait) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestR39LatencyCost prints what the proxy adds to a small exchange on a kept
+// connection, with capture on and off, beside none: direct, off and on take
+// turns. It sets no limit, because machines that run tests are busy; make
+// bench-all measures the same beside other proxies.
+func TestR39LatencyCost(t *testing.T) {
+	srv := app(t)
+	upstream := srv.Listener.Addr().String()
+	on := start(t, upstream, quiet)
+	off := start(t, upstream, func(c *Config) { quiet(c); c.Capture = false })
+	ways := []struct {
+		name, addr string
+		took       []time.Duration
+		conn       net.Conn
+	}{{name: "direct", addr: upstream}, {name: "capture off", addr: off.Addr().String()}, {name: "capture on", addr: on.Addr().String()}}
+	for i := range ways {
+		conn, err := net.Dial("tcp", ways[i].addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		ways[i].conn = conn
+	}
+	const rounds = 2000
+	for n := range rounds {
+		for i := range ways {
+			w := &ways[(i+n)%len(ways)] // nobody is always first
+			began := time.Now()
+			if got, err := ask(w.conn, "/echo/1"); err != nil || got != "1:" {
+				t.Fatalf("%s: %q, %v", w.name, got, err)
+			}
+			w.took = append(w.took, time.Since(began))
+		}
+	}
+	for i := range ways {
+		slices.Sort(ways[i].took)
+	}
+	at := func(i, per1000 int) time.Duration { return ways[i].took[rounds*per1000/1000] }
+	for i, w := range ways {
+		ratio := func(per1000 int) float64 { return float64(at(i, per1000)) / float64(at(0, per1000)) }
+		t.Logf("%-11s  p50 %v (%.2f of direct)  p99 %v (%.2f of direct)", w.name, at(i, 500), ratio(500), at(i, 990), ratio(990))
+	}
 }
