@@ -48,8 +48,8 @@ func LoadConfig(env *daemon.Env) Config {
 	if 0 < c.RetentionBytes && c.RetentionBytes < minRetentionBytes {
 		env.Fail("RETENTION_BYTES", "too small", "at least 16MiB, or 0 for no bound")
 	}
-	if strings.ContainsAny(c.DataDir, "?#%") {
-		env.Fail("DATA_DIR", "the index cannot be kept there", "a path without ?, # and %")
+	if strings.Contains(c.DataDir, "?") {
+		env.Fail("DATA_DIR", "the index cannot be kept there", "a path without a question mark")
 	}
 	if c.DataDir == "" {
 		c.DataDir = statedir.Default("data")

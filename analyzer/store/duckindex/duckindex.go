@@ -44,6 +44,8 @@ const (
 	fileExt  = ".duckdb"
 	walExt   = ".wal" // behind the file's whole name
 	tempName = "tmp"
+	// catalog is the file's name in SQL.
+	catalog = "idx"
 	// maxConns bounds the queries that run at once, and so their memory.
 	maxConns = 8
 	// maxSums bounds those of them that read all rows of a day.
@@ -108,6 +110,8 @@ type Index struct {
 	// writer is the one connection that changes anything.
 	writer    *sql.Conn
 	watermark atomic.Uint64
+	// calls are the questions under way.
+	calls sync.WaitGroup
 
 	// heavy bounds the sums that run at once.
 	heavy     *semaphore.Weighted
@@ -139,8 +143,9 @@ type Options struct {
 
 // Open opens the index, or begins a new one when there is none that fits.
 func Open(ctx context.Context, opt Options, log *slog.Logger) (*Index, error) {
-	if strings.ContainsAny(opt.Dir, "?#%") {
-		return nil, fmt.Errorf("open index: DuckDB takes no path with ?, # or %% in it: %s", opt.Dir)
+	if strings.Contains(opt.Dir, "?") {
+		// It would put its write-ahead log where the path has its first one.
+		return nil, fmt.Errorf("open index: DuckDB takes no path with a ? in it: %s", opt.Dir)
 	}
 	path, err := take(opt.Dir)
 	switch {
@@ -228,23 +233,36 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 		"allow_community_extensions":    {"false"},
 		"preserve_insertion_order":      {"false"},
 		"storage_compatibility_version": {"latest"},
+		// A checkpoint writes the last row group anew: not too often.
+		"checkpoint_threshold": {"64MB"},
 		// Errors that reach a log must not carry rows' values along.
 		"errors_as_json": {"false"},
 	}
-	connector, err := duckdb.NewConnector(path+"?"+settings.Encode(), nil)
+	// The file is attached to a database in memory, since the driver cuts names
+	// of databases at a # or %.
+	attached := false
+	x = &Index{
+		heavy:     semaphore.NewWeighted(maxSums),
+		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 20_000_000),
+	}
+	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {
+		if !attached { // by the writer, before there are others
+			stmt := "ATTACH '" + strings.ReplaceAll(path, "'", "''") + "' AS " + catalog
+			if _, err := conn.ExecContext(ctx, stmt, nil); err != nil {
+				return err
+			}
+			attached = true
+		}
+		_, err := conn.ExecContext(context.Background(), "USE "+catalog, nil)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, connector.Close())
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
-	x = &Index{
-		db: db, heavy: semaphore.NewWeighted(maxSums),
-		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 20_000_000),
-	}
+	x.db = db
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.Close())
@@ -253,6 +271,9 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	}()
 	if x.writer, err = db.Conn(ctx); err != nil {
 		return x, fmt.Errorf("connect to DuckDB: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return x, err
 	}
 	// From here on SQL reaches no file but this one. It has to come after the
 	// other settings, some of which it forbids.
@@ -316,6 +337,7 @@ func (x *Index) check(ctx context.Context, opt Options) error {
 
 // Close closes the file. Calls under way end first.
 func (x *Index) Close() error {
+	x.calls.Wait()
 	var errs []error
 	if x.writer != nil {
 		errs = append(errs, x.writer.Close())
@@ -410,7 +432,7 @@ func (x *Index) append(rows []index.Row) error {
 		if !ok {
 			return fmt.Errorf("connection is a %T", raw)
 		}
-		a, err := duckdb.NewAppenderFromConn(conn, "main", "pairs")
+		a, err := duckdb.NewAppender(conn, catalog, "main", "pairs")
 		if err != nil {
 			return fmt.Errorf("make appender: %w", err)
 		}

@@ -106,6 +106,30 @@ func TestReopened(t *testing.T) {
 	}
 }
 
+// TestOddDirectories: DuckDB, or its driver, reads some characters of a path as
+// something else.
+func TestOddDirectories(t *testing.T) {
+	opt := Options{Dir: filepath.Join(t.TempDir(), `a=c#d%20e%zz'f"g;h i`, "index"), Store: "a", End: 1000}
+	for n := range uint64(3) {
+		x, log := open1(t, opt)
+		if got := rows(t, x); uint64(len(got)) != n || log != "" {
+			t.Fatalf("%d rows, log %q", len(got), log)
+		}
+		if err := x.Insert(t.Context(), []index.Row{{Off: 10*n + 1}}, 10*n+10); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(t.Context(), Options{Dir: filepath.Join(t.TempDir(), "a?b")}, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("opened under a name with a question mark")
+	}
+	if files, err := os.ReadDir(opt.Dir); err != nil || len(files) > 2 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
 func TestRowsAndWatermarkTogether(t *testing.T) {
 	x, _ := open1(t, Options{Dir: filepath.Join(t.TempDir(), "index"), Store: "a"})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,7 +18,9 @@ import (
 )
 
 // Stats implements index.Index.
-func (x *Index) Stats(ctx context.Context) (index.Stats, error) {
+func (x *Index) Stats(ctx context.Context) (index.Stats, error) { return soon(ctx, x, x.stats) }
+
+func (x *Index) stats(ctx context.Context) (index.Stats, error) {
 	var s index.Stats
 	err := x.db.QueryRowContext(ctx, `SELECT count(*), coalesce(min("time"), 0), coalesce(max("time"), 0) FROM pairs`).Scan(&s.Rows, &s.Oldest, &s.Newest)
 	if err != nil {
@@ -32,6 +34,10 @@ const nearID = int64(time.Minute)
 
 // Find implements index.Index.
 func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
+	return soon(ctx, x, func(ctx context.Context) (index.Row, error) { return x.find(ctx, id) })
+}
+
+func (x *Index) find(ctx context.Context, id store.ID) (index.Row, error) {
 	stmt := "SELECT " + selectList(rowColumns) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
 	args := []any{uuid.UUID(id).String()}
 	if id[6]>>4 == 7 {
@@ -84,6 +90,10 @@ func where(s index.Selection) (string, []any) {
 
 // Rows implements index.Index.
 func (x *Index) Rows(ctx context.Context, p index.Page) ([]index.Row, error) {
+	return soon(ctx, x, func(ctx context.Context) ([]index.Row, error) { return x.rows(ctx, p) })
+}
+
+func (x *Index) rows(ctx context.Context, p index.Page) ([]index.Row, error) {
 	n := rowColumns
 	if p.Pointers {
 		n = pointerColumns
@@ -102,6 +112,10 @@ func (x *Index) Rows(ctx context.Context, p index.Page) ([]index.Row, error) {
 
 // Records implements index.Index.
 func (x *Index) Records(ctx context.Context, s index.Selection) ([]index.Record, error) {
+	return soon(ctx, x, func(ctx context.Context) ([]index.Record, error) { return x.records(ctx, s) })
+}
+
+func (x *Index) records(ctx context.Context, s index.Selection) ([]index.Record, error) {
 	cond, args := where(s)
 	var out []index.Record
 	stmt := `SELECT "off", min("time"), max("time"), count(*) FROM pairs` + cond + ` GROUP BY "off"`
@@ -118,7 +132,11 @@ func (x *Index) Records(ctx context.Context, s index.Selection) ([]index.Record,
 }
 
 // Count implements index.Index.
-func (x *Index) Count(ctx context.Context, c index.Count) (_ index.Counts, err error) {
+func (x *Index) Count(ctx context.Context, c index.Count) (index.Counts, error) {
+	return soon(ctx, x, func(ctx context.Context) (index.Counts, error) { return x.count(ctx, c) })
+}
+
+func (x *Index) count(ctx context.Context, c index.Count) (_ index.Counts, err error) {
 	cond, args := where(c.Selection)
 	stmt := `SELECT ("time" - ?) // ? AS step, CASE WHEN "status" BETWEEN 100 AND 599 THEN "status" // 100 ELSE 0 END AS class,
 		count(*), CAST(sum("weight") AS UBIGINT)

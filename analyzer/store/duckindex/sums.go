@@ -135,6 +135,10 @@ func (x *Index) analytic(ctx context.Context, do func(context.Context) error) (*
 
 // Facets implements index.Index.
 func (x *Index) Facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
+	return soon(ctx, x, func(ctx context.Context) (*store.FacetCounts, error) { return x.facets(ctx, f) })
+}
+
+func (x *Index) facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
 	if err := sums.CheckFields(f.Fields); err != nil {
 		return nil, fmt.Errorf("count values: %w", err)
 	}
@@ -298,6 +302,10 @@ func (x *Index) exactly(ctx context.Context, s index.Sum) (bool, error) {
 
 // Endpoints implements index.Index.
 func (x *Index) Endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
+	return soon(ctx, x, func(ctx context.Context) (*store.EndpointList, error) { return x.endpoints(ctx, e) })
+}
+
+func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
 	out := new(store.EndpointList)
 	limit := sums.Limit(e.Limit, sums.DefaultLines)
 	partial, err := x.analytic(ctx, func(ctx context.Context) error {
@@ -346,6 +354,10 @@ func (x *Index) Endpoints(ctx context.Context, e index.Endpoints) (*store.Endpoi
 
 // Edges implements index.Index.
 func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
+	return soon(ctx, x, func(ctx context.Context) (*store.EdgeList, error) { return x.edges(ctx, e) })
+}
+
+func (x *Index) edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
 	out := new(store.EdgeList)
 	limit := sums.Limit(e.Limit, sums.DefaultLines)
 	partial, err := x.analytic(ctx, func(ctx context.Context) error {
@@ -400,6 +412,10 @@ func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, erro
 
 // Addresses implements index.Index.
 func (x *Index) Addresses(ctx context.Context) (*index.Addresses, error) {
+	return soon(ctx, x, x.readAddresses)
+}
+
+func (x *Index) readAddresses(ctx context.Context) (*index.Addresses, error) {
 	x.addressMu.Lock()
 	defer x.addressMu.Unlock()
 	if x.addresses == nil {
