@@ -54,7 +54,7 @@ func (s *Spool) appendBehind(limit int64, records ...seglog.Record) (next uint64
 		if !ok {
 			return next, err
 		}
-		if !s.ballast.release() {
+		if !s.ballast.Release() {
 			return 0, fmt.Errorf("%w: %w", ErrFull, full)
 		}
 	}
@@ -72,7 +72,7 @@ func takes(head, body int) int64 { return int64(head) + int64(body) + 64 }
 
 // reserve makes room for n bytes under the limit, or fails.
 func (s *Spool) reserve(n int64) error {
-	if !s.ballast.short.Load() && s.take(n, s.opt.MaxBytes) {
+	if !s.ballast.Short() && s.take(n, s.opt.MaxBytes) {
 		return nil
 	}
 	if n > s.opt.MaxBytes { // dropping everything would not help
@@ -82,7 +82,7 @@ func (s *Spool) reserve(n int64) error {
 	defer s.roomMu.Unlock()
 	// New records must not take the room that the ballast gave up for those
 	// which say what is lost. Whoever drops the oldest gets it back by that.
-	if !s.ballast.refill() && s.opt.WhenFull == DropNewest && s.ballast.released {
+	if !s.ballast.Refill() && s.opt.WhenFull == DropNewest && s.ballast.Released() {
 		return ErrFull
 	}
 	// Somebody else may have made room meanwhile; and what everybody has read

@@ -45,7 +45,7 @@ func (s *Spool) dropOldest() (bool, error) {
 func (s *Spool) remove(offset uint64) error {
 	err := s.log.RemoveBefore(offset)
 	s.removals.Add(1)
-	s.ballast.fill()
+	s.ballast.Fill()
 	return err
 }
 

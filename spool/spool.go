@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/internal/atomicfile"
+	"github.com/weir-capture/weir/internal/ballast"
 	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/internal/slotfile"
 	"github.com/weir-capture/weir/internal/vfs"
@@ -95,6 +96,9 @@ type Loss struct {
 
 func (l *Loss) add(o Loss) { l.Records += o.Records; l.Things += o.Things }
 
+// maxBallast is room for the declarations of some million batches.
+const maxBallast = 16 << 20
+
 // Spool is an open spool. It may be used by many goroutines at once.
 type Spool struct {
 	opt Options
@@ -108,7 +112,7 @@ type Spool struct {
 
 	// roomMu lets one goroutine at a time make room.
 	roomMu  sync.Mutex
-	ballast ballast
+	ballast *ballast.Ballast
 	// removals counts that segments went.
 	removals atomic.Uint64
 
@@ -227,8 +231,8 @@ func (s *Spool) open() error {
 	}
 	s.opened = s.log.Bytes()
 	s.written = s.opt.Now()
-	s.ballast.d, s.ballast.now, s.ballast.want = s.dir, s.opt.Now, min(s.opt.MaxBytes/16, maxBallast)
-	return s.ballast.open()
+	s.ballast = ballast.New(s.dir, s.opt.Now, min(s.opt.MaxBytes/16, maxBallast))
+	return s.ballast.Open()
 }
 
 // openID reads the spool's id, which stands in a file of its own, with its

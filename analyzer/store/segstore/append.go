@@ -34,6 +34,9 @@ func (s *Store) Append(ctx context.Context, spool store.ID, frames []*capturev1.
 	if err := s.index.wait(ctx); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
+	if err := s.Writable(); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
 	leave, err := s.gates.enter(ctx, spool)
 	if err != nil {
 		return fmt.Errorf("append: %w", err)
@@ -183,6 +186,7 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 	words.Wait()
 	if err != nil {
 		if full, ok := errors.AsType[*seglog.FullError](err); ok {
+			s.giveRoom()
 			return 0, 0, fmt.Errorf("%w: %w", store.ErrFull, full.Err)
 		}
 		return 0, 0, fmt.Errorf("write to log: %w", err)

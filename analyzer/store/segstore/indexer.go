@@ -165,6 +165,7 @@ func (s *Store) indexLoop(ctx context.Context) {
 // indexOnce opens the index, brings it up to the end of the log, puts it in
 // use and feeds it until ctx ends, which gives nil, or it fails.
 func (s *Store) indexOnce(ctx context.Context) (err error) {
+	s.giveRoomWhenScarce()
 	x, err := s.opt.OpenIndex(ctx, filepath.Join(s.opt.Dir, indexDir), s.dir.meta.Store, s.logEnd())
 	if err != nil {
 		return fmt.Errorf("open index: %w", err)

@@ -72,7 +72,7 @@ func (s *Store) Extent(ctx context.Context) (store.Extent, error) {
 	}
 	snap := s.live.snapshot()
 	stats := snap.total()
-	return store.Extent{Oldest: stats.Oldest, Newest: stats.Newest, Pairs: stats.Rows, Bytes: s.seglog.Bytes()}, nil
+	return store.Extent{Oldest: stats.Oldest, Newest: stats.Newest, Pairs: stats.Rows, Bytes: s.bytes()}, nil
 }
 
 // total is index and pending rows together.

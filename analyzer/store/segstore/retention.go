@@ -41,6 +41,11 @@ func (s *Store) retainLoop(ctx context.Context) {
 	}
 }
 
+// maxIndexShare: the index counts for a quarter of what may be kept at most. Its
+// file is used again but does not shrink, so that after a bound was lowered it
+// would drive out everything else.
+const maxIndexShare = 4
+
 // retain removes the segments that are too old or too many, then their rows.
 // A kill between the two leaves rows that point to nothing, which readers pass
 // over and the next start removes; where the index fails, the next look does.
@@ -51,7 +56,7 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 	}
 	segs := s.seglog.Segments()
 	var cut uint64
-	total := s.seglog.Bytes()
+	total := s.seglog.Bytes() + s.sidecars.bytes() + min(indexBytes(s.opt.Dir), s.opt.RetentionBytes/maxIndexShare)
 	removed := 0
 	for i := range len(segs) - 1 {
 		// Whatever is in a segment came before the next one was begun.
@@ -65,6 +70,9 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 			break
 		}
 		total -= segs[i].Bytes
+		if f, ok := s.sidecars.of(segs[i].Base); ok {
+			total -= f.bytes
+		}
 		cut = segs[i+1].Base
 		removed++
 	}

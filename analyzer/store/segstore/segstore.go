@@ -14,6 +14,7 @@
 //	  META.json   version of the layout, id of the store; META.copy.json is the same again
 //	  seg/        the log (package seglog), in quarantine/ what was damaged of it
 //	  index/      disposable
+//	  ballast     room that is given up when the disk is full
 package segstore
 
 import (
@@ -53,8 +54,9 @@ type Options struct {
 	LogFS vfs.FS
 	// Retention is how long pairs are kept after they arrived; 0: for ever.
 	Retention time.Duration
-	// RetentionBytes bounds the log; 0: no bound. Both remove whole segments,
-	// so that what is kept may be more by one.
+	// RetentionBytes bounds what log, the files beside it and index take
+	// together; 0: no bound. Both remove whole segments, so that what is kept
+	// may be more by one.
 	RetentionBytes int64
 	// SegmentBytes and SegmentAge end a segment: 256 MiB, 1 h; less where
 	// retention is short.
@@ -77,6 +79,10 @@ type Options struct {
 	ScanBudget int64
 	// Lookers is how many frames are opened at once for all who search: 2.
 	Lookers int
+	// Ballast is the size of a file that is given up when the disk is full, so
+	// that retention, and opening, have room to work: 64 MiB, or a sixteenth of
+	// a smaller disk. Less than 0: none. There is none where LogFS is set.
+	Ballast int64
 	// Beside are names of files in Dir that belong to a backup: what somebody
 	// keeps there of the commits that he was told of.
 	Beside []string
@@ -129,6 +135,7 @@ func (o Options) withDefaults() Options {
 	def(&o.CacheBytes, 32<<20)
 	def(&o.ScanBudget, 512<<20)
 	def(&o.Lookers, 2)
+	def(&o.Ballast, 64<<20)
 	def(&o.RetainEvery, time.Minute)
 	def(&o.TailSign, 5*time.Second)
 	def(&o.ReadyWait, time.Second)
@@ -182,6 +189,7 @@ type Store struct {
 	ages    ages
 	// looks counts how often retention has looked.
 	looks atomic.Int64
+	disk  disk
 	// removing is held while segments are removed.
 	removing sync.Mutex
 	// rowsBelow is the offset below which retention still has to remove rows;
@@ -274,6 +282,9 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 	}
 	if err := s.recover(); err != nil {
 		return s, fmt.Errorf("recover from log: %w", err)
+	}
+	if err := s.openBallast(opt.LogFS != nil); err != nil {
+		return s, fmt.Errorf("open ballast: %w", err)
 	}
 	s.live = newLive(opt.RingBytes, opt.RingPairs, s.seglog.Next())
 	s.sidecars.init(s.seglog.Next())
@@ -381,6 +392,7 @@ func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.retainLoop(ctx) })
 	wg.Go(func() { s.sidecarLoop(ctx) })
+	wg.Go(s.makeBallast)
 	s.indexLoop(ctx)
 	wg.Wait()
 	return nil

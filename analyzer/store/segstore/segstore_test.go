@@ -38,6 +38,9 @@ func start(t testing.TB, opt segstore.Options) *running {
 	if opt.ReadyWait == 0 {
 		opt.ReadyWait = time.Minute // busy machines
 	}
+	if opt.Ballast == 0 {
+		opt.Ballast = -1 // that of many tests would be much
+	}
 	s, err := segstore.Open(opt, log)
 	if err != nil {
 		t.Fatal(err)

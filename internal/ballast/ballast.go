@@ -1,4 +1,6 @@
-package spool
+// Package ballast keeps a file that holds nothing: it takes room of a disk, so
+// that there is some to give up when the disk is full.
+package ballast
 
 import (
 	"errors"
@@ -12,21 +14,19 @@ import (
 )
 
 const (
-	ballastName = "ballast"
-	// maxBallast is room for the declarations of some million batches.
-	maxBallast = 16 << 20
-	// minBallast is not worth halving.
-	minBallast = 64 << 10
+	// Name is the file's.
+	Name = "ballast"
+	// minSize is not worth halving.
+	minSize = 64 << 10
 	// refillEvery is how often a ballast that is too small is tried to be
-	// made whole. Until then nothing new is taken by who drops the newest, so
-	// it is not long; a try asks for the room first, which costs little.
+	// made whole. Until then its owner may take nothing new, so it is not
+	// long; a try asks for the room first, which costs little.
 	refillEvery = time.Second
 )
 
-// ballast is a file that holds nothing. It takes room of the disk so that
-// there is some to give up when the disk is full, for the records that say
-// what is lost. It is guarded by Spool.roomMu, but for short.
-type ballast struct {
+// Ballast is the file. Its owner makes sure that one method at a time is
+// called; Short may be called at any time.
+type Ballast struct {
 	d    vfs.FS
 	now  func() time.Time
 	want int64
@@ -38,9 +38,20 @@ type ballast struct {
 	tried time.Time
 }
 
-// open makes the file, or as much of it as the disk has room for.
-func (b *ballast) open() error {
-	f, err := b.d.OpenFile(ballastName, os.O_RDWR|os.O_CREATE, 0o600)
+// New is a ballast of want bytes in a directory, before Open.
+func New(d vfs.FS, now func() time.Time, want int64) *Ballast {
+	return &Ballast{d: d, now: now, want: want}
+}
+
+// Short reports whether there is less than there should be.
+func (b *Ballast) Short() bool { return b.short.Load() }
+
+// Released reports whether it was given up, in this process or before.
+func (b *Ballast) Released() bool { return b.released }
+
+// Open makes the file, or as much of it as the disk has room for.
+func (b *Ballast) Open() error {
+	f, err := b.d.OpenFile(Name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		if vfs.IsFull(err) {
 			b.short.Store(true)
@@ -62,7 +73,7 @@ func (b *ballast) open() error {
 	// A part is better than nothing after a crash that came while it was
 	// released: there are declarations to write still.
 	for size := b.want; size > b.have; size /= 2 {
-		if b.grow(f, size) || size <= minBallast {
+		if b.grow(f, size) || size <= minSize {
 			break
 		}
 	}
@@ -76,7 +87,7 @@ func (b *ballast) open() error {
 // before. Why it is not is of no matter: a disk that fails otherwise fails
 // what is written for its own sake, too. A disk that has no room for it is not
 // filled up to find that out, as others may write to it.
-func (b *ballast) grow(f vfs.File, size int64) bool {
+func (b *Ballast) grow(f vfs.File, size int64) bool {
 	if free, err := b.d.Free(); err == nil && free < size-b.have {
 		return false
 	}
@@ -98,12 +109,12 @@ func (b *ballast) grow(f vfs.File, size int64) bool {
 	return true
 }
 
-// release gives the room up; false when there is none to give.
-func (b *ballast) release() bool {
+// Release gives the room up; false when there is none to give.
+func (b *Ballast) Release() bool {
 	if b.have == 0 {
 		return false
 	}
-	f, err := b.d.OpenFile(ballastName, os.O_RDWR, 0)
+	f, err := b.d.OpenFile(Name, os.O_RDWR, 0)
 	if err == nil {
 		err = errors.Join(f.Truncate(0), f.Sync(), f.Close())
 	}
@@ -112,25 +123,25 @@ func (b *ballast) release() bool {
 	return err == nil
 }
 
-// refill makes the ballast whole again when there is room, and says whether it
+// Refill makes the ballast whole again when there is room, and says whether it
 // is.
-func (b *ballast) refill() bool {
+func (b *Ballast) Refill() bool {
 	if !b.short.Load() {
 		return true
 	}
 	if b.now().Sub(b.tried) < refillEvery {
 		return false
 	}
-	return b.fill()
+	return b.Fill()
 }
 
-// fill is refill without waiting, for when room was made.
-func (b *ballast) fill() bool {
+// Fill is Refill without waiting, for when room was made.
+func (b *Ballast) Fill() bool {
 	if !b.short.Load() {
 		return true
 	}
 	b.tried = b.now()
-	f, err := b.d.OpenFile(ballastName, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := b.d.OpenFile(Name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return false
 	}
