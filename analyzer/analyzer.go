@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -19,8 +20,6 @@ import (
 	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ingest"
 	"github.com/weir-capture/weir/analyzer/ledger"
-	"github.com/weir-capture/weir/analyzer/store/duckindex"
-	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/web"
 	"github.com/weir-capture/weir/daemon"
@@ -59,15 +58,11 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	open := func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
-		return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end}, log)
-	}
 	a.ledger = ledger.New(ledger.Options{}, log)
-	if a.store, err = segstore.Open(segstore.Options{
-		Dir: cfg.DataDir, OpenIndex: open, Retention: cfg.Retention, RetentionBytes: cfg.RetentionBytes,
-		Beside: []string{ledger.FileName},
-		Committed: a.ledger.Commit, Removing: a.ledger.Removing, Damaged: a.ledger.Damaged, Hiding: a.ledger.Hiding,
-	}, log); err != nil {
+	opt := storeOptions(cfg.DataDir, log)
+	opt.Retention, opt.RetentionBytes = cfg.Retention, cfg.RetentionBytes
+	opt.Committed, opt.Removing, opt.Damaged, opt.Hiding = a.ledger.Commit, a.ledger.Removing, a.ledger.Damaged, a.ledger.Hiding
+	if a.store, err = segstore.Open(opt, log); err != nil {
 		err = fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
 		for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
 			if errors.Is(err, cause) {
@@ -106,6 +101,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		Ledger:     a.ledger,
 		Health:     a.health,
 		Importer:   importer.New(a.store, time.Now),
+		Backup:     func(ctx context.Context, w io.Writer) error { return a.store.Backup(ctx, w, nil) },
 		Viewer:     ui.Handler(log),
 		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
 	}, log)

@@ -29,7 +29,7 @@ func newMetrics(st store.Reader, more []prometheus.Collector, tails func() float
 			Name: "weir_http_requests_total", Help: "HTTP requests answered, by route and status.",
 		}, []string{"route", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_http_request_seconds", Help: "Time to answer a request, by route; tails, exports and imports are not in it.",
+			Name: "weir_http_request_seconds", Help: "Time to answer a request, by route; tails and transfers are not in it.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .3, 1, 3, 10, 30},
 		}, []string{"route"}),
 		tailDropped: prometheus.NewCounter(prometheus.CounterOpts{
@@ -68,7 +68,7 @@ func (m *metrics) instrument(mux *http.ServeMux, next http.Handler) http.Handler
 		rec := &recorder{ResponseWriter: w, code: http.StatusOK}
 		next.ServeHTTP(rec, r)
 		m.requests.WithLabelValues(route, strconv.Itoa(rec.code)).Inc()
-		if r.URL.Path != tailPath && r.URL.Path != exportPath && r.URL.Path != importPath {
+		if r.URL.Path != tailPath && r.URL.Path != exportPath && r.URL.Path != importPath && r.URL.Path != backupPath {
 			m.seconds.WithLabelValues(route).Observe(time.Since(began).Seconds())
 		}
 	})

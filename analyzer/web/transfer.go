@@ -26,6 +26,7 @@ import (
 const (
 	exportPath = "/api/v1/export"
 	importPath = "/api/v1/import"
+	backupPath = "/api/v1/backup"
 	// transferStep is how long an export may fail to get rid of a byte, and an
 	// import may wait for one. The whole may take as long as it takes.
 	transferStep = time.Minute
@@ -93,6 +94,12 @@ func (s *Server) transfer(api huma.API) {
 		}, http.StatusBadRequest, http.StatusNotImplemented, http.StatusServiceUnavailable,
 	), "The file.", download, nil), s.export)
 
+	huma.Register(api, ok(operation(
+		api, "backup-store", backupPath, "Download everything that is stored",
+		"A tar file that weir restore makes a data directory of. A stream that ends without its last chunk is not whole.", nil,
+		http.StatusNotImplemented, http.StatusServiceUnavailable,
+	), "The file.", map[string]*huma.MediaType{"application/x-tar": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}, nil), s.backup)
+
 	op := operation(
 		api, "import-pairs", importPath, "Take in a file of pairs",
 		"The body is the file. Pairs keep their ids, and those that are stored already are left out, so that the same file may be sent again. "+
@@ -129,15 +136,49 @@ func (s *Server) export(ctx context.Context, in *exportInput) (*huma.StreamRespo
 	if err != nil {
 		return nil, err
 	}
-	leave, free := enter(s.exports)
-	if !free {
-		return nil, problem(http.StatusServiceUnavailable, httpv1.ProblemBusy,
-			fmt.Sprintf("%d exports are running, as many as this analyzer serves. Ask again later.", cap(s.exports)))
+	leave, err := s.enterExport()
+	if err != nil {
+		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer leave()
 		r, w := humago.Unwrap(hc)
 		s.stream(w, r, format, scanner, store.Scan{Selection: sel})
+	}}, nil
+}
+
+// enterExport takes a place among the downloads that run at once.
+func (s *Server) enterExport() (func(), error) {
+	if leave, free := enter(s.exports); free {
+		return leave, nil
+	}
+	return nil, problem(http.StatusServiceUnavailable, httpv1.ProblemBusy,
+		fmt.Sprintf("%d exports are running, as many as this analyzer serves. Ask again later.", cap(s.exports)))
+}
+
+func (s *Server) backup(context.Context, *noInput) (*huma.StreamResponse, error) {
+	if s.deps.Backup == nil {
+		return nil, problem(http.StatusNotImplemented, httpv1.ProblemNotSupported, "GET "+backupPath+" is not supported by this store.")
+	}
+	leave, err := s.enterExport()
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer leave()
+		r, w := humago.Unwrap(hc)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.stopping, cancel)()
+		w.Header().Set("Content-Type", "application/x-tar")
+		w.Header().Set("Content-Disposition", disposition("weir-"+s.cfg.Now().UTC().Format("20060102-150405")+".tar"))
+		out := bufio.NewWriterSize(&patient{w: w, ctl: http.NewResponseController(w)}, 64<<10)
+		if err := s.deps.Backup(ctx, out); err != nil {
+			s.abort(ctx, err)
+		}
+		if err := out.Flush(); err != nil {
+			s.abort(ctx, err)
+		}
 	}}, nil
 }
 
@@ -188,7 +229,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, format interchan
 // abort cuts the connection of an answer that has begun.
 func (s *Server) abort(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		s.log.WarnContext(ctx, "An export ended early", slog.String("error", err.Error()))
+		s.log.WarnContext(ctx, "A download ended early", slog.String("error", err.Error()))
 	}
 	panic(http.ErrAbortHandler)
 }

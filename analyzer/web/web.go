@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -90,6 +91,9 @@ type Deps struct {
 	Health func() Health
 	// Importer takes files of pairs in; without one that is refused.
 	Importer Importer
+	// Backup writes everything that is stored as a tar file; without it that is
+	// refused.
+	Backup func(context.Context, io.Writer) error
 	// Viewer serves everything that is not the API.
 	Viewer http.Handler
 	// Checks decide readiness, besides the store's.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -20,11 +21,27 @@ func query(ctx context.Context, std IO, api *client.Client, c queryCommand) erro
 		return &UsageError{fmt.Errorf("--limit %d: want at least 1", c.Limit)}
 	}
 	q := strings.Join(c.Query, " ")
+	if c.Explain {
+		return explainQuery(ctx, std, api, q, c.Output)
+	}
 	p := newPrinter(std, c.Output)
 	n := 0
-	for row, err := range api.Pairs(ctx, client.List{Query: q, From: c.From, To: c.To, PageSize: min(c.Limit, 1000)}) {
+	show := newProgress(std, "Scanned")
+	defer show.end()
+	var scanned, of int64
+	ask := client.List{Query: q, From: c.From, To: c.To, PageSize: min(c.Limit, 1000)}
+	ask.Progress = func(s, o int64) {
+		scanned, of = scanned+s, max(of, o)
+		show.bytes(scanned, of)
+	}
+	for row, err := range api.Pairs(ctx, ask) {
+		show.end()
 		if errors.Is(err, client.ErrPartial) {
-			fmt.Fprintln(std.Err, "There may be more: the analyzer reached a limit before it had looked at everything. A shorter time range helps.")
+			text := "There may be more: the analyzer reached a limit before it had looked at everything"
+			if of > 0 {
+				text += fmt.Sprintf(" (scanned %s of %s)", size(uint64(scanned)), size(uint64(of)))
+			}
+			fmt.Fprintln(std.Err, text+". A shorter time range helps.")
 			return nil
 		}
 		if err != nil {
@@ -41,6 +58,29 @@ func query(ctx context.Context, std IO, api *client.Client, c queryCommand) erro
 		fmt.Fprintln(std.Err, "No pair matches.")
 	}
 	return nil
+}
+
+// explainQuery says how a query is answered.
+func explainQuery(ctx context.Context, std IO, api *client.Client, q, output string) error {
+	e, err := api.Explain(ctx, q)
+	if err != nil {
+		return pointAt(std, q, err)
+	}
+	if output == "json" {
+		return writeJSON(std.Out, e)
+	}
+	var b bytes.Buffer
+	canonical := e.Canonical
+	if canonical == "" {
+		canonical = "(everything)"
+	}
+	b.WriteString(clean(canonical, false) + "\n")
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for i, s := range e.Steps {
+		fmt.Fprintf(t, "%d. %s\t%s\t%s\n", i+1, s.By, clean(s.Part, false), s.Text)
+	}
+	t.Flush() // b is a buffer
+	return write(std.Out, b.Bytes())
 }
 
 func tail(ctx context.Context, std IO, api *client.Client, c tailCommand) error {
@@ -258,8 +298,19 @@ func writeJSON(w io.Writer, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
+	if _, err := io.WriteString(w, escapeJSON(b.String())); err != nil {
+		if closedPipe(err) {
+			return ErrQuiet
+		}
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+// escapeJSON writes as escapes what a terminal could act on.
+func escapeJSON(text string) string {
 	var out strings.Builder
-	for _, r := range b.String() {
+	for _, r := range text {
 		if r == '\n' || r == ' ' || unicode.IsPrint(r) {
 			out.WriteRune(r)
 		} else if r > 0xffff {
@@ -270,13 +321,31 @@ func writeJSON(w io.Writer, v any) error {
 			fmt.Fprintf(&out, `\u%04x`, r)
 		}
 	}
-	if _, err := io.WriteString(w, out.String()); err != nil {
-		if closedPipe(err) {
-			return ErrQuiet
+	return out.String()
+}
+
+// jsonForTerminal is escapeJSON for a stream, which may be cut anywhere.
+type jsonForTerminal struct {
+	w    io.Writer
+	rest []byte // the beginning of a character
+}
+
+func (j *jsonForTerminal) Write(b []byte) (int, error) {
+	text := append(j.rest, b...)
+	end := len(text)
+	for i := 1; i < utf8.UTFMax && i <= end; i++ {
+		if utf8.RuneStart(text[end-i]) {
+			if !utf8.FullRune(text[end-i:]) {
+				end -= i
+			}
+			break
 		}
-		return fmt.Errorf("write answer: %w", err)
 	}
-	return nil
+	j.rest = append([]byte(nil), text[end:]...)
+	if _, err := io.WriteString(j.w, escapeJSON(string(text[:end]))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // duration in the unit that reads best.

@@ -12,14 +12,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/weir-capture/weir/client"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/statedir"
 )
 
 // Up is what `weir up` was asked for.
@@ -49,6 +52,9 @@ type IO struct {
 	Out, Err io.Writer
 	// Color: Out is a terminal that may be coloured.
 	Color bool
+	// Terminal: Out is a terminal. Progress: Err is one, and long work may say
+	// there how far it is.
+	Terminal, Progress bool
 }
 
 // Programs are the commands that run more than the command line.
@@ -60,6 +66,8 @@ type Programs struct {
 	// are when nobody says.
 	Config            func(program string, lookup func(string) (string, bool)) error
 	SpoolDir, DataDir string
+	// Files is work on a data directory that no analyzer has open.
+	Files Files
 }
 
 // UsageError is a mistake of the caller: exit status 2.
@@ -74,22 +82,31 @@ var ErrQuiet = errors.New("failed")
 // later are commands of weir that this version does not have. They are
 // refused by name, so that a script learns that they exist elsewhere.
 var later = []string{
-	"curl", "export", "import", "stats", "dlp", "key", "user", "audit", "backup", "restore", "store", "plan",
+	"dlp", "key", "user", "audit", "plan",
 }
 
 // grammar is what kong reads.
 type grammar struct {
-	URL string `name:"url" env:"WEIR_URL" default:"http://127.0.0.1:4190" placeholder:"URL" help:"Address of the analyzer."`
+	URL string `name:"url" env:"WEIR_URL" placeholder:"URL" help:"Address of the analyzer. Without it: the socket in DATA_DIR, then http://127.0.0.1:4190."`
 
 	Up      upCommand      `cmd:"" help:"Capture an application's traffic: proxy, forwarder and analyzer in one process."`
 	Demo    demoCommand    `cmd:"" help:"The same with a sample application and traffic of its own."`
 	Query   queryCommand   `cmd:"" help:"List stored pairs, newest first."`
 	Tail    tailCommand    `cmd:"" help:"Follow pairs as they are stored."`
 	Show    showCommand    `cmd:"" help:"Show one pair, whole."`
+	Curl    curlCommand    `cmd:"" help:"Print a curl command that sends a pair's request again."`
+	Stats   statsCommand   `cmd:"" help:"Count pairs: by value, by endpoint, over time, by who calls whom."`
+	Export  exportCommand  `cmd:"" help:"Write pairs to a file: HAR, JSON lines, curl, Parquet, RRPair JSON."`
+	Import  importCommand  `cmd:"" help:"Take in a file of pairs: HAR, JSON lines, RRPair JSON."`
 	Ledger  ledgerCommand  `cmd:"" help:"Say what became of every pair that was seen."`
 	Why     whyCommand     `cmd:"" help:"Say where a request went."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong, why, and what to do."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Backup  backupCommand  `cmd:"" help:"Write everything that is stored to one file."`
+	Restore restoreCommand `cmd:"" help:"Unpack a backup into an empty data directory."`
+	Store   storeCommand   `cmd:"" help:"Look after the files of a data directory."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 type upCommand struct {
@@ -130,111 +147,6 @@ type common struct {
 	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What the programs log: debug, info, warn or error (${default})."`
 }
 
-type queryCommand struct {
-	Output string   `short:"o" default:"table" enum:"table,json" help:"table, or json: one object a line (${default})."`
-	Limit  int      `default:"50" help:"At most so many pairs (${default})."`
-	From   string   `placeholder:"TIME" help:"Not older: RFC 3339, or how long ago, such as 15m or 24h."`
-	To     string   `placeholder:"TIME" help:"Older than this."`
-	Query  []string `arg:"" optional:"" help:"What to look for; everything without it."`
-}
-
-func (queryCommand) Help() string {
-	return `Example:
-
-  weir query 'status:5xx app:checkout duration:>200ms'
-  weir query -o json --from 1h -- '-path:/health* body:"card declined"'
-
-A query that begins with - goes behind --.`
-}
-
-type tailCommand struct {
-	Output string   `short:"o" default:"table" enum:"table,json" help:"table, or json: one object a line (${default})."`
-	Query  []string `arg:"" optional:"" help:"What to follow; everything without it."`
-}
-
-func (tailCommand) Help() string {
-	return `Example:
-
-  weir tail 'status:5xx'
-
-It goes on where it was after the analyzer was away. Ctrl-C ends it.`
-}
-
-type showCommand struct {
-	Output string `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
-	ID     string `arg:"" help:"Id of the pair, as query and tail print it."`
-}
-
-func (showCommand) Help() string {
-	return `Example:
-
-  weir show 01997b2c-6d3f-7c44-9d6e-2f6a31c0b8aa
-
-Bodies are decompressed; those that are not text are only counted.`
-}
-
-type ledgerCommand struct {
-	Output string `short:"o" default:"table" enum:"table,json" help:"table or json (${default})."`
-	App    string `placeholder:"NAME" help:"Only this app."`
-	From   string `default:"24h" placeholder:"TIME" help:"Gaps not older: RFC 3339, or how long ago, such as 15m (${default})."`
-	To     string `placeholder:"TIME" help:"Gaps older than this."`
-	Watch  bool   `help:"Print it again every two seconds, until Ctrl-C."`
-}
-
-func (ledgerCommand) Help() string {
-	return `Example:
-
-  weir ledger
-  weir ledger --app checkout --from 1h
-  weir ledger -o json
-
-The counts are since counting began, also of what retention has removed; gaps
-are of the time that is asked for. Exit status: 0 when the sum holds, 1 when
-pairs are missing without a reason.`
-}
-
-type whyCommand struct {
-	Output string   `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
-	Path   string   `placeholder:"PATH" help:"Path of the request; * stands for anything."`
-	Method string   `placeholder:"METHOD" help:"Its method."`
-	Host   string   `placeholder:"HOST" help:"The host that it named."`
-	App    string   `placeholder:"NAME" help:"The app that it was made to."`
-	Status string   `placeholder:"STATUS" help:"Status of its response: 503, 5xx."`
-	Query  string   `placeholder:"QUERY" help:"More about it, in the query language."`
-	Around string   `placeholder:"TIME" help:"When it was made: RFC 3339, or how long ago, such as 15m; now without it."`
-	Within string   `default:"1m" placeholder:"TIME" help:"How far from that to look, on both sides (${default})."`
-	Terms  []string `arg:"" optional:"" name:"query" help:"The same as --query."`
-}
-
-func (whyCommand) Help() string {
-	return `Example:
-
-  weir why --path /pay --method POST --around 2026-11-23T12:04:05Z
-  weir why --app checkout --path '/orders/*' --around 10m --within 5m
-
-It was stored, filtered, dropped and why, lost with its proxy, sampled out, is
-on its way, or was never seen; then it says who was watching.`
-}
-
-type doctorCommand struct {
-	Output  string   `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
-	EnvFile []string `placeholder:"FILE" help:"Look at what this env-file sets up instead of at the environment; may be given again."`
-}
-
-func (doctorCommand) Help() string {
-	return `Example:
-
-  weir doctor
-  weir doctor --env-file goproxy.env --env-file forwarder.list
-
-It looks at this machine as the variables of goproxy, forwarder and analyzer
-set it up (ports, upstream, forwarder, directories, clock, rules), and at what
-the analyzer knows of all others. Exit status: 0 when all is well, 1 when there
-is a warning or a failure.`
-}
-
-type versionCommand struct{}
-
 // exit carries the status that kong wants to end with (after --help).
 type exit struct{ status int }
 
@@ -265,7 +177,7 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	var g grammar
 	parser, err := kong.New(
 		&g, kong.Name("weir"),
-		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood."),
+		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood. docs/command-line.md tells more."),
 		kong.Writers(std.Out, std.Err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(status int) { panic(exit{status}) }),
@@ -288,7 +200,8 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	if err != nil {
 		return &UsageError{fmt.Errorf("%w\nTry: weir --help", err)}
 	}
-	switch parsed.Selected().Name {
+	command := parsed.Command()
+	switch name, _, _ := strings.Cut(command, " "); name {
 	case "up":
 		return programs.Up(ctx, std, Up{g.Up.To, g.Up.App, g.Up.Listen, g.Up.Data, g.Up.LogLevel})
 	case "demo":
@@ -296,19 +209,38 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	case "version":
 		_, err := fmt.Fprintf(std.Out, "weir %s (built %s, %s)\n", daemon.Version, daemon.BuildTime, runtime.Version())
 		return err
+	case "completion":
+		return complete(std, parser.Model, g.Completion)
+	case "restore":
+		return restore(ctx, std, programs, g.Restore)
+	case "store":
+		if strings.HasPrefix(command, "store verify") {
+			return verify(ctx, std, programs, g.Store.Verify)
+		}
+		return rebuild(ctx, std, programs, g.Store.Rebuild)
 	}
-	api, err := client.New(g.URL)
+	api, err := client.New(address(g.URL, programs))
 	if err != nil {
 		return &UsageError{err}
 	}
 	defer api.Close()
-	switch parsed.Selected().Name {
+	switch name, _, _ := strings.Cut(command, " "); name {
 	case "query":
 		err = query(ctx, std, api, g.Query)
 	case "tail":
 		err = tail(ctx, std, api, g.Tail)
 	case "show":
 		err = show(ctx, std, api, g.Show)
+	case "curl":
+		err = curl(ctx, std, api, g.Curl)
+	case "stats":
+		err = stats(ctx, std, api, command, g.Stats)
+	case "export":
+		err = export(ctx, std, api, g.Export)
+	case "import":
+		err = take(ctx, std, api, g.Import)
+	case "backup":
+		err = backup(ctx, std, api, g.URL != "", programs, g.Backup)
 	case "ledger":
 		err = ledger(ctx, std, api, g.Ledger)
 	case "why":
@@ -317,6 +249,31 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		err = diagnose(ctx, std, api, programs, g.Doctor)
 	}
 	return explain(err)
+}
+
+// address is that of the analyzer that is meant: the one that was named, else
+// the one that has the data directory open, else the usual one.
+func address(named string, programs Programs) string {
+	if named != "" {
+		return named
+	}
+	name := filepath.Join(dataDir("", programs), statedir.ControlSocket)
+	if st, err := os.Stat(name); err == nil && st.Mode()&os.ModeSocket != 0 {
+		return "unix:" + name
+	}
+	return "http://127.0.0.1:4190"
+}
+
+// dataDir is the one that was named, by flag or by variable, else the usual
+// one.
+func dataDir(named string, programs Programs) string {
+	if named == "" {
+		named = os.Getenv("DATA_DIR")
+	}
+	if named == "" {
+		named = programs.DataDir
+	}
+	return named
 }
 
 // explain adds to an error what its reader can do.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/memstore"
@@ -52,6 +53,21 @@ func TestMain(m *testing.M) {
 				return nil
 			},
 			SpoolDir: os.Getenv("WORK"), DataDir: os.Getenv("WORK"),
+			Files: cli.Files{
+				Verify: func(_ context.Context, dir string, progress func(done, of int64)) (*cli.Verified, error) {
+					progress(1, 2)
+					if dir == "locked" {
+						return nil, errors.New("data directory is in use by process 7")
+					}
+					return &cli.Verified{OK: dir == "good", Lines: []string{"Not all of it."}, Document: map[string]int{"pairs": 3}}, nil
+				},
+				Rebuild: func(context.Context, string, func(done, of int64)) error { return nil },
+				Backup: func(_ context.Context, dir string, w io.Writer) error {
+					_, err := io.WriteString(w, dir)
+					return err
+				},
+				Restore: func(context.Context, string, io.Reader) error { return nil },
+			},
 		}
 		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{Out: os.Stdout, Err: os.Stderr, Color: os.Getenv("TEST_COLOR") != ""}, programs))
 	}})
@@ -65,7 +81,7 @@ func TestScripts(t *testing.T) {
 	now := at.Add(time.Minute)
 	serve := func(unaccounted bool) string {
 		srv, err := web.New(web.Config{Now: func() time.Time { return now }}, web.Deps{
-			Store: st, Ledger: account(t, at, now, unaccounted), Forwarders: func() []web.Forwarder {
+			Store: st, Importer: importer.New(st, time.Now), Ledger: account(t, at, now, unaccounted), Forwarders: func() []web.Forwarder {
 				return []web.Forwarder{{Connected: true, LastSeen: now, Status: &capturev1.ForwarderStatus{
 					ForwarderId: "f1", Cluster: "c", Now: now.UnixNano(),
 					FilterRules: []*capturev1.FilterRule{{Name: "health", Expression: "method:GET path:/healthz"}},
@@ -202,7 +218,8 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"query", "--url", "http://127.0.0.1:1"}, daemon.ExitFailed},
 		{[]string{"up"}, daemon.ExitUsage},
 		{[]string{"nonsense"}, daemon.ExitUsage},
-		{[]string{"export", "--format", "har"}, daemon.ExitUsage},
+		{[]string{"export", "--format", "pcap"}, daemon.ExitUsage},
+		{[]string{"import", "file"}, daemon.ExitUsage},
 		{[]string{"query", "--limit", "0"}, daemon.ExitUsage},
 	} {
 		if got := cli.Run(t.Context(), c.args, cli.IO{Out: io.Discard, Err: io.Discard}, programs); got != c.want {

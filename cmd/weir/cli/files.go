@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/weir-capture/weir/client"
+)
+
+// Files is work on a data directory. Progress is told how many bytes are done,
+// and of how many. ErrLocked errors say who has the directory.
+type Files struct {
+	Verify  func(ctx context.Context, dir string, progress func(done, of int64)) (*Verified, error)
+	Rebuild func(ctx context.Context, dir string, progress func(done, of int64)) error
+	Backup  func(ctx context.Context, dir string, w io.Writer) error
+	Restore func(ctx context.Context, dir string, r io.Reader) error
+}
+
+// Verified is what a check of the files found.
+type Verified struct {
+	// OK: all that was stored can be read.
+	OK bool
+	// Lines say it for people, Document as JSON.
+	Lines    []string
+	Document any
+}
+
+func verify(ctx context.Context, std IO, programs Programs, c verifyCommand) error {
+	show := newProgress(std, "Read")
+	found, err := programs.Files.Verify(ctx, dataDir(c.Data, programs), show.bytes)
+	show.end()
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = writeJSON(std.Out, found.Document)
+	} else {
+		var b bytes.Buffer
+		for _, l := range found.Lines {
+			b.WriteString(clean(l, false) + "\n")
+		}
+		err = write(std.Out, b.Bytes())
+	}
+	if err == nil && !found.OK {
+		err = ErrQuiet
+	}
+	return err
+}
+
+func rebuild(ctx context.Context, std IO, programs Programs, c rebuildCommand) error {
+	show := newProgress(std, "Indexed")
+	err := programs.Files.Rebuild(ctx, dataDir(c.Data, programs), show.bytes)
+	show.end()
+	if err != nil {
+		return err
+	}
+	return write(std.Out, []byte("The index is new.\n"))
+}
+
+// backup asks the analyzer that runs, or reads the files when none does.
+// named: the analyzer was named, and no other will do.
+func backup(ctx context.Context, std IO, api *client.Client, named bool, programs Programs, c backupCommand) error {
+	show := newProgress(std, "Written")
+	err := writeFile(c.File, std.Out, func(w io.Writer) error {
+		defer show.end()
+		out := &countingWriter{w: w, p: show}
+		if c.Data == "" {
+			err := api.Backup(ctx, out)
+			if _, away := errors.AsType[*client.UnreachableError](err); !away || named || out.done > 0 {
+				return err
+			}
+		}
+		return programs.Files.Backup(ctx, dataDir(c.Data, programs), out)
+	})
+	if err != nil {
+		if closedPipe(err) {
+			return ErrQuiet
+		}
+		return err
+	}
+	if c.File != "-" {
+		fmt.Fprintf(std.Err, "Everything is in %s.\n", c.File)
+	}
+	return nil
+}
+
+func restore(ctx context.Context, std IO, programs Programs, c restoreCommand) error {
+	show := newProgress(std, "Read")
+	in := &countingReader{r: os.Stdin, p: show}
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return fmt.Errorf("open file: %w", err)
+		}
+		defer f.Close()
+		if st, err := f.Stat(); err == nil {
+			in.of = st.Size()
+		}
+		in.r = f
+	}
+	dir := dataDir(c.Data, programs)
+	err := programs.Files.Restore(ctx, dir, in)
+	show.end()
+	if err != nil {
+		return err
+	}
+	return write(std.Out, []byte("Restored into "+clean(dir, false)+".\n"))
+}
