@@ -147,3 +147,36 @@ func BenchmarkTrickle(b *testing.B) {
 		}
 	}
 }
+
+// TestR22AllocationsAreBounded: no input makes the decoder allocate more than
+// 64 times its size and a megabyte, whole or byte by byte.
+func TestR22AllocationsAreBounded(t *testing.T) {
+	inputs := [][]byte{
+		bytes.Repeat([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), maxPending),
+		append([]byte("GET / HTTP/1.1\r\n"), bytes.Repeat([]byte("a: b\r\n"), 10_000)...),
+		append([]byte("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"), bytes.Repeat([]byte("x"), maxHead)...),
+		append([]byte("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), bytes.Repeat([]byte("1;a\r\nx\r\n"), 10_000)...),
+		append([]byte("GET / HTTP/1.1\r\nConnection: "), bytes.Repeat([]byte(","), maxHead-100)...),
+	}
+	for _, s := range shapes(t) {
+		inputs = append(inputs, s.client)
+	}
+	for _, in := range inputs {
+		for _, segment := range []int{1, len(in)} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			d := protocol.Drive(New, &counter{})
+			for rest := in; len(rest) > 0; {
+				n := min(segment, len(rest))
+				if d.Data(protocol.ClientToServer, 0, rest[:n]) != nil {
+					break
+				}
+				rest = rest[n:]
+			}
+			runtime.ReadMemStats(&after)
+			if n, most := after.TotalAlloc-before.TotalAlloc, uint64(64*len(in)+1<<20); n > most {
+				t.Errorf("%d bytes are allocated for %d, beginning %.40q", n, len(in), in)
+			}
+		}
+	}
+}
