@@ -186,7 +186,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	signal.Notify(toggle, syscall.SIGUSR1)
 	defer signal.Stop(toggle)
 	background.Go(func() { p.watchSignal(shipping, toggle) })
-	background.Go(func() { p.keepAlive(shipping) })
+	background.Go(func() { p.keepHouse(shipping) })
 	p.startServices(&background)
 
 	accepting, stopAccepting := context.WithCancel(context.Background())
@@ -252,67 +252,72 @@ func (p *Proxy) watchSignal(ctx context.Context, toggle <-chan os.Signal) {
 	}
 }
 
-// keepAliveEvery is how long a connection may be open without keepalive towards
-// its upstream.
-const keepAliveEvery = 5 * time.Second
-
-// keepAlive sees to it that upstreams that vanish are found.
-func (p *Proxy) keepAlive(ctx context.Context) {
-	every := time.NewTicker(keepAliveEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-every.C:
-			p.conns.keepAlive()
-		case <-ctx.Done():
-			return
-		}
+// serve carries one connection. What it takes to open one and to part with it
+// is not on the stack meanwhile: most connections rest for most of the time,
+// and there may be many.
+func (p *Proxy) serve(ctx context.Context, client *nonblock.Socket) {
+	if e := p.open(ctx, client); e != nil {
+		e.conn.Run()
+		p.part(e)
 	}
 }
 
-// serve carries one connection.
-func (p *Proxy) serve(ctx context.Context, client *nonblock.Socket) {
+// open takes a client in and dials its upstream; nil if that was refused, or
+// failed, and is over.
+func (p *Proxy) open(ctx context.Context, client *nonblock.Socket) *entry {
 	p.ledger.ConnsAccepted.Add(1)
 	a := arrival{id: p.accepted.Add(1) - 1, conn: client, from: client.Remote.String(), began: time.Now()}
 	downstream := route{from: client.Remote, to: client.Local}
 	if !p.loops.accept(downstream) {
 		p.cutLoop(&a)
-		return
+		return nil
 	}
-	defer p.loops.leave(downstream)
 	watch := p.observer.Conn(a.id, a.from, p.clock.Now())
-	server, err := p.dial(ctx)
-	if errors.Is(err, errSelf) {
-		p.cutLoop(&a)
-		return
-	}
+	server, upstream, err := p.reach(ctx, downstream)
 	if err != nil {
-		p.failed(&a, watch, err)
-		return
+		p.loops.leave(downstream)
+		if errors.Is(err, errSelf) {
+			p.cutLoop(&a)
+		} else {
+			p.failed(&a, watch, err)
+		}
+		return nil
+	}
+	e := &entry{
+		id: a.id, watch: watch, client: a.from, server: upstream.to.String(),
+		downstream: downstream, upstream: upstream, began: a.began,
+		conn: p.relay.Conn(client, server, tee.New(watch.Event, watch.Idle)),
+	}
+	watch.Connected(e.server, p.clock.Now())
+	p.conns.add(e)
+	return e
+}
+
+// reach dials the upstream for a client, unless that leads back here: then its
+// error is errSelf.
+func (p *Proxy) reach(ctx context.Context, downstream route) (*nonblock.Socket, route, error) {
+	server, err := p.dial(ctx)
+	if err != nil {
+		return nil, route{}, err
 	}
 	upstream := route{from: server.Local, to: server.Remote}
 	if !p.loops.dial(upstream, downstream) {
 		server.Reset()
-		p.cutLoop(&a)
-		return
+		return nil, route{}, errSelf
 	}
-	defer p.loops.hangUp(upstream)
 	if err := p.introduce(server, downstream); err != nil {
+		p.loops.hangUp(upstream)
 		server.Reset()
-		p.failed(&a, watch, err)
-		return
+		return nil, route{}, err
 	}
-	watch.Connected(upstream.to.String(), p.clock.Now())
-	lent := tee.New(watch.Event, watch.Idle)
-	conn := p.relay.Conn(client, server, lent)
-	e := &entry{
-		id: a.id, conn: conn, watch: watch, client: a.from, server: upstream.to.String(),
-		accepted: downstream.to, dialled: upstream.from, began: a.began,
-	}
-	p.conns.add(e)
-	conn.Run()
-	lent.Close()
-	watch.Close()
+	return server, upstream, nil
+}
+
+// part ends what open began, when the connection is over.
+func (p *Proxy) part(e *entry) {
+	e.watch.Close()
+	p.loops.hangUp(e.upstream)
+	p.loops.leave(e.downstream)
 	p.conns.remove(e, e.end(time.Now()))
 }
 

@@ -27,7 +27,7 @@ import (
 // roleVar makes this test's program another one.
 const roleVar = "WEIR_TEST_ROLE"
 
-var roles = map[string]func(){"goproxy": asGoproxy, "backend": asBackend}
+var roles = map[string]func(){"goproxy": asGoproxy, "backend": asBackend, "answers": asAnswers}
 
 // asGoproxy is cmd/goproxy.
 func asGoproxy() {

@@ -2,7 +2,6 @@ package goproxy
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -37,9 +36,9 @@ type entry struct {
 	conn           *relay.Conn
 	watch          *observe.Conn
 	client, server string
-	// accepted and dialled are the proxy's own addresses on either side.
-	accepted, dialled netip.AddrPort
-	began             time.Time
+	// The two TCP connections.
+	downstream, upstream route
+	began                time.Time
 	// kept: its upstream has keepalive. The goroutine that calls keepAlive
 	// alone looks at it.
 	kept bool

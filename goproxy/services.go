@@ -242,7 +242,7 @@ func (e *entry) info() ConnectionInfo {
 		t.Readable, t.Closed = side.socket.Unread > 0, false
 		side.peer.SockState = side.socket.State
 	}
-	c.Downstream.LocalAddr, c.Upstream.LocalAddr = e.accepted.String(), e.dialled.String()
+	c.Downstream.LocalAddr, c.Upstream.LocalAddr = e.downstream.to.String(), e.upstream.from.String()
 	return c
 }
 

@@ -4,15 +4,20 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// tcpClosed says whether the kernel has given a connection up.
+// tcpClosed says whether the kernel has given a connection up: by the state,
+// which is the first byte of its struct tcp_info.
 func tcpClosed(fd uintptr) bool {
 	const closed = 7 // TCP_CLOSE of the kernel's tcp_states.h
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && info.State == closed
+	var info [8]byte
+	size := uint32(len(info))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return errno == 0 && size > 0 && info[0] == closed
 }
 
 // states are the names of the kernel's tcp_states.h, which counts from 1.

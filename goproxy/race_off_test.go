@@ -1,0 +1,5 @@
+//go:build !race
+
+package goproxy
+
+const raceDetector = false
