@@ -155,7 +155,11 @@ type PeerInfo struct {
 type TransferInfo struct {
 	TotalRead, TotalWritten        uint64
 	ReaderBuffered, WriterBuffered int
-	Readable, Closed               bool
+	// WriterAvailable is what the kernel still takes for the peer, BufferLen
+	// what it has of the BufferCap that it may have. HWMReached: it takes no
+	// more, and whoever sends to the peer waits.
+	WriterAvailable, BufferLen, BufferCap int
+	Readable, Closed, HWMReached          bool
 }
 
 // MemoryInfo says what capture holds and what the process takes, in bytes.
@@ -240,6 +244,9 @@ func (e *entry) info() ConnectionInfo {
 		t := &side.peer.DataTransfer
 		t.ReaderBuffered, t.WriterBuffered = side.socket.Unread, side.socket.Unacked
 		t.Readable, t.Closed = side.socket.Unread > 0, false
+		t.BufferLen, t.BufferCap = side.socket.Unacked, side.socket.SendBuffer
+		t.WriterAvailable = max(0, t.BufferCap-t.BufferLen)
+		t.HWMReached = t.BufferCap > 0 && t.WriterAvailable == 0
 		side.peer.SockState = side.socket.State
 	}
 	c.Downstream.LocalAddr, c.Upstream.LocalAddr = e.downstream.to.String(), e.upstream.from.String()

@@ -61,6 +61,9 @@ func TestDiagnosticsOfConnections(t *testing.T) {
 	if c.Downstream.DataTransfer.TotalRead != uint64(len(request)) || c.Upstream.DataTransfer.TotalWritten != uint64(len(request)) || c.Upstream.DataTransfer.TotalRead != 0 {
 		t.Errorf("%+v", c)
 	}
+	if d := c.Upstream.DataTransfer; d.BufferCap == 0 || d.BufferLen+d.WriterAvailable != d.BufferCap || d.HWMReached {
+		t.Errorf("%+v", d)
+	}
 	if c.FirstSender != "client" || !c.ProxyIn || c.TLS || c.Shape.Protocol != "http" || c.Protocol != "http" || !c.StartTime.Equal(c.Accepted) {
 		t.Errorf("%+v", c)
 	}
@@ -71,7 +74,10 @@ func TestDiagnosticsOfConnections(t *testing.T) {
 	if oldest.Client != closed || oldest.How != "closed by client" || oldest.Protocol != "http" || oldest.ClientToServer != uint64(len(request)) || !oldest.Downstream.DataTransfer.Closed {
 		t.Errorf("%+v", oldest)
 	}
-	for _, name := range []string{`"StartTime"`, `"ProxyIn"`, `"Downstream"`, `"Upstream"`, `"SockState"`, `"DataTransfer"`, `"TotalRead"`, `"Protocol"`, `"FirstSender"`, `"MemStats"`, `"HeapAlloc"`} {
+	for _, name := range []string{
+		`"StartTime"`, `"ProxyIn"`, `"Downstream"`, `"Upstream"`, `"SockState"`, `"DataTransfer"`, `"TotalRead"`, `"TotalWritten"`,
+		`"ReaderBuffered"`, `"WriterAvailable"`, `"WriterBuffered"`, `"BufferLen"`, `"BufferCap"`, `"Readable"`, `"Closed"`, `"HWMReached"`, `"LocalAddr"`, `"TLS"`, `"Protocol"`, `"FirstSender"`, `"MemStats"`, `"HeapAlloc"`,
+	} {
 		if !strings.Contains(string(body), name) {
 			t.Errorf("%s is missing", name)
 		}

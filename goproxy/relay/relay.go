@@ -116,9 +116,12 @@ func (c *Conn) First() (tee.Direction, bool) {
 // Socket is what the kernel says about one of the two TCP connections: its
 // state, by the name that the kernel has for it, what the peer sent and was
 // not read, and what was written and the peer has not acknowledged, in bytes.
+// SendBuffer is the most of the latter that the kernel keeps; 0: it does not
+// tell.
 type Socket struct {
 	State           string
 	Unread, Unacked int
+	SendBuffer      int
 }
 
 // Sockets asks the kernel about the client's connection and the server's. Its

@@ -34,6 +34,7 @@ func socket(raw syscall.RawConn) (s Socket) {
 		}
 		s.Unread, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) // 0 is what can be said of a socket that does not tell
 		s.Unacked, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		s.SendBuffer, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
 	})
 	if err != nil {
 		return Socket{}
