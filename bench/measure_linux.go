@@ -178,6 +178,10 @@ func (b *Bench) keep(c Case, s Subject, round int, sample *Sample) {
 		b.samples[c.Name] = map[string][]Sample{}
 	}
 	b.samples[c.Name][s.Name] = append(b.samples[c.Name][s.Name], *sample)
+	if c.Idle > 0 {
+		fmt.Fprintf(os.Stderr, "round %d %-6s %-13s %.0f bytes for each connection\n", round+1, c.Name, s.Name, sample.Memory)
+		return
+	}
 	fmt.Fprintf(os.Stderr, "round %d %-6s %-13s %8d requests %8.1f us each, p50 %8.0f p99 %8.0f us, %5.1f MB, errors %d\n",
 		round+1, c.Name, s.Name, sample.Load.Requests, sample.CPU, sample.Load.P50, sample.Load.P99, sample.Memory/1e6, sample.Load.Errors)
 }

@@ -61,6 +61,10 @@ func (b *Bench) start(ctx context.Context, at place, env []string, path string, 
 	if p.stdout, err = p.cmd.StdoutPipe(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
+	// The load generator keeps idle connections until its input ends.
+	if _, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
 	if err := b.pinned(at, p.cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
