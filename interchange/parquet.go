@@ -3,7 +3,6 @@ package interchange
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -12,10 +11,11 @@ import (
 )
 
 // parquetRow is one row. Names are those of the API; what did not happen is
-// null; bytes are bytes, since a body need not be text.
+// null; bytes are bytes, since a body need not be text. Times are UTC without
+// saying so: DuckDB would cut those that do to microseconds.
 type parquetRow struct {
 	ID               [16]byte          `parquet:"id,uuid"`
-	Time             time.Time         `parquet:"time,timestamp(nanosecond)"`
+	Time             int64             `parquet:"time,timestamp(nanosecond:local)"`
 	Cluster          string            `parquet:"cluster,dict,zstd"`
 	Namespace        string            `parquet:"namespace,dict,zstd"`
 	App              string            `parquet:"app,dict,zstd"`
@@ -37,12 +37,12 @@ type parquetRow struct {
 	Error            string            `parquet:"error,dict,zstd"`
 	DurationNS       *int64            `parquet:"duration_ns,optional,zstd"`
 	TTFBNS           *int64            `parquet:"ttfb_ns,optional,zstd"`
-	Accepted         *int64            `parquet:"accepted,optional,timestamp(nanosecond),zstd"`
-	Connected        *int64            `parquet:"connected,optional,timestamp(nanosecond),zstd"`
-	RequestFirst     *int64            `parquet:"request_first,optional,timestamp(nanosecond),zstd"`
-	RequestLast      *int64            `parquet:"request_last,optional,timestamp(nanosecond),zstd"`
-	ResponseFirst    *int64            `parquet:"response_first,optional,timestamp(nanosecond),zstd"`
-	ResponseLast     *int64            `parquet:"response_last,optional,timestamp(nanosecond),zstd"`
+	Accepted         *int64            `parquet:"accepted,optional,timestamp(nanosecond:local),zstd"`
+	Connected        *int64            `parquet:"connected,optional,timestamp(nanosecond:local),zstd"`
+	RequestFirst     *int64            `parquet:"request_first,optional,timestamp(nanosecond:local),zstd"`
+	RequestLast      *int64            `parquet:"request_last,optional,timestamp(nanosecond:local),zstd"`
+	ResponseFirst    *int64            `parquet:"response_first,optional,timestamp(nanosecond:local),zstd"`
+	ResponseLast     *int64            `parquet:"response_last,optional,timestamp(nanosecond:local),zstd"`
 	RequestSize      uint64            `parquet:"request_size,zstd"`
 	ResponseSize     uint64            `parquet:"response_size,zstd"`
 	RequestHead      []byte            `parquet:"request_head,zstd"`
@@ -105,7 +105,7 @@ func (w *parquetWriter) Close() error {
 func parquetRowOf(p Pair) parquetRow {
 	src, t, req, resp := p.GetSource(), p.GetTiming(), p.GetRequest(), p.GetResponse()
 	row := parquetRow{
-		Time:    time.Unix(0, t.GetRequestFirst()).UTC(),
+		Time:    t.GetRequestFirst(),
 		Cluster: src.GetCluster(), Namespace: src.GetNamespace(), App: src.GetApp(), Pod: src.GetPod(), ProxyID: src.GetProxyId(),
 		ProxySeq: p.GetProxySeq(), Direction: enumName(p.GetDirection(), "DIRECTION_"), Protocol: p.GetProtocol(),
 		Client: p.GetClient(), Server: p.GetServer(), Conn: p.GetConn(), Seq: p.GetSeq(),

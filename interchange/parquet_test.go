@@ -24,7 +24,7 @@ func TestParquet(t *testing.T) {
 	}
 	for i, p := range pairs {
 		r := rows[i]
-		if !bytes.Equal(r.ID[:], p.GetId()) || r.Time.UnixNano() != p.GetTiming().GetRequestFirst() || r.Path != p.GetPath() || r.Endpoint != "/e" || r.Status != p.GetStatus() ||
+		if !bytes.Equal(r.ID[:], p.GetId()) || r.Time != p.GetTiming().GetRequestFirst() || r.Path != p.GetPath() || r.Endpoint != "/e" || r.Status != p.GetStatus() ||
 			!bytes.Equal(r.RequestHead, p.GetRequest().GetHead()) || !bytes.Equal(r.ResponseBody, p.GetResponse().GetBody()) ||
 			len(r.Flags) != len(p.GetFlags()) || len(r.Tags) != len(p.GetTags()) || (r.ResponseLast == nil) != (p.GetTiming().GetResponseLast() == 0) {
 			t.Errorf("row %d: %+v", i, r)
