@@ -101,14 +101,26 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	q, err := query.Parse(`body:"nowhere to be found"`)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(bytes)
-	for b.Loop() {
-		for _, err := range s.List(b.Context(), store.List{Query: q, Limit: 100}) {
-			b.Fatal(err)
-		}
+	for name, src := range map[string]string{
+		"word":      `nowhere`,
+		"substring": `body:*nowhere*`,
+		"phrase":    `body:"nowhere tobefound"`,
+		"regex":     `body:/name":"an item of [a-z]+ widths/`,
+		"anything":  `-body:length app:app`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			q, err := query.Parse(src)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(bytes)
+			for b.Loop() {
+				for _, err := range s.List(b.Context(), store.List{Query: q, Limit: 100}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }

@@ -41,7 +41,7 @@ func upTo(list []*store.Stored, n uint64) error {
 	return nil
 }
 
-func TestSecondStoreOnTheDirectory(t *testing.T) {
+func TestR14SecondProcess(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, segstore.Options{Dir: dir})
 	_, err := segstore.Open(segstore.Options{Dir: dir, OpenIndex: openIndex(testLog(t))}, testLog(t))
@@ -593,7 +593,7 @@ func exactly(n uint64) func(store.Extent) bool {
 	return func(x store.Extent) bool { return x.Pairs == n }
 }
 
-func TestRetentionByAge(t *testing.T) {
+func TestR37RetentionByAge(t *testing.T) {
 	c := &clock{now: time.Unix(1_800_000_000, 0)}
 	dir := t.TempDir()
 	opt := segstore.Options{
@@ -651,7 +651,7 @@ func TestRetentionByAge(t *testing.T) {
 
 // What is set on the wall clock makes nothing older than it is, and nothing
 // younger: only what passes does.
-func TestRetentionWhenTheClockJumps(t *testing.T) {
+func TestR37ClockJumps(t *testing.T) {
 	for _, by := range []time.Duration{10 * 365 * 24 * time.Hour, 9 * time.Hour, -30 * time.Hour} {
 		t.Run(by.String(), func(t *testing.T) {
 			c := &clock{now: time.Unix(1_800_000_000, 0)}
@@ -739,7 +739,7 @@ func TestRetentionThatFailsHalfWay(t *testing.T) {
 	settled(t, s, exactly(0))
 }
 
-func TestRetentionByBytes(t *testing.T) {
+func TestR37RetentionByBytes(t *testing.T) {
 	s := start(t, segstore.Options{
 		Dir: t.TempDir(), RetentionBytes: 8 << 20, SegmentBytes: 64 << 10, // at least 1 MiB
 		RetainEvery: 5 * time.Millisecond, IndexDelay: time.Millisecond,

@@ -160,7 +160,7 @@ func searchesAgree(t *testing.T, s *running, what string, total uint64) {
 	}
 }
 
-func TestSearchWithAndWithoutSidecars(t *testing.T) {
+func TestR18SidecarsFlippedAndDeleted(t *testing.T) {
 	const total = 200
 	dir := t.TempDir()
 	opt := segstore.Options{Dir: dir, SegmentBytes: 6000, CacheBytes: 1}

@@ -112,7 +112,7 @@ func TestConformanceWhenTight(t *testing.T) {
 	storetest.Suite{Open: open, Settle: indexed, Every: 5}.Run(t)
 }
 
-func TestIndexIsDisposable(t *testing.T) {
+func TestR14DeletedIndex(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, segstore.Options{Dir: dir})
 	f := storetest.NewForwarder(1, storetest.NewProxy(1))
