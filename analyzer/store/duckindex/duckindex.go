@@ -32,13 +32,14 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/internal/failpoint"
 )
 
 // schemaVersion changes whenever a column does, in form or in meaning (as
 // that of endpoint does with the function that makes it).
-const schemaVersion = 3
+const schemaVersion = 4
 
 const (
 	fileExt  = ".duckdb"
@@ -118,6 +119,11 @@ type Index struct {
 	timeLimit time.Duration
 	exactRows int64
 
+	learnt *endpoint.Templates
+	// applied is the version of the endpoints that the rows have; there is none
+	// before the first insert.
+	applied *uint64
+
 	addressMu sync.Mutex
 	addresses *index.Addresses // nil when they have to be read again
 }
@@ -135,6 +141,10 @@ type Options struct {
 	End uint64
 	// MemoryLimit is DuckDB's, as it writes sizes; empty is 256MB.
 	MemoryLimit string
+	// Endpoints, when set, give rows their templates when they are inserted,
+	// and learn from them. When a template becomes another, so it does in the
+	// rows that are there.
+	Endpoints *endpoint.Templates
 	// TimeLimit bounds a sum, which is partial then; 0 is 10 s.
 	TimeLimit time.Duration
 	// ExactRows is how many rows percentiles are exact of; 0 is 20 million.
@@ -244,6 +254,7 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	x = &Index{
 		heavy:     semaphore.NewWeighted(maxSums),
 		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 20_000_000),
+		learnt: opt.Endpoints,
 	}
 	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {
 		if !attached { // by the writer, before there are others
@@ -399,7 +410,14 @@ func wrap(ctx context.Context, err error) error {
 
 // Insert implements index.Index.
 func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) error {
-	err := x.transaction(ctx, func() error {
+	version, err := x.learnEndpoints(ctx, rows)
+	if err != nil {
+		return fmt.Errorf("insert rows: %w", err)
+	}
+	err = x.transaction(ctx, func() error {
+		if err := x.refold(ctx, version); err != nil {
+			return err
+		}
 		if err := x.append(rows); err != nil {
 			return err
 		}
@@ -418,6 +436,7 @@ func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) 
 		return fmt.Errorf("insert rows: %w", err)
 	}
 	x.watermark.Store(watermark)
+	x.applied = &version
 	x.learn(rows)
 	return nil
 }
@@ -440,7 +459,7 @@ func (x *Index) append(rows []index.Row) error {
 		defer func() { err = errors.Join(err, a.Close()) }()
 		values := make([]driver.Value, len(columns))
 		for i := range rows {
-			fill(values, &rows[i])
+			fill(values, &rows[i], x.template(&rows[i]))
 			if err := a.AppendRow(values...); err != nil {
 				return err
 			}
@@ -449,12 +468,12 @@ func (x *Index) append(rows []index.Row) error {
 	})
 }
 
-func fill(v []driver.Value, r *index.Row) {
+func fill(v []driver.Value, r *index.Row, template string) {
 	_, callee := index.Ends(r)
 	for i, value := range [...]driver.Value{
 		duckdb.UUID(r.ID), int64(r.Off), int32(r.Idx), r.At, r.Time, r.Duration, r.TTFB,
 		r.Cluster, r.Namespace, r.App, r.Pod, r.Direction, r.Protocol,
-		r.Method, r.Host, r.Path, r.Query, r.Endpoint, r.Status, r.Error,
+		r.Method, r.Host, r.Path, r.Query, template, r.Status, r.Error,
 		r.RequestSize, r.ResponseSize, r.Client, r.Server, r.Conn, r.Seq,
 		int64(r.Flags), r.Tags, r.Weight, r.ClientHost, r.ServerHost, callee, index.BucketOf(r.Duration),
 	} {
