@@ -353,15 +353,11 @@ func waitingSockets(t *testing.T, front, back int) (n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const finWait2, closeWait = 5, 8
-	for line := range strings.Lines(string(data)) {
-		var slot string
-		var from, to struct{ addr, port int }
-		var state int
-		if k, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %x:%x %x:%x %x", &slot, &from.addr, &from.port, &to.addr, &to.port, &state); k != 6 {
-			continue // the heading
-		}
-		if (from.port == front || to.port == back) && (state == finWait2 || state == closeWait) {
+	const finWait2, closeWait = "05", "08"
+	mine, theirs := fmt.Sprintf(":%04X", front), fmt.Sprintf(":%04X", back)
+	for line := range strings.Lines(string(data)) { // there may be many of others
+		f := strings.Fields(line) // slot, local address, remote address, state
+		if len(f) > 3 && (f[3] == finWait2 || f[3] == closeWait) && (strings.HasSuffix(f[1], mine) || strings.HasSuffix(f[2], theirs)) {
 			n++
 		}
 	}
