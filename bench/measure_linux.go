@@ -71,6 +71,9 @@ func (b *Bench) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := backend.modest(); err != nil {
+		return err
+	}
 	line, err := bufio.NewReader(backend.stdout).ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("start backend: %w", err)
@@ -239,6 +242,9 @@ func (b *Bench) load(ctx context.Context, s *Sample, r *running, args []string) 
 		return err
 	}
 	defer b.end(load)
+	if err := load.modest(); err != nil {
+		return err
+	}
 	done := make(chan error, 1)
 	go func() { done <- json.NewDecoder(load.stdout).Decode(&s.Load) }()
 	watch := time.NewTicker(200 * time.Millisecond)

@@ -37,7 +37,8 @@ new processes.
 
 The load generator and the backend ask their sockets again for a while before they sleep. Who sends to a process that sleeps pays for waking
 it, and on a virtual machine that is dear: without this, a proxy that is a little slower than what drives it would pay for its peers' rest in
-each request, and one that is a little faster would not. The forwarder shares a CPU with both of them.
+each request, and one that is a little faster would not. The forwarder shares a CPU with both of them, and
+comes first there.
 
 Latency of open loops counts from when a request was due. Loopback charges the receiver's part of TCP to the sender.
 
