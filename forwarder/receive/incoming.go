@@ -109,7 +109,7 @@ func (in *incoming) readBatch(b []byte) bool {
 		return false
 	}
 	in.pairs = in.pools.pairs.Get().(*pairs) // the pool holds nothing else
-	var head []byte                   // the batch without its pairs
+	var head []byte                          // the batch without its pairs
 	for len(batch) > 0 {
 		num, typ, n := protowire.ConsumeTag(batch)
 		if n < 0 {
