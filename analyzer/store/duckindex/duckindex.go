@@ -124,6 +124,8 @@ type Index struct {
 	// before the first insert.
 	applied *uint64
 
+	cache cache
+
 	addressMu sync.Mutex
 	addresses *index.Addresses // nil when they have to be read again
 }
@@ -436,7 +438,11 @@ func (x *Index) Insert(ctx context.Context, rows []index.Row, watermark uint64) 
 		return fmt.Errorf("insert rows: %w", err)
 	}
 	x.watermark.Store(watermark)
+	if x.applied != nil && *x.applied != version {
+		x.cache.changed() // rows may have other templates
+	}
 	x.applied = &version
+	x.cache.added(rows)
 	x.learn(rows)
 	return nil
 }
@@ -509,6 +515,7 @@ func (x *Index) Remove(ctx context.Context, from, to uint64) error {
 	if err != nil {
 		return fmt.Errorf("remove rows: %w", err)
 	}
+	x.cache.changed()
 	x.addressMu.Lock()
 	defer x.addressMu.Unlock()
 	x.addresses = nil

@@ -133,7 +133,9 @@ func (x *Index) records(ctx context.Context, s index.Selection) ([]index.Record,
 
 // Count implements index.Index.
 func (x *Index) Count(ctx context.Context, c index.Count) (index.Counts, error) {
-	return soon(ctx, x, func(ctx context.Context) (index.Counts, error) { return x.count(ctx, c) })
+	return kept(ctx, x, fmt.Sprintf("count %d %d", c.Step, c.Buckets), index.Sum{Selection: c.Selection}, cloneCounts,
+		func(index.Counts) bool { return true },
+		func(ctx context.Context) (index.Counts, error) { return x.count(ctx, c) })
 }
 
 func (x *Index) count(ctx context.Context, c index.Count) (_ index.Counts, err error) {

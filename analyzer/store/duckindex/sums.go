@@ -135,7 +135,9 @@ func (x *Index) analytic(ctx context.Context, do func(context.Context) error) (*
 
 // Facets implements index.Index.
 func (x *Index) Facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
-	return soon(ctx, x, func(ctx context.Context) (*store.FacetCounts, error) { return x.facets(ctx, f) })
+	return kept(ctx, x, fmt.Sprintf("facets %q %d %q", f.Fields, f.Limit, f.Prefix), f.Sum, cloneFacets,
+		func(c *store.FacetCounts) bool { return c.Partial == nil },
+		func(ctx context.Context) (*store.FacetCounts, error) { return x.facets(ctx, f) })
 }
 
 func (x *Index) facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
@@ -302,7 +304,9 @@ func (x *Index) exactly(ctx context.Context, s index.Sum) (bool, error) {
 
 // Endpoints implements index.Index.
 func (x *Index) Endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
-	return soon(ctx, x, func(ctx context.Context) (*store.EndpointList, error) { return x.endpoints(ctx, e) })
+	return kept(ctx, x, fmt.Sprintf("endpoints %d", e.Limit), e.Sum, cloneEndpoints,
+		func(l *store.EndpointList) bool { return l.Partial == nil },
+		func(ctx context.Context) (*store.EndpointList, error) { return x.endpoints(ctx, e) })
 }
 
 func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
@@ -354,7 +358,9 @@ func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.Endpoi
 
 // Edges implements index.Index.
 func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
-	return soon(ctx, x, func(ctx context.Context) (*store.EdgeList, error) { return x.edges(ctx, e) })
+	return kept(ctx, x, fmt.Sprintf("edges %d %d", e.Limit, fingerprint(e.Known)), e.Sum, cloneEdges,
+		func(l *store.EdgeList) bool { return l.Partial == nil },
+		func(ctx context.Context) (*store.EdgeList, error) { return x.edges(ctx, e) })
 }
 
 func (x *Index) edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
