@@ -99,13 +99,11 @@ func run() error {
 	b.end = b.started.Truncate(time.Second)
 	for _, name := range strings.Split(subjects, ",") {
 		for i, n := range b.sizes {
-			if name != "weir" && i > 0 {
+			if name != "weir" && i > 0 || ctx.Err() != nil {
 				continue
 			}
 			if err := b.measure(ctx, name, n); err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
+				// Who interrupts it gets what there is.
 				b.note("%s with %d pairs was not measured to the end: %v.", name, n, err)
 			}
 		}
@@ -155,7 +153,10 @@ func (b *bench) measure(ctx context.Context, name string, pairs uint64) error {
 		b.results[name] = map[uint64]Figures{}
 	}
 	b.results[name][pairs] = figures
-	b.say("%s: %d pairs", name, pairs)
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		b.note("Before %s with %d pairs: making one pair took %.1f µs of CPU, the load of the machine was %s.", title(name), pairs,
+			float64(yardstick(corpus.Day(pairs, b.end)))/1000, strings.Fields(string(load))[0])
+	}
 	switch name {
 	case "weir":
 		w := &weir{b: b, dir: dir, corpus: corpus.Day(pairs, b.end), figures: figures}

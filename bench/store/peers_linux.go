@@ -102,15 +102,10 @@ func beAPeer(ctx context.Context, name, ask, dir, size string, repeats int) erro
 
 func load(ctx context.Context, p peer.Peer, c corpus.Corpus, repeats int, figures Figures) error {
 	// What making the pairs takes is not the peer's.
+	making := yardstick(c)
 	m := corpus.NewMaker(c)
-	before := ownCPU()
-	const sample = 20_000
-	for n := range min(uint64(sample), c.Pairs) {
-		m.Pair(n)
-	}
-	making := (ownCPU() - before) / time.Duration(min(uint64(sample), c.Pairs))
 	var commits []time.Duration
-	before = ownCPU()
+	before := ownCPU()
 	began := time.Now()
 	var sources [corpus.Proxies]*capturev1.Source
 	for i := range sources {
@@ -174,6 +169,18 @@ func askPeer(ctx context.Context, p peer.Peer, key string, repeats int) Figure {
 	f := spread(samples)
 	f.Note = note
 	return f
+}
+
+// yardstick is the CPU time that making one pair takes here and now: on a
+// machine that others keep busy it is longer, as everything is.
+func yardstick(c corpus.Corpus) time.Duration {
+	m := corpus.NewMaker(c)
+	sample := min(uint64(20_000), c.Pairs)
+	before := ownCPU()
+	for n := range sample {
+		m.Pair(n)
+	}
+	return (ownCPU() - before) / time.Duration(sample)
 }
 
 func ownCPU() time.Duration {

@@ -242,6 +242,9 @@ func (w *weir) scan(ctx context.Context) error {
 		}
 		speeds = append(speeds, n/1e9/took.Seconds())
 		w.figures["scan"] = Figure{Value: middle(speeds), Note: fmt.Sprintf("%.1f GB of pairs, median of %d", n/1e9, len(speeds))}
+		if took > w.b.patience {
+			break
+		}
 	}
 	return nil
 }

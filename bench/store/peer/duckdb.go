@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -150,7 +151,8 @@ func (d *duck) Ask(ctx context.Context, key string, i int) (int, error) {
 		to -= int64(i%20)*int64(time.Hour) + int64(time.Minute)
 		return list("")
 	case "one":
-		return drain(ctx, d.db, "SELECT * FROM pairs WHERE id = ?", duckdb.UUID(wanted(d.corpus, i)))
+		id := wanted(d.corpus, i)
+		return drain(ctx, d.db, "SELECT * FROM pairs WHERE id = ?::UUID", hex.EncodeToString(id[:]))
 	case "filtered":
 		from, to := window(d.corpus, time.Duration(1+i%20)*time.Hour, time.Duration(i%20)*time.Hour, i)
 		return drain(ctx, d.db, "SELECT "+duckShown+" FROM pairs"+span+" AND status >= 500 AND app = ?"+newest, from, to, corpus.App(i%corpus.Apps))
