@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// asAnswers is a backend that answers every request, and keeps connections
+// asAnswers is a backend that answers every request, with 1 GiB where
+// much is asked for, and keeps connections
 // for as long as its clients do.
 func asAnswers() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -20,9 +21,16 @@ func asAnswers() {
 		panic(err)
 	}
 	fmt.Fprintf(os.Stderr, "listens at %s\n", ln.Addr())
-	panic(http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "here")
-	})))
+	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") })
+	http.HandleFunc("GET /much", func(w http.ResponseWriter, _ *http.Request) {
+		chunk := make([]byte, 64<<10)
+		for range 1 << 30 / len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	panic(http.Serve(ln, nil))
 }
 
 // get asks once on a connection.
@@ -169,5 +177,54 @@ func TestR10ChurnInAProcess(t *testing.T) {
 	}
 	if bytesAfter > bytes+more {
 		t.Errorf("%d bytes resident, %d before", bytesAfter, bytes)
+	}
+}
+
+// TestR07SlowReadersInAProcess: clients that ask for 1 GiB and take it slowly,
+// or say their request a byte at a time, take no more than 1 MiB each, and others
+// do not notice them. SLOW_CONNECTIONS=500 and SLOW_SECONDS=60 are for a
+// run by hand.
+func TestR07SlowReadersInAProcess(t *testing.T) {
+	n, seconds := handSize(t, "SLOW_CONNECTIONS", 40), handSize(t, "SLOW_SECONDS", 3)
+	backend := startProcess(t, "answers", "")
+	p := startGoproxy(t, backend.says("listens at (.*)")[1], "", "CAPTURE_MEMORY_LIMIT=16MiB")
+	alone, before := openTime(t, p.addr, 50), p.resident()
+	readers, writers := make([]net.Conn, n), make([]net.Conn, n)
+	for i := range 2 * n {
+		conn, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		say := "GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
+		if i < n {
+			readers[i] = conn
+		} else {
+			writers[i-n], say = conn, "GET / HT"
+		}
+		if _, err := io.WriteString(conn, say); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 8<<10)
+	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); time.Sleep(125 * time.Millisecond) {
+		for i := range n { // 64 KiB a second
+			if _, err := io.ReadFull(readers[i], buf); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(writers[i], "T"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	limit := int64(n) << 20
+	if raceDetector {
+		limit *= 6
+	}
+	if more := p.resident() - before; more > limit {
+		t.Errorf("%d bytes more for %d slow readers", more, n)
+	}
+	if among := openTime(t, p.addr, 50); among > 2*alone+5*time.Millisecond {
+		t.Errorf("a new connection takes %v, %v without the slow ones", among, alone)
 	}
 }
