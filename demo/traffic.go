@@ -74,6 +74,8 @@ type call struct {
 	body   []byte
 	// chunked: send the body without its length.
 	chunked bool
+	// card is the payment card in the body, if there is one.
+	card string
 }
 
 // Sent is one request that was made, and what came back.
@@ -88,6 +90,9 @@ type Sent struct {
 	// Prefix is the beginning of the answer's body, or all of it; only kept
 	// of those that the client aborts.
 	Prefix []byte
+	// Card is what redaction takes out of the request's body; empty when there
+	// is nothing.
+	Card string
 	// Err says why there is no answer.
 	Err error
 }
@@ -159,6 +164,7 @@ func (c *Customers) next(k Kind) call {
 		out.header.Set("Content-Type", "application/json")
 	}
 	pay := func(card string) {
+		out.card = card
 		post("/api/checkout", fmt.Sprintf(`{"cart":"%d","payment":{"method":"card","card":%q},"address":{"city":"Zürich","zip":"%d"}}`, cart, card, 8000+r.IntN(60)))
 	}
 	switch k {
@@ -234,7 +240,7 @@ var (
 // do makes one request and reads its answer.
 func (c *Customers) do(ctx context.Context, in call) Sent {
 	path, query, _ := strings.Cut(in.target, "?")
-	out := Sent{ID: in.id, Kind: in.kind, Method: in.method, Path: path, Query: query, RequestBody: sum(in.body)}
+	out := Sent{ID: in.id, Kind: in.kind, Method: in.method, Path: path, Query: query, RequestBody: sum(in.body), Card: in.card}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var body io.Reader

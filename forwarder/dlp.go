@@ -71,9 +71,9 @@ func checkDLP(setting string) error {
 // keyFile is where a forwarder that was given no DLP_KEY keeps its own.
 const keyFile = "dlp.key"
 
-// ownKeys reads the key that a forwarder made for itself, and makes it the
-// first time.
-func ownKeys(dir string) (*redact.Keys, error) {
+// OwnKeys reads the key that is kept in a folder for who was given none, and
+// makes it the first time.
+func OwnKeys(dir string) (*redact.Keys, error) {
 	d, err := vfs.Dir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("keep a key for DLP: %w", err)

@@ -183,15 +183,26 @@ func (w *work) body(m *capturev1.Message, contentType []byte, codings []string) 
 			return err
 		}
 	}
+	noted := w.noted
 	out, changed, err := w.document(plain, contentType, cut, 0)
 	if err != nil && (!cut || !errors.Is(err, errCut)) {
 		return err
 	}
 	if changed {
+		hash, chunks := m.GetBodyHash(), m.GetChunks()
 		w.setBody(m, out, len(codings) > 0)
+		if w.noted == noted && m.GetBodySize() >= uint64(len(body))+unguessable {
+			// Only the end of what was kept went, and nothing was found: the
+			// whole is still what it was, and too long to try for.
+			m.BodyHash, m.Chunks = hash, chunks
+		}
 	}
 	return nil
 }
+
+// unguessable is how many bytes have to be unknown of a body for its hash to
+// tell nothing.
+const unguessable = 512
 
 // setBody stores a body that was changed. Its hash would tell of what it was.
 func (w *work) setBody(m *capturev1.Message, body []byte, decoded bool) {

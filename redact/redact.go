@@ -136,7 +136,9 @@ type work struct {
 	quiet int
 	// firstRule is the first that found something while quiet; -1 for none.
 	firstRule int
-	receipts  []*capturev1.Redaction
+	// noted counts what rules took.
+	noted    int
+	receipts []*capturev1.Redaction
 }
 
 // ruleSet is a set of places in Set.rules.

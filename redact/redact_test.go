@@ -456,8 +456,8 @@ func TestCutShort(t *testing.T) {
 		if err := r.Redact(p); err != nil {
 			t.Errorf("%s: %v", in, err)
 		}
-		if got := string(p.GetRequest().GetBody()); got != want {
-			t.Errorf("%s: got %q, want %q", in, got, want)
+		if got := string(p.GetRequest().GetBody()); got != want || len(p.GetRequest().GetBodyHash()) == 0 || len(p.GetRedactions()) > 0 {
+			t.Errorf("%s: got %q, want %q; %v", in, got, want, p)
 		}
 	}
 }

@@ -205,6 +205,7 @@ func (w *work) note(i int, at where) {
 		return
 	}
 	r := w.set.rules[i]
+	w.noted++
 	w.receipt(r.name, w.location(at), r.kind)
 }
 

@@ -82,7 +82,7 @@ var ErrQuiet = errors.New("failed")
 // later are commands of weir that this version does not have. They are
 // refused by name, so that a script learns that they exist elsewhere.
 var later = []string{
-	"dlp", "key", "user", "audit", "plan",
+	"key", "user", "audit", "plan",
 }
 
 // grammar is what kong reads.
@@ -101,6 +101,7 @@ type grammar struct {
 	Ledger  ledgerCommand  `cmd:"" help:"Say what became of every pair that was seen."`
 	Why     whyCommand     `cmd:"" help:"Say where a request went."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong, why, and what to do."`
+	Dlp     dlpCommand     `cmd:"" name:"dlp" help:"Try rules of redaction, and look for what they would have taken."`
 	Backup  backupCommand  `cmd:"" help:"Write everything that is stored to one file."`
 	Restore restoreCommand `cmd:"" help:"Unpack a backup into an empty data directory."`
 	Store   storeCommand   `cmd:"" help:"Look after the files of a data directory."`
@@ -213,6 +214,10 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		return complete(std, parser.Model, g.Completion)
 	case "restore":
 		return restore(ctx, std, programs, g.Restore)
+	case "dlp":
+		if strings.HasPrefix(command, "dlp test") {
+			return dlpTest(std, g.Dlp.Test)
+		}
 	case "store":
 		if strings.HasPrefix(command, "store verify") {
 			return verify(ctx, std, programs, g.Store.Verify)
@@ -239,6 +244,8 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		err = export(ctx, std, api, g.Export)
 	case "import":
 		err = take(ctx, std, api, g.Import)
+	case "dlp":
+		err = dlpScan(ctx, std, api, g.Dlp.Scan)
 	case "backup":
 		err = backup(ctx, std, api, g.URL != "", programs, g.Backup)
 	case "ledger":

@@ -267,6 +267,16 @@ func TestExamples(t *testing.T) {
 	try("weir export --file day.parquet --from 24h", 0, "in day.parquet.")
 	try("weir export --format jsonl 'app:checkout' > checkout.jsonl", 0, "")
 	try("weir import errors.har", 0, "0 pairs stored, ")
+	try("weir export --format jsonl --file pairs.jsonl", 0, "in pairs.jsonl.")
+	try("weir dlp test --rules standard+pii --in pairs.jsonl", 0, "0 with something to take")
+	try("weir dlp scan --from 24h", 0, "0 with something to take")
+	secret := strings.Replace(strings.Replace(pair, id, "01997b2c-6d3f-7c44-9d6e-2f6a31c0b8ab", 1), `Host: a\r\n`, `Host: a\r\nAuthorization: Bearer abc\r\n`, 1)
+	if err := os.WriteFile(filepath.Join(w.dir, "secret.jsonl"), []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	try("weir dlp test --in secret.jsonl", 0, "request.header.authorization")
+	try("weir import secret.jsonl", 0, "1 pair stored.")
+	try("weir dlp scan --from 24h", 1, "1 with something to take")
 	try("weir ledger", 0, "The sum holds")
 	try("weir ledger --app checkout --from 1h", 0, "checkout")
 	try("weir ledger -o json", 0, `"holds":true`)

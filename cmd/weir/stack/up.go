@@ -126,6 +126,12 @@ func open(logTo io.Writer, set settings) (*session, error) {
 	s.viewerURL = "http://" + a.Addr().String()
 
 	cfg.forwarder.Analyzer = a.IngestAddr().String()
+	if cfg.forwarder.DLPKeys == nil {
+		// There is no other forwarder for it to agree with.
+		if cfg.forwarder.DLPKeys, err = forwarder.OwnKeys(cfg.forwarder.SpoolDir); err != nil {
+			return nil, s.abandon(err)
+		}
+	}
 	f, err := forwarder.New(cfg.forwarder, logger("forwarder"))
 	if err != nil {
 		return nil, s.abandon(asFlags(fmt.Errorf("open forwarder: %w", err)))
