@@ -15,6 +15,7 @@ import (
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/lograte"
 	"github.com/weir-capture/weir/internal/nonblock"
+	"github.com/weir-capture/weir/internal/stack"
 )
 
 // Listener is one listening port.
@@ -82,6 +83,7 @@ func (l *Listener) Serve(ctx context.Context, serve func(*nonblock.Socket)) {
 
 func (l *Listener) handle(conn *nonblock.Socket, serve func(*nonblock.Socket)) {
 	l.wg.Go(func() {
+		stack.Grow()
 		defer func() { <-l.slots }()
 		serve(conn)
 	})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/weir-capture/weir/goproxy/tee"
 	"github.com/weir-capture/weir/internal/nonblock"
+	"github.com/weir-capture/weir/internal/stack"
 )
 
 // resetGrace is how long a reset waits, without progress, for a peer to take
@@ -140,7 +141,10 @@ func (c *Conn) KeepAlive() {
 // returns.
 func (c *Conn) Run() {
 	var wg sync.WaitGroup
-	wg.Go(func() { c.carry(tee.ServerToClient) })
+	wg.Go(func() {
+		stack.Grow()
+		c.carry(tee.ServerToClient)
+	})
 	c.carry(tee.ClientToServer)
 	wg.Wait()
 	// Whoever asks from now on whether it rests finds nobody to ask.
