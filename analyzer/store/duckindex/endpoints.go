@@ -3,14 +3,13 @@ package duckindex
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/analyzer/store/index"
 )
 
 func request(r *index.Row) endpoint.Request {
-	return endpoint.Request{App: r.App, Method: r.Method, Path: r.Path, NotFound: r.Status == http.StatusNotFound}
+	return endpoint.Request{App: r.App, Method: r.Method, Path: r.Path, NotFound: r.Status == 404}
 }
 
 // template is what a row is stored with.

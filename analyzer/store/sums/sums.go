@@ -120,7 +120,7 @@ func (d *durations) quantiles(percent ...uint64) []int64 {
 		left := rank(d.n, p)
 		for _, k := range keys {
 			if left < d.buckets[k] {
-				out[i] = min(index.BucketValue(k), d.max)
+				out[i] = index.BucketValue(k)
 				break
 			}
 			left -= d.buckets[k]
@@ -224,7 +224,9 @@ func (e *Endpoints) List(limit int) *store.EndpointList {
 	out := &store.EndpointList{Exact: !e.t.coarse, More: len(lines) > limit, Partial: tooMany("endpoints", e.t.left)}
 	for _, l := range lines[:min(limit, len(lines))] {
 		q := l.durations.quantiles(50, 95, 99)
-		l.P50, l.P95, l.P99, l.Max = q[0], q[1], q[2], l.durations.longest()
+		l.Max = l.durations.longest()
+		// The middle of a bucket may be above all that is in it.
+		l.P50, l.P95, l.P99 = min(q[0], l.Max), min(q[1], l.Max), min(q[2], l.Max)
 		out.Endpoints = append(out.Endpoints, l.EndpointStats)
 	}
 	return out
