@@ -180,6 +180,7 @@ func BenchmarkIndex(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			before := cpu(b)
 			for b.Loop() {
+				x.cache.changed()
 				if err := c.ask(); err != nil {
 					b.Fatal(err)
 				}

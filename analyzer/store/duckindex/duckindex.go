@@ -38,7 +38,7 @@ import (
 
 // schemaVersion changes whenever a column does, in form or in meaning (as
 // that of endpoint does with the function that makes it).
-const schemaVersion = 4
+const schemaVersion = 5
 
 const (
 	fileExt  = ".duckdb"
@@ -86,7 +86,7 @@ var columns = []struct{ name, kind string }{
 	{"client_host", "VARCHAR"},
 	{"server_host", "VARCHAR"},
 	// What follows is for sums only, and not read back.
-	{"callee", "VARCHAR"},
+	{"edge", "VARCHAR"},
 	{"bucket", "SMALLINT"},
 }
 

@@ -38,25 +38,7 @@ var (
 	colHost     = text("host", func(r *index.Row) string { return r.Host })
 	colMethod   = text("method", func(r *index.Row) string { return r.Method })
 	colEndpoint = text("endpoint", func(r *index.Row) string { return r.Endpoint })
-	colProtocol = text("protocol", func(r *index.Row) string { return r.Protocol })
-	colCaller   = column{
-		"caller", "VARCHAR", `CASE WHEN "direction" = 'outbound' THEN "app" ELSE "client_host" END`,
-		func(r *index.Row) any { from, _ := index.Ends(r); return from },
-	}
-	colCallee = text("callee", func(r *index.Row) string { _, to := index.Ends(r); return to })
-	// colAddress is which of an edge's ends is an address.
-	colAddress = column{
-		"address", "INTEGER", `CASE WHEN "direction" <> 'outbound' THEN 1 WHEN "host" = '' THEN 2 ELSE 0 END`,
-		func(r *index.Row) any {
-			switch {
-			case r.Direction != "outbound":
-				return int32(1)
-			case r.Host == "":
-				return int32(2)
-			}
-			return int32(0)
-		},
-	}
+	colEdge     = text("edge", func(r *index.Row) string { return index.EdgeOf(r).Key() })
 	colTime     = number("time", func(r *index.Row) int64 { return r.Time })
 	colDuration = number("duration", func(r *index.Row) int64 { return r.Duration })
 	colRequest  = number("request_size", func(r *index.Row) int64 { return r.RequestSize })
@@ -265,6 +247,13 @@ func percentiles(exact bool, list string) string {
 		return `quantile_disc("duration", ` + list + `) FILTER ("duration" >= 0)`
 	}
 	return `quantile_disc(CAST("bucket" AS BIGINT), ` + list + `) FILTER ("bucket" >= 0)`
+}
+
+func measure(exact bool) column {
+	if exact {
+		return colDuration
+	}
+	return colBucket
 }
 
 // spread takes what percentiles gives apart.

@@ -78,13 +78,12 @@ func (x *Index) append(rows []index.Row) error {
 }
 
 func fill(v []driver.Value, r *index.Row, template string) {
-	_, callee := index.Ends(r)
 	for i, value := range [...]driver.Value{
 		duckdb.UUID(r.ID), int64(r.Off), int32(r.Idx), r.At, r.Time, r.Duration, r.TTFB,
 		r.Cluster, r.Namespace, r.App, r.Pod, r.Direction, r.Protocol,
 		r.Method, r.Host, r.Path, r.Query, template, r.Status, r.Error,
 		r.RequestSize, r.ResponseSize, r.Client, r.Server, r.Conn, r.Seq,
-		int64(r.Flags), r.Tags, r.Weight, r.ClientHost, r.ServerHost, callee, index.BucketOf(r.Duration),
+		int64(r.Flags), r.Tags, r.Weight, r.ClientHost, r.ServerHost, index.EdgeOf(r).Key(), index.BucketOf(r.Duration),
 	} {
 		v[i] = value
 	}

@@ -1,9 +1,12 @@
 package index
 
 import (
+	"cmp"
+	"fmt"
 	"iter"
 	"maps"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -101,4 +104,82 @@ func Ends(r *Row) (from, to string) {
 		return r.App, HostOf(r.Host)
 	}
 	return r.App, r.ServerHost
+}
+
+// Edge is a row's line among edges, before addresses get their names.
+type Edge struct {
+	From, To, Protocol string
+	// Address is which end is an address: 1 for From, 2 for To, 0 for none.
+	Address int
+}
+
+// EdgeOf is the edge of a row.
+func EdgeOf(r *Row) Edge {
+	e := Edge{Protocol: r.Protocol}
+	e.From, e.To = Ends(r)
+	switch {
+	case r.Direction != "outbound":
+		e.Address = 1
+	case r.Host == "":
+		e.Address = 2
+	}
+	return e
+}
+
+// Named has names in place of addresses, where they are known.
+func (e Edge) Named(known *Addresses) Edge {
+	switch e.Address {
+	case 1:
+		e.From = cmp.Or(known.App(e.From), e.From)
+	case 2:
+		e.To = cmp.Or(known.App(e.To), e.To)
+	}
+	e.Address = 0
+	return e
+}
+
+// Key is the edge as one text.
+func (e Edge) Key() string {
+	b := make([]byte, 0, 16+len(e.From)+len(e.To)+len(e.Protocol))
+	b = strconv.AppendInt(b, int64(e.Address), 10)
+	for _, s := range [...]string{e.From, e.To, e.Protocol} {
+		b = strconv.AppendInt(append(b, ' '), int64(len(s)), 10)
+		b = append(append(b, ' '), s...)
+	}
+	return string(b)
+}
+
+// ParseEdge reads a key.
+func ParseEdge(key string) (Edge, error) {
+	var e Edge
+	address, rest, ok := strings.Cut(key, " ")
+	number := func() int {
+		word, after, _ := strings.Cut(rest, " ")
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 0 || n > len(after) {
+			return -1
+		}
+		rest = after
+		return n
+	}
+	if !ok || len(address) != 1 || address[0] < '0' || address[0] > '2' {
+		return e, fmt.Errorf("%q is no edge", key)
+	}
+	e.Address = int(address[0] - '0')
+	for i, part := range [...]*string{&e.From, &e.To, &e.Protocol} {
+		if i > 0 {
+			if rest, ok = strings.CutPrefix(rest, " "); !ok {
+				return e, fmt.Errorf("%q is no edge", key)
+			}
+		}
+		n := number()
+		if n < 0 {
+			return e, fmt.Errorf("%q is no edge", key)
+		}
+		*part, rest = rest[:n], rest[n:]
+	}
+	if rest != "" {
+		return e, fmt.Errorf("%q is no edge", key)
+	}
+	return e, nil
 }

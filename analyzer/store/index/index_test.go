@@ -45,3 +45,19 @@ func TestHostOf(t *testing.T) {
 		}
 	}
 }
+
+func TestEdgeKeys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := index.Edge{
+			From: rapid.String().Draw(t, "from"), To: rapid.String().Draw(t, "to"),
+			Protocol: rapid.String().Draw(t, "protocol"), Address: rapid.IntRange(0, 2).Draw(t, "address"),
+		}
+		if got, err := index.ParseEdge(e.Key()); err != nil || got != e {
+			t.Errorf("%+v: key %q is %+v, %v", e, e.Key(), got, err)
+		}
+		text := rapid.String().Draw(t, "text")
+		if got, err := index.ParseEdge(text); err == nil && got.Key() != text {
+			t.Errorf("%q is read as %+v", text, got)
+		}
+	})
+}

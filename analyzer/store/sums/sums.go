@@ -235,10 +235,8 @@ func (e *Endpoints) List(limit int) *store.EndpointList {
 // Edges sums up rows by who called whom.
 type Edges struct {
 	known *index.Addresses
-	t     table[edgeKey, edgeLine]
+	t     table[index.Edge, edgeLine]
 }
-
-type edgeKey struct{ from, to, protocol string }
 
 type edgeLine struct {
 	store.Edge
@@ -250,16 +248,9 @@ func NewEdges(known *index.Addresses) *Edges { return &Edges{known: known} }
 
 // Add counts a row. It is only read.
 func (e *Edges) Add(r *index.Row) {
-	from, to := index.Ends(r)
-	if r.Direction == "outbound" {
-		if r.Host == "" {
-			to = e.name(to)
-		}
-	} else {
-		from = e.name(from)
-	}
-	l := e.t.line(edgeKey{from, to, r.Protocol}, func() *edgeLine {
-		return &edgeLine{Edge: store.Edge{From: from, To: to, Protocol: r.Protocol, Last: r.Time}}
+	key := index.EdgeOf(r).Named(e.known)
+	l := e.t.line(key, func() *edgeLine {
+		return &edgeLine{Edge: store.Edge{From: key.From, To: key.To, Protocol: key.Protocol, Last: r.Time}}
 	})
 	if l == nil {
 		return
@@ -272,8 +263,6 @@ func (e *Edges) Add(r *index.Row) {
 	l.Last = max(l.Last, r.Time)
 	e.t.take(&l.durations, r, func(l *edgeLine) *durations { return &l.durations })
 }
-
-func (e *Edges) name(address string) string { return cmp.Or(e.known.App(address), address) }
 
 // List is the answer: see store.Edges for limit.
 func (e *Edges) List(limit int) *store.EdgeList {
