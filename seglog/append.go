@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 
 	"github.com/weir-capture/weir/internal/vfs"
 )
@@ -168,7 +169,14 @@ func (l *Log) write(group []*request) error {
 	}
 	base, salt := l.active.base, l.active.salt
 	offset := base + uint64(l.fileSize)
-	b := l.buf[:0]
+	size := 0
+	for _, r := range group {
+		for _, rec := range r.records {
+			size += recordHeaderLen + len(rec.Head) + len(rec.Body)
+		}
+	}
+	// Grown once: what it had is not copied from one size to the next.
+	b := slices.Grow(l.buf[:0], size)
 	for _, r := range group {
 		for _, rec := range r.records {
 			b = appendRecord(b, kindData, offset+uint64(len(b)), salt, rec.Head, rec.Body)

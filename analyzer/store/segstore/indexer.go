@@ -281,7 +281,9 @@ func (s *Store) rowsOf(e *seglog.Entry, rows []index.Row, weight int64) ([]index
 		return rows, weight
 	}
 	for i, p := range d.pairs {
-		rows = append(rows, index.RowOf(p.Pair, d.at, e.Offset, uint32(i)))
+		r := index.RowOf(p.Pair, d.at, e.Offset, uint32(i))
+		r.Endpoint = p.Endpoint
+		rows = append(rows, r)
 		weight += rows[len(rows)-1].Size()
 	}
 	return rows, weight

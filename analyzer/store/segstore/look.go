@@ -12,6 +12,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore/segidx"
+	"github.com/weir-capture/weir/query"
 	"github.com/weir-capture/weir/seglog"
 )
 
@@ -182,7 +183,7 @@ const keepBuffer = 4 << 20
 // frame may tell that there are none, which spares decoding it.
 func (w *walk) look(ctx context.Context, t target) (found, error) {
 	if d := w.s.cache.get(t.off); d != nil {
-		return w.fitting(ctx, t.off, d)
+		return w.fitting(ctx, t.off, d, false)
 	}
 	e, err := w.s.entry(ctx, t.off)
 	if err != nil {
@@ -201,25 +202,34 @@ func (w *walk) look(ctx context.Context, t target) (found, error) {
 	if err != nil {
 		return found{}, nil
 	}
-	if w.texts != nil && !t.encoded && !w.texts.may(raw) {
-		return found{cost: max(int64(len(raw)), minFrameCost)}, nil
+	encoded := false // only pairs with encoded bodies can fit
+	if w.texts != nil && !w.texts.may(raw) {
+		if !t.encoded {
+			return found{cost: max(int64(len(raw)), minFrameCost)}, nil
+		}
+		encoded = true
 	}
 	d, err := r.decode(t.off, raw)
 	if err != nil {
 		return found{}, nil
 	}
-	f, err := w.fitting(ctx, t.off, d)
+	f, err := w.fitting(ctx, t.off, d, encoded)
 	if len(f.pairs) > 0 {
 		w.s.cache.put(t.off, d)
 	}
 	return f, err
 }
 
-func (w *walk) fitting(ctx context.Context, off uint64, d *decoded) (found, error) {
+// fitting gives the pairs that fit, with encoded only those that have a body
+// which does not stand in their bytes.
+func (w *walk) fitting(ctx context.Context, off uint64, d *decoded, encoded bool) (found, error) {
 	f := found{off: off, cost: max(d.bytes, minFrameCost)}
 	for _, st := range d.pairs {
 		key := store.Key{Time: store.Time(st.Pair), ID: store.ID(st.Pair.GetId())}
 		if key.Time < w.from || key.Time >= w.to || st.Seq <= w.after || w.before != nil && !older(key, *w.before) {
+			continue
+		}
+		if encoded && !query.IsEncoded(st.Pair.GetRequest()) && !query.IsEncoded(st.Pair.GetResponse()) {
 			continue
 		}
 		ok, err := w.match.MatchContext(ctx, st.Pair)
@@ -265,6 +275,7 @@ func (s *Store) listWalk(ctx context.Context, l store.List, yield func(*store.St
 			st := hits[0].st
 			if !l.Whole {
 				row := index.RowOf(st.Pair, st.At, hits[0].off, hits[0].idx)
+				row.Endpoint = s.endpoint(st.Pair)
 				if st, err = row.Stored(); err != nil {
 					return err
 				}

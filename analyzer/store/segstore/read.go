@@ -181,7 +181,7 @@ const (
 func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, before *store.Key, whole bool, budget int64) (*search, error) {
 	c := &search{
 		s: s, whole: whole, from: from, window: firstWindow, budget: budget,
-		match:   matcher(q).Match,
+		match:   s.matcher(q).Match,
 		counted: map[uint64]struct{}{},
 	}
 	if c.budget == 0 {

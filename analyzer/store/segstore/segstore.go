@@ -83,6 +83,9 @@ type Options struct {
 	// that retention, and opening, have room to work: 64 MiB, or a sixteenth of
 	// a smaller disk. Less than 0: none. There is none where LogFS is set.
 	Ballast int64
+	// Endpoints are the templates that the index learns; nil for those that
+	// follow from a path alone.
+	Endpoints *endpoint.Templates
 	// Beside are names of files in Dir that belong to a backup: what somebody
 	// keeps there of the commits that he was told of.
 	Beside []string
@@ -416,9 +419,16 @@ func (s *Store) Close() error {
 
 // matcher decides for whole pairs, and for those of lists where the row has
 // all that is asked about.
-func matcher(q *query.Query) *query.Matcher {
+func (s *Store) matcher(q *query.Query) *query.Matcher {
 	if q == nil || q.Root == nil {
 		q = &query.Query{Root: query.And{}}
 	}
-	return q.Matcher(query.WithEndpoint(func(p *capturev1.RRPair) string { return endpoint.Of(p.GetPath()) }))
+	return q.Matcher(query.WithEndpoint(s.endpoint))
+}
+
+// endpoint is the template of a pair's path by what is known now.
+func (s *Store) endpoint(p *capturev1.RRPair) string {
+	return s.opt.Endpoints.Of(endpoint.Request{
+		App: p.GetSource().GetApp(), Method: p.GetMethod(), Path: p.GetPath(), NotFound: p.GetStatus() == 404,
+	})
 }

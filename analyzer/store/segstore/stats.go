@@ -113,6 +113,7 @@ func (s *Store) sum(ctx context.Context, sel store.Selection, exact func(context
 		defer s.heavy.Release(1)
 		return s.each(ctx, sel, func(off uint64, st *store.Stored) {
 			row := index.RowOf(st.Pair, st.At, off, uint32(st.Seq-index.Seq(off, 0)))
+			row.Endpoint = s.endpoint(st.Pair)
 			add(&row)
 		})
 	}

@@ -15,7 +15,7 @@ import (
 // Tail implements store.Reader.
 func (s *Store) Tail(ctx context.Context, t store.Tail) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
-		f := &follower{s: s, match: matcher(t.Query).Match, seq: t.After, yield: func(e store.Event) bool { return yield(e, nil) }}
+		f := &follower{s: s, match: s.matcher(t.Query).Match, seq: t.After, yield: func(e store.Event) bool { return yield(e, nil) }}
 		f.sign = time.NewTimer(s.opt.TailSign)
 		defer f.sign.Stop()
 		if err := f.run(ctx, t.After == 0); !errors.Is(err, errStop) {

@@ -123,7 +123,7 @@ func (s *Store) walk(ctx context.Context, l look) (context.Context, *walk) {
 		l.budget = s.opt.ScanBudget
 	}
 	w := &walk{
-		s: s, query: l.query, match: matcher(l.query), from: l.from, to: l.to, before: l.before,
+		s: s, query: l.query, match: s.matcher(l.query), from: l.from, to: l.to, before: l.before,
 		after: l.after, forward: l.forward, budget: l.budget, progress: l.progress,
 		restricted: l.query != nil && restricts(l.query.Root),
 	}

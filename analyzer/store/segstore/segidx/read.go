@@ -96,7 +96,7 @@ func (x *File) open() error {
 	x.size = length
 	switch {
 	case u64(56) > maxFrames, x.seg.End < x.seg.Base, u64(56) > (x.seg.End-x.seg.Base)/minRecord,
-		classes > maxClasses, dirLen < crcLen, dirLen > maxDirectory, size != uint64(length):
+		classes > keys, dirLen < crcLen, dirLen > maxDirectory, size != uint64(length):
 		return useless("its header makes no sense")
 	}
 	table := make([]byte, int(classes)*classLen+crcLen)
@@ -108,12 +108,12 @@ func (x *File) open() error {
 	for i := range int(classes) {
 		e := table[i*classLen:]
 		m := matrix{
-			class:   int(binary.LittleEndian.Uint32(e)),
+			key:     int(binary.LittleEndian.Uint32(e)),
 			columns: int(binary.LittleEndian.Uint32(e[8:])),
 			at:      int64(binary.LittleEndian.Uint64(e[16:])),
 		}
-		if m.class < 1 || m.class > maxClasses || m.columns < 1 || m.columns > x.seg.Frames || m.at != at ||
-			i > 0 && m.class <= x.matrices[i-1].class ||
+		if m.key < salts || m.key >= keys || m.columns < 1 || m.columns > x.seg.Frames || m.at != at ||
+			i > 0 && m.key <= x.matrices[i-1].key ||
 			binary.LittleEndian.Uint32(e[4:]) != uint32(m.bits()) || binary.LittleEndian.Uint32(e[12:]) != uint32(m.pageRows()) {
 			return useless("its table of classes makes no sense")
 		}
@@ -147,7 +147,7 @@ func (x *File) directory(b []byte) ([]Frame, error) {
 		return nil, bad
 	}
 	frames := make([]Frame, x.seg.Frames)
-	var columns [maxClasses + 1]uint32
+	var columns [keys]uint32
 	uint := func() uint64 {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
@@ -162,11 +162,11 @@ func (x *File) directory(b []byte) ([]Frame, error) {
 		if len(b) < least {
 			return nil, bad
 		}
-		class, flags := b[0], b[1]
+		key, flags := b[0], b[1]
 		b = b[2:]
 		gap, length, rows, raw := uint(), uint(), uint(), uint()
 		delta, n := binary.Varint(b)
-		if n <= 0 || class > maxClasses || flags&^knownFlags != 0 {
+		if n <= 0 || key >= keys || key > 0 && key < salts || flags&^knownFlags != 0 {
 			return nil, bad
 		}
 		b = b[n:]
@@ -179,32 +179,32 @@ func (x *File) directory(b []byte) ([]Frame, error) {
 		*f = Frame{
 			Off: end + gap, Next: end + gap + length, Rows: uint32(rows), Raw: uint32(raw),
 			TimeMin: last + delta, TimeMax: last + delta + int64(width), Encoded: flags&flagEncoded != 0,
-			class: class,
+			key: key,
 		}
-		if class > 0 {
-			f.column = columns[class]
-			columns[class]++
+		if key > 0 {
+			f.column = columns[key]
+			columns[key]++
 		}
 		end, last = f.Next, f.TimeMin
 	}
 	for _, m := range x.matrices {
-		if columns[m.class] != uint32(m.columns) {
+		if columns[m.key] != uint32(m.columns) {
 			return nil, bad
 		}
-		columns[m.class] = 0
+		columns[m.key] = 0
 	}
-	if len(b) != 0 || columns != [maxClasses + 1]uint32{} || summary(x.seg.Base, x.seg.End, frames) != x.seg {
+	if len(b) != 0 || columns != [keys]uint32{} || summary(x.seg.Base, x.seg.End, frames) != x.seg {
 		return nil, bad
 	}
 	return frames, nil
 }
 
 // Candidates are the frames of a file that may have what was needed.
-type Candidates struct{ classes [maxClasses + 1][]byte }
+type Candidates struct{ rows [keys][]byte }
 
 // Has reports whether a frame of the file's Directory is one.
 func (c *Candidates) Has(f *Frame) bool {
-	row := c.classes[f.class]
+	row := c.rows[f.key]
 	return row == nil || row[f.column/8]&(1<<(f.column%8)) != 0
 }
 
@@ -216,7 +216,7 @@ func (x *File) Candidates(n *query.Need) (*Candidates, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read words of %s: %w", x.name, err)
 		}
-		c.classes[m.class] = row
+		c.rows[m.key] = row
 	}
 	return c, nil
 }
@@ -251,7 +251,10 @@ func (x *File) row(m matrix, n *query.Need) ([]byte, error) {
 	}
 	var all []byte
 	for _, w := range n.Words {
-		h := hash([]byte(w))
+		if len(w) < minWord {
+			continue
+		}
+		h := salted(hash([]byte(w)), m.key%salts)
 		for i := range probes {
 			row, err := x.bits(m, bit(h, i, m.bits()))
 			if err != nil {

@@ -48,9 +48,8 @@ type Frame struct {
 	TimeMin, TimeMax int64
 	// Encoded: a body in it has a content coding.
 	Encoded bool
-	// class and column say where its bloom stands in the file. Class 0 has
-	// none.
-	class  uint8
+	// key and column say where its bloom stands in the file; 0: it has none.
+	key    uint8
 	column uint32
 }
 
@@ -97,16 +96,16 @@ const (
 	minRecord = 40
 )
 
-// matrix is the blooms of one class: a row for each bit, a column for each
+// matrix is the blooms of one class and kind: a row for each bit, a column for each
 // frame. It is cut into pages of whole rows with a checksum behind each.
 type matrix struct {
-	class   int
+	key     int
 	columns int
 	// at is where its first page stands in the file.
 	at int64
 }
 
-func (m matrix) bits() int   { return classBits(m.class) }
+func (m matrix) bits() int   { return classBits(m.key / salts) }
 func (m matrix) stride() int { return (m.columns + 7) / 8 }
 
 // pageRows is how many rows a page has: a power of two.

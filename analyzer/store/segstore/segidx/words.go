@@ -20,6 +20,17 @@ const (
 	// maxWords is how many distinct words are told apart. A frame that has more
 	// gets no bloom, and is always looked into.
 	maxWords = (minBits << ((maxClasses - 1) / 2)) / bitsPerWord
+	// minWord is the length of the shortest words that are kept: almost every
+	// frame has those that are shorter.
+	minWord = 3
+	// Frames of the same traffic have many words in common, whose bits stand in
+	// the same places of all of them. A word that has the bad luck to fall on
+	// those would seem to be in far more frames than others. So words fall on
+	// other places in each of some kinds of frames, which take their turns.
+	salts = 8
+	// keys tell classes and kinds apart: class times salts, plus the kind. Those
+	// below salts are of class 0.
+	keys = (maxClasses + 1) * salts
 )
 
 // classBits is the length of the blooms of a class, from 1.
@@ -44,6 +55,12 @@ func classFor(words int) int {
 // hash is what stands for a word, which is in lower case.
 func hash(word []byte) uint64 { return xxh3.Hash(word) }
 
+// salted is the hash of a word in one kind of frames.
+func salted(hash uint64, salt int) uint64 {
+	hash = (hash ^ uint64(salt)*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
+	return hash ^ hash>>32
+}
+
 // bit is the place of a word's probe in a bloom of so many bits.
 func bit(hash uint64, probe, bits int) int {
 	x := uint32(hash) + uint32(probe)*uint32(hash>>32)
@@ -52,8 +69,8 @@ func bit(hash uint64, probe, bits int) int {
 
 // Bloom is the set of the words of one frame. The zero value may have any.
 type Bloom struct {
-	class int
-	bits  []byte
+	key  int // 0: it has no bits
+	bits []byte
 }
 
 // Size is how many bytes it takes.
@@ -61,9 +78,10 @@ func (b Bloom) Size() int { return len(b.bits) }
 
 // has says whether a word may be in the frame.
 func (b Bloom) has(hash uint64) bool {
-	if b.class == 0 {
+	if b.key == 0 {
 		return true
 	}
+	hash = salted(hash, b.key%salts)
 	for i := range probes {
 		at := bit(hash, i, 8*len(b.bits))
 		if b.bits[at/8]&(1<<(at%8)) == 0 {
@@ -77,7 +95,7 @@ func (b Bloom) has(hash uint64) bool {
 func (b Bloom) May(n *query.Need) bool {
 	return n.Holds(func(leaf *query.Need) bool {
 		for _, w := range leaf.Words {
-			if !b.has(hash([]byte(w))) {
+			if len(w) >= minWord && !b.has(hash([]byte(w))) {
 				return false
 			}
 		}
@@ -123,7 +141,12 @@ func (c *Collector) Collect(pairs []*capturev1.RRPair) (b Bloom, encoded bool) {
 		query.Texts(p, c.text)
 		encoded = encoded || query.IsEncoded(p.GetRequest()) || query.IsEncoded(p.GetResponse())
 	}
-	return c.bloom(), encoded
+	salt := 0
+	if len(pairs) > 0 && len(pairs[0].GetId()) > 0 {
+		// The same whenever it is made again, and of one frame in each so many.
+		salt = int(xxh3.Hash(pairs[0].GetId()) % salts)
+	}
+	return c.bloom(salt), encoded
 }
 
 func (c *Collector) reset() {
@@ -161,13 +184,13 @@ func (c *Collector) chunk(text []byte) {
 		l := lowered[b]
 		low[i] = l
 		if l == 0 {
-			if from < i {
+			if from+minWord <= i {
 				c.add(hash(low[from:i]))
 			}
 			from = i + 1
 		}
 	}
-	if from < len(low) {
+	if from+minWord <= len(low) {
 		c.add(hash(low[from:]))
 	}
 }
@@ -218,14 +241,15 @@ func (c *Collector) grow() {
 	}
 }
 
-func (c *Collector) bloom() Bloom {
+func (c *Collector) bloom(salt int) Bloom {
 	if c.full {
 		return Bloom{}
 	}
 	class := classFor(len(c.list))
 	n := classBits(class)
-	b := Bloom{class: class, bits: make([]byte, n/8)}
+	b := Bloom{key: class*salts + salt, bits: make([]byte, n/8)}
 	for _, h := range c.list {
+		h = salted(h, salt)
 		for i := range probes {
 			at := bit(h, i, n)
 			b.bits[at/8] |= 1 << (at % 8)

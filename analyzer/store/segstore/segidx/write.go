@@ -71,23 +71,23 @@ func checked(b []byte, from int) []byte {
 }
 
 func (w *writer) file(base, end uint64, entries []Entry) {
-	var columns [maxClasses + 1][]*Entry
+	var columns [keys][]*Entry
 	frames := make([]Frame, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		e.class = uint8(e.Bloom.class)
-		if e.class > 0 {
-			e.column = uint32(len(columns[e.class]))
-			columns[e.class] = append(columns[e.class], e)
+		e.key = uint8(e.Bloom.key)
+		if e.key > 0 {
+			e.column = uint32(len(columns[e.key]))
+			columns[e.key] = append(columns[e.key], e)
 		}
 		frames[i] = e.Frame
 	}
 	dir := appendDirectory(nil, base, frames)
 	var matrices []matrix
 	at := int64(headerLen)
-	for class, c := range columns {
-		if class > 0 && len(c) > 0 {
-			matrices = append(matrices, matrix{class: class, columns: len(c)})
+	for key, c := range columns {
+		if len(c) > 0 {
+			matrices = append(matrices, matrix{key: key, columns: len(c)})
 		}
 	}
 	at += int64(len(matrices)*classLen+crcLen) + int64(len(dir))
@@ -96,7 +96,7 @@ func (w *writer) file(base, end uint64, entries []Entry) {
 		m := &matrices[i]
 		m.at = at
 		at += m.size()
-		table = binary.LittleEndian.AppendUint32(table, uint32(m.class))
+		table = binary.LittleEndian.AppendUint32(table, uint32(m.key))
 		table = binary.LittleEndian.AppendUint32(table, uint32(m.bits()))
 		table = binary.LittleEndian.AppendUint32(table, uint32(m.columns))
 		table = binary.LittleEndian.AppendUint32(table, uint32(m.pageRows()))
@@ -106,7 +106,7 @@ func (w *writer) file(base, end uint64, entries []Entry) {
 	w.put(checked(table, 0))
 	w.put(dir)
 	for _, m := range matrices {
-		w.matrix(m, columns[m.class])
+		w.matrix(m, columns[m.key])
 	}
 }
 
@@ -140,7 +140,7 @@ func appendDirectory(b []byte, base uint64, frames []Frame) []byte {
 		if f.Encoded {
 			flags |= flagEncoded
 		}
-		b = append(b, f.class, flags)
+		b = append(b, f.key, flags)
 		b = binary.AppendUvarint(b, f.Off-end)
 		b = binary.AppendUvarint(b, f.Next-f.Off)
 		b = binary.AppendUvarint(b, uint64(f.Rows))
@@ -152,7 +152,7 @@ func appendDirectory(b []byte, base uint64, frames []Frame) []byte {
 	return checked(b, from)
 }
 
-// matrix writes the blooms of one class, transposed. Some rows are made at a
+// matrix writes the blooms of one matrix, transposed. Some rows are made at a
 // time, from a few bytes of each bloom, so that it takes little memory beside
 // the blooms.
 func (w *writer) matrix(m matrix, columns []*Entry) {
