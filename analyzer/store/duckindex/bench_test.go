@@ -175,6 +175,12 @@ func BenchmarkIndex(b *testing.B) {
 			}
 			return err
 		}},
+		{"EdgesByBucket", func() error {
+			x.exactRows = 0
+			_, err := x.Edges(b.Context(), index.Edges{Sum: index.Sum{Selection: sel("", day)}})
+			x.exactRows = math.MaxInt64
+			return err
+		}},
 		{"Records", func() error { _, err := x.Records(b.Context(), sel("body:x app:app-3", day)); return err }},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -148,7 +148,7 @@ type Options struct {
 	Endpoints *endpoint.Templates
 	// TimeLimit bounds a sum, which is partial then; 0 is 10 s.
 	TimeLimit time.Duration
-	// ExactRows is how many rows percentiles are exact of; 0 is 5 million.
+	// ExactRows is how many rows percentiles are exact of; 0 is 2 million.
 	ExactRows int64
 }
 
@@ -254,7 +254,7 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	attached := false
 	x = &Index{
 		heavy:     semaphore.NewWeighted(maxSums),
-		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 5_000_000),
+		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 2_000_000),
 		learnt: opt.Endpoints,
 	}
 	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {

@@ -27,14 +27,16 @@ func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, erro
 func (x *Index) edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
 	out := new(store.EdgeList)
 	tooMany := false
-	partial, err := x.analytic(ctx, func(ctx context.Context) (err error) {
-		if out.Exact, err = x.exactly(ctx, e.Sum); err != nil {
+	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+		m, err := x.measure(ctx, e.Sum)
+		if err != nil {
 			return err
 		}
+		out.Exact = m.exact
 		// Edges are one text in the table, which is grouped in half the time of
 		// three. Where several get the same name they are read again as one:
 		// percentiles cannot be added.
-		lines, err := x.readEdges(ctx, e.Sum, out.Exact, nil)
+		lines, err := x.readEdges(ctx, e.Sum, m, nil)
 		if err != nil {
 			return err
 		}
@@ -46,7 +48,7 @@ func (x *Index) edges(ctx context.Context, e index.Edges) (*store.EdgeList, erro
 			distinct[names[key]] = true
 		}
 		if len(distinct) < len(lines) {
-			if lines, err = x.readEdges(ctx, e.Sum, out.Exact, names); err != nil {
+			if lines, err = x.readEdges(ctx, e.Sum, m, names); err != nil {
 				return err
 			}
 		}
@@ -81,8 +83,8 @@ type edge struct {
 
 // readEdges reads edges by their key, or by what names has in its place, the
 // most frequent ones up to one more than maxEdges.
-func (x *Index) readEdges(ctx context.Context, s index.Sum, exact bool, names map[string]string) (map[string]edge, error) {
-	from, args := source(s, colEdge, colTime, colWeight, colFailed, measure(exact))
+func (x *Index) readEdges(ctx context.Context, s index.Sum, m measure, names map[string]string) (map[string]edge, error) {
+	from, args := source(s, colEdge, colTime, colWeight, colFailed, m.column())
 	key, join := `"edge"`, ""
 	if names != nil {
 		var was, is []any
@@ -94,7 +96,7 @@ func (x *Index) readEdges(ctx context.Context, s index.Sum, exact bool, names ma
 		args = append(args, was, is)
 	}
 	stmt := "SELECT " + key + ` AS line, count(*) AS n, CAST(sum("weight") AS UBIGINT), count(*) FILTER ("failed"), ` +
-		percentiles(exact, "[0.5, 0.95]") + `, max("time") FROM ` + from + " AS pairs" + join +
+		m.percentiles("[0.5, 0.95]") + `, max("time") FROM ` + from + " AS pairs" + join +
 		" GROUP BY line ORDER BY n DESC, line LIMIT " + strconv.Itoa(maxEdges+1)
 	lines := map[string]edge{}
 	err := x.each(ctx, stmt, args, func(rows *sql.Rows) error {
@@ -108,7 +110,7 @@ func (x *Index) readEdges(ctx context.Context, s index.Sum, exact bool, names ma
 		if l.Edge, err = index.ParseEdge(key); err != nil {
 			return fmt.Errorf("%w: %w", index.ErrBroken, err)
 		}
-		if err := spread(exact, q, math.MaxInt64, &l.line.P50, &l.line.P95); err != nil {
+		if err := m.spread(q, math.MaxInt64, &l.line.P50, &l.line.P95); err != nil {
 			return err
 		}
 		lines[key] = l

@@ -241,23 +241,34 @@ func (x *Index) flags(ctx context.Context, f index.Facets, pairs uint64) (store.
 	return sums.TopOf("flag", values, counts[0], f.Limit, f.Prefix), nil
 }
 
-// percentiles writes the quantiles of durations: exact, or of their buckets.
-func percentiles(exact bool, list string) string {
-	if exact {
-		return `quantile_disc("duration", ` + list + `) FILTER ("duration" >= 0)`
-	}
-	return `quantile_disc(CAST("bucket" AS BIGINT), ` + list + `) FILTER ("bucket" >= 0)`
+// measure is what percentiles of a sum are made of: durations, or their
+// buckets.
+type measure struct {
+	exact bool
+	// all: each row has a duration.
+	all bool
 }
 
-func measure(exact bool) column {
-	if exact {
+func (m measure) column() column {
+	if m.exact {
 		return colDuration
 	}
 	return colBucket
 }
 
+// percentiles writes the quantiles of durations.
+func (m measure) percentiles(list string) string {
+	name := `"` + m.column().name + `"`
+	expr := "quantile_disc(CAST(" + name + " AS BIGINT), " + list + ")"
+	if !m.all {
+		// It takes a fifth of the time of a sum.
+		expr += " FILTER (" + name + " >= 0)"
+	}
+	return expr
+}
+
 // spread takes what percentiles gives apart.
-func spread(exact bool, got any, longest int64, into ...*int64) error {
+func (m measure) spread(got any, longest int64, into ...*int64) error {
 	list, ok := got.([]any)
 	if !ok || len(list) != len(into) {
 		for _, p := range into {
@@ -270,7 +281,7 @@ func spread(exact bool, got any, longest int64, into ...*int64) error {
 		if !ok {
 			return fmt.Errorf("percentile is a %T", list[i])
 		}
-		if !exact {
+		if !m.exact {
 			n = min(index.BucketValue(int16(n)), longest)
 		}
 		*p = n
@@ -278,13 +289,17 @@ func spread(exact bool, got any, longest int64, into ...*int64) error {
 	return nil
 }
 
-// exact reports whether percentiles of a sum are to be exact. Beyond so many
-// rows they take more memory and time than they are worth.
-func (x *Index) exactly(ctx context.Context, s index.Sum) (bool, error) {
-	from, args := source(s, colWeight)
-	var n int64
-	err := x.each(ctx, "SELECT count(*) FROM "+from, args, func(rows *sql.Rows) error { return rows.Scan(&n) })
-	return n <= x.exactRows, err
+// measure looks at what percentiles of a sum can be made of. Beyond so many
+// rows exact ones take more memory and time than they are worth.
+func (x *Index) measure(ctx context.Context, s index.Sum) (m measure, err error) {
+	from, args := source(s, colBucket)
+	err = x.each(ctx, `SELECT count(*), coalesce(min("bucket"), 0) >= 0 FROM `+from, args, func(rows *sql.Rows) error {
+		var n int64
+		err := rows.Scan(&n, &m.all)
+		m.exact = n <= x.exactRows
+		return err
+	})
+	return m, err
 }
 
 // Endpoints implements index.Index.
@@ -298,18 +313,18 @@ func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.Endpoi
 	out := new(store.EndpointList)
 	limit := sums.Limit(e.Limit, sums.DefaultLines)
 	partial, err := x.analytic(ctx, func(ctx context.Context) error {
-		exact, err := x.exactly(ctx, e.Sum)
+		m, err := x.measure(ctx, e.Sum)
 		if err != nil {
 			return err
 		}
-		out.Exact = exact
+		out.Exact = m.exact
 		cols := []column{colApp, colHost, colMethod, colEndpoint, colTime, colDuration, colRequest, colResponse, colWeight, colStatus, colFailed}
-		if !exact {
+		if !m.exact {
 			cols = append(cols, colBucket)
 		}
 		from, args := source(e.Sum, cols...)
 		stmt := `SELECT "app", "host", "method", "endpoint", count(*) AS n, CAST(sum("weight") AS UBIGINT),
-			count(*) FILTER ("failed"), ` + percentiles(exact, "[0.5, 0.95, 0.99]") + `, max("duration"),
+			count(*) FILTER ("failed"), ` + m.percentiles("[0.5, 0.95, 0.99]") + `, max("duration"),
 			CAST(least(sum("request_size"), 18446744073709551615) AS UBIGINT), CAST(least(sum("response_size"), 18446744073709551615) AS UBIGINT),
 			min("time"), max("time")`
 		// Two counts in each sum: one for each class takes longer than the rest.
@@ -330,7 +345,7 @@ func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.Endpoi
 			}
 			c[1], c[2], c[3], c[4] = low&math.MaxUint32, low>>32, high&math.MaxUint32, high>>32
 			c[0] = s.Pairs - c[1] - c[2] - c[3] - c[4] - c[5]
-			if err := spread(exact, q, s.Max, &s.P50, &s.P95, &s.P99); err != nil {
+			if err := m.spread(q, s.Max, &s.P50, &s.P95, &s.P99); err != nil {
 				return err
 			}
 			out.Endpoints = append(out.Endpoints, s)

@@ -115,7 +115,7 @@ func TestSumsAsInMemory(t *testing.T) {
 		single.Add("10.0.0.2", "a") // as an app that calls, too
 		several.Add("10.0.0.1", "zoo")
 		several.Add("10.0.0.2", "zoo")
-		for _, src := range []string{"", "status:5xx OR method:get", "-host:shop", "app:nobody"} {
+		for _, src := range []string{"", "status:5xx OR method:get", "-host:shop", "app:nobody", "duration:*"} {
 			q := parse(t, src)
 			for _, span := range [][2]int64{{0, math.MaxInt64}, {1500, 3050}} {
 				sum := index.Sum{Selection: index.Selection{Query: q, From: span[0], To: span[1], Below: math.MaxInt64}}
