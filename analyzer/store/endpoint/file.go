@@ -16,18 +16,19 @@ import (
 	"github.com/weir-capture/weir/internal/vfs"
 )
 
-// foldsFile has one fold a line. It is not a part of the index: an index that
+// FileName has one fold a line. It is not a part of the index: an index that
 // is made again has to give the same templates, also where the requests that
 // made a place fold are gone.
 const (
-	foldsFile    = "endpoints"
+	// FileName is the file of the folds, in the data directory.
+	FileName     = "endpoints"
 	maxFoldsFile = 64 << 20
 )
 
 // Open makes Templates that know the folds of a data directory, and keep theirs
 // there. dir has to stay open as long as Save is called.
 func Open(dir vfs.FS) (*Templates, error) {
-	b, err := atomicfile.Read(dir, foldsFile, maxFoldsFile)
+	b, err := atomicfile.Read(dir, FileName, maxFoldsFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read folds of endpoints: %w", err)
 	}
@@ -37,7 +38,7 @@ func Open(dir vfs.FS) (*Templates, error) {
 		n++
 		f, err := ParseFold(strings.TrimSuffix(line, "\n"))
 		if err != nil {
-			return nil, fmt.Errorf("read folds of endpoints: %s, line %d: %w", foldsFile, n, err)
+			return nil, fmt.Errorf("read folds of endpoints: %s, line %d: %w", FileName, n, err)
 		}
 		folds = append(folds, f)
 	}
@@ -61,7 +62,7 @@ func (t *Templates) Save() error {
 	for _, f := range folds {
 		b.WriteString(f.String() + "\n")
 	}
-	if err := atomicfile.Write(dir, foldsFile, b.Bytes()); err != nil {
+	if err := atomicfile.Write(dir, FileName, b.Bytes()); err != nil {
 		return fmt.Errorf("keep folds of endpoints: %w", err)
 	}
 	t.mu.Lock()
