@@ -119,7 +119,8 @@ func (s *Store) open(spool store.ID, f *capturev1.Frame, at int64) *incoming {
 		var pairs []*capturev1.RRPair
 		if pairs, err = frame.Pairs(head, f.GetBody()); err == nil {
 			in.bytes = int64(head.GetBodyLen())
-			in.pairs = s.storedPairs(&in.wrapper, pairs)
+			in.pairs = storedPairs(&in.wrapper, pairs)
+			s.name(in.pairs)
 			in.block.rows = make([]index.Row, len(pairs))
 			for i, p := range pairs {
 				r := index.RowOf(p, at, 0, uint32(i)) // Off is known when it is durable

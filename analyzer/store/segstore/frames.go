@@ -80,7 +80,7 @@ func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
 		return nil, fmt.Errorf("open frame: %w", err)
 	}
 	d.bytes = int64(len(raw))
-	d.pairs = s.storedPairs(&r.wrapper, pairs)
+	d.pairs = storedPairs(&r.wrapper, pairs)
 	for i, p := range d.pairs {
 		p.Seq = index.Seq(off, uint32(i))
 	}
@@ -90,7 +90,7 @@ func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
 // storedPairs wraps pairs of a frame; their Seq is not known yet. A pair that
 // came without a proper id gets one that follows from where it stands, so
 // that it has the same whenever it is read.
-func (s *Store) storedPairs(w *wrapper, pairs []*capturev1.RRPair) []*store.Stored {
+func storedPairs(w *wrapper, pairs []*capturev1.RRPair) []*store.Stored {
 	out := make([]*store.Stored, len(pairs))
 	for i, p := range pairs {
 		if len(p.GetId()) != len(store.ID{}) {
@@ -99,9 +99,19 @@ func (s *Store) storedPairs(w *wrapper, pairs []*capturev1.RRPair) []*store.Stor
 			sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
 			p.Id = sum[:]
 		}
-		out[i] = &store.Stored{Pair: p, Endpoint: s.endpoint(p), At: w.at}
+		out[i] = &store.Stored{Pair: p, Endpoint: endpoint.Of(p.GetPath()), At: w.at}
 	}
 	return out
+}
+
+// name gives pairs that nobody else has yet the templates that are known now.
+func (s *Store) name(pairs []*store.Stored) {
+	if s.opt.Endpoints == nil {
+		return // they have those that follow from their paths
+	}
+	for _, p := range pairs {
+		p.Endpoint = s.endpoint(p.Pair)
+	}
 }
 
 func formatID(id store.ID) string { return hex.EncodeToString(id[:]) }
@@ -155,6 +165,7 @@ func (s *Store) frame(ctx context.Context, off uint64) (*decoded, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.name(d.pairs)
 	s.cache.put(off, d)
 	return d, nil
 }

@@ -280,6 +280,7 @@ func (s *Store) rowsOf(e *seglog.Entry, rows []index.Row, weight int64) ([]index
 		s.counters.unreadable.Add(1)
 		return rows, weight
 	}
+	s.name(d.pairs)
 	for i, p := range d.pairs {
 		r := index.RowOf(p.Pair, d.at, e.Offset, uint32(i))
 		r.Endpoint = p.Endpoint

@@ -213,6 +213,7 @@ func (w *walk) look(ctx context.Context, t target) (found, error) {
 	if err != nil {
 		return found{}, nil
 	}
+	w.s.name(d.pairs)
 	f, err := w.fitting(ctx, t.off, d, encoded)
 	if len(f.pairs) > 0 {
 		w.s.cache.put(t.off, d)

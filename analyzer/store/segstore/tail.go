@@ -169,6 +169,7 @@ func (f *follower) catchUp(ctx context.Context) (place, error) {
 				return place{}, fmt.Errorf("read log: %w", err)
 			}
 			if d, err := openRecord(e.Offset, e.Head, e.Body); err == nil {
+				f.s.name(d.pairs)
 				if err := f.pairs(ctx, d.pairs, e.Next); err != nil {
 					return place{}, err
 				}
