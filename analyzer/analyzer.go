@@ -20,6 +20,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ingest"
 	"github.com/weir-capture/weir/analyzer/ledger"
+	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/web"
 	"github.com/weir-capture/weir/daemon"
@@ -31,6 +32,9 @@ import (
 // how often they say it.
 const observeEvery = time.Second
 
+// rulesEvery is how often the file of endpoint rules is looked at.
+const rulesEvery = 2 * time.Second
+
 // Analyzer is one that is ready to serve.
 type Analyzer struct {
 	cfg   Config
@@ -38,6 +42,7 @@ type Analyzer struct {
 	store *segstore.Store
 	// dir is the data directory, for what is beside the store.
 	dir       vfs.FS
+	templates *endpoint.Templates
 	ledger    *ledger.Ledger
 	directory *ingest.Directory
 	ingest    *ingest.Server
@@ -59,21 +64,21 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		}
 	}()
 	a.ledger = ledger.New(ledger.Options{}, log)
-	opt := storeOptions(cfg.DataDir, log)
+	if a.templates, a.dir, err = openTemplates(cfg.DataDir); err != nil {
+		return nil, openError(cfg.DataDir, err)
+	}
+	if cfg.EndpointRules != "" {
+		rules, err := endpoint.ReadRules(cfg.EndpointRules)
+		if err != nil {
+			return nil, fmt.Errorf("ENDPOINT_RULES=%q: %w", cfg.EndpointRules, err)
+		}
+		a.templates.SetRules(rules)
+	}
+	opt := storeOptions(cfg.DataDir, a.templates, log)
 	opt.Retention, opt.RetentionBytes = cfg.Retention, cfg.RetentionBytes
 	opt.Committed, opt.Removing, opt.Damaged, opt.Hiding = a.ledger.Commit, a.ledger.Removing, a.ledger.Damaged, a.ledger.Hiding
 	if a.store, err = segstore.Open(opt, log); err != nil {
-		err = fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
-		for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
-			if errors.Is(err, cause) {
-				err = &daemon.Hinted{Err: err, Hint: "set DATA_DIR to a directory that this user can write"}
-				break
-			}
-		}
-		return nil, err
-	}
-	if a.dir, err = vfs.Dir(cfg.DataDir); err != nil {
-		return nil, fmt.Errorf("open DATA_DIR=%q: %w", cfg.DataDir, err)
+		return nil, openError(cfg.DataDir, err)
 	}
 	if err = a.ledger.Open(a.dir, a.store.ID(), a.store.End(), a.store); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -103,12 +108,24 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		Importer:   importer.New(a.store, time.Now),
 		Backup:     func(ctx context.Context, w io.Writer) error { return a.store.Backup(ctx, w, nil) },
 		Viewer:     ui.Handler(log),
+		Checks:     []web.Check{{Name: "store", Probe: a.writable}},
 		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("build API: %w", err)
 	}
 	return a, nil
+}
+
+// openError says which directory could not be opened, and what helps.
+func openError(dataDir string, err error) error {
+	err = fmt.Errorf("open DATA_DIR=%q: %w", dataDir, err)
+	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
+		if errors.Is(err, cause) {
+			return &daemon.Hinted{Err: err, Hint: "set DATA_DIR to a directory that this user can write"}
+		}
+	}
+	return err
 }
 
 func (a *Analyzer) forwarders() []web.Forwarder {
@@ -145,6 +162,15 @@ func (a *Analyzer) observe() {
 		said[i] = ledger.Forwarder{Status: f.Status, Connected: f.Connected}
 	}
 	a.ledger.Observe(said)
+}
+
+// writable is not so while the disk is full; what is stored can be read all
+// the same.
+func (a *Analyzer) writable(context.Context) error {
+	if err := a.store.Writable(); err != nil {
+		return fmt.Errorf("nothing new is taken: %w; what is stored can be read", err)
+	}
+	return nil
 }
 
 // health is what the doctor looks at.
@@ -184,6 +210,11 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		{"ledger", a.account},
 		{"ingest", func(ctx context.Context) error { return a.ingest.Serve(ctx, a.listenIngest) }},
 		{"web", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenWeb) }},
+	}
+	if a.cfg.EndpointRules != "" {
+		parts = append(parts, part{"endpoint rules", func(ctx context.Context) error {
+			return a.templates.WatchRules(ctx, a.cfg.EndpointRules, rulesEvery, a.log)
+		}})
 	}
 	if a.listenControl != nil {
 		parts = append(parts, part{"control", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenControl) }})
@@ -240,11 +271,11 @@ func (a *Analyzer) close() error {
 			errs = append(errs, l.Close())
 		}
 	}
-	if a.dir != nil {
-		errs = append(errs, a.dir.Close())
-	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
+	}
+	if a.dir != nil {
+		errs = append(errs, a.dir.Close()) // the store's index keeps a file there
 	}
 	return errors.Join(errs...)
 }

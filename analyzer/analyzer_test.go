@@ -42,7 +42,7 @@ func TestConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Config{"[::1]:0", "localhost:7", "/d", 36 * time.Hour, 2 << 30, slog.LevelDebug}); c != want {
+	if want := (Config{"[::1]:0", "localhost:7", "/d", 36 * time.Hour, 2 << 30, slog.LevelDebug, ""}); c != want {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 	for _, bad := range [][2]string{
@@ -57,6 +57,7 @@ func TestConfig(t *testing.T) {
 		{"RETENTION", "soon"},
 		{"RETENTION_BYTES", "1KiB"},
 		{"DATA_DIR", "/a?b"},
+		{"ENDPOINT_RULES", "/no/such/file"},
 		{"STORE", "clickhouse://x"},
 		{"CONTROL_STORE", "postgres://x"},
 		{"PUBLIC_URL", "https://x"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/internal/statedir"
 )
@@ -32,6 +33,9 @@ type Config struct {
 	Retention      time.Duration
 	RetentionBytes int64
 	LogLevel       slog.Level
+	// EndpointRules is a file that corrects the templates of paths; empty for
+	// none.
+	EndpointRules string
 }
 
 // LoadConfig reads the variables of the contract. Mistakes are collected in
@@ -53,6 +57,11 @@ func LoadConfig(env *daemon.Env) Config {
 	}
 	if c.DataDir == "" {
 		c.DataDir = statedir.Default("data")
+	}
+	if c.EndpointRules = env.String("ENDPOINT_RULES", ""); c.EndpointRules != "" {
+		if _, err := endpoint.ReadRules(c.EndpointRules); err != nil {
+			env.Fail("ENDPOINT_RULES", err.Error(), "a file of rules, as docs/operations.md shows")
+		}
 	}
 	// Off is what it is until there is something to turn on.
 	env.OneOf("AUTH", "off", []string{"off"}, "on")

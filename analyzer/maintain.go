@@ -3,14 +3,18 @@ package analyzer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/duckindex"
+	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
+	"github.com/weir-capture/weir/internal/vfs"
 )
 
 // Report is what Verify found.
@@ -30,13 +34,28 @@ func (p Progress) told() func(store.Progress) {
 var ErrLocked = store.ErrLocked
 
 // storeOptions are those of the store in a data directory, whoever opens it.
-func storeOptions(dataDir string, log *slog.Logger) segstore.Options {
+// templates may be nil.
+func storeOptions(dataDir string, templates *endpoint.Templates, log *slog.Logger) segstore.Options {
 	return segstore.Options{
-		Dir: dataDir, Beside: []string{ledger.FileName},
+		Dir: dataDir, Beside: []string{ledger.FileName, endpoint.FileName}, Endpoints: templates,
 		OpenIndex: func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
-			return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end}, log)
+			return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end, Endpoints: templates}, log)
 		},
 	}
+}
+
+// openTemplates reads what was learnt of endpoints in a data directory. The
+// directory that it opens is the caller's to close.
+func openTemplates(dataDir string) (*endpoint.Templates, vfs.FS, error) {
+	dir, err := vfs.Dir(dataDir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open data directory: %w", err)
+	}
+	templates, err := endpoint.Open(dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	return templates, dir, nil
 }
 
 // Verify reads everything in a data directory that no analyzer has open, and
@@ -46,13 +65,21 @@ func Verify(ctx context.Context, dataDir string, p Progress) (*Report, error) {
 }
 
 // Rebuild makes the index in a data directory anew, from the log.
-func Rebuild(ctx context.Context, dataDir string, p Progress, log *slog.Logger) error {
-	return segstore.Rebuild(ctx, storeOptions(dataDir, log), p.told(), log)
+func Rebuild(ctx context.Context, dataDir string, p Progress, log *slog.Logger) (err error) {
+	if _, err := os.Stat(dataDir); err != nil {
+		return fmt.Errorf("open data directory: %w", err) // nothing is made here
+	}
+	templates, dir, err := openTemplates(dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	return segstore.Rebuild(ctx, storeOptions(dataDir, templates, log), p.told(), log)
 }
 
 // Backup writes a tar file of a data directory that no analyzer has open.
 func Backup(ctx context.Context, dataDir string, w io.Writer, p Progress, log *slog.Logger) (err error) {
-	s, err := segstore.Open(storeOptions(dataDir, log), log)
+	s, err := segstore.Open(storeOptions(dataDir, nil, log), log)
 	if err != nil {
 		return err
 	}
