@@ -60,20 +60,20 @@ func (b *Bench) table(o *strings.Builder, c Case) {
 	if c.Per == "MiB" {
 		units = c.Per
 	}
-	fmt.Fprintf(o, "| | %s/s | CPU µs per %s | vs HAProxy tcp | p50 µs | p99 µs | memory MB | errors | pairs seen / stored / dropped / with bodies shed |\n"+
+	fmt.Fprintf(o, "| | %s/s | CPU µs per %s | vs HAProxy tcp | p50 µs | p99 µs | memory MB | failed / not sent in time | pairs seen / stored / dropped / with bodies shed |\n"+
 		"|---|---|---|---|---|---|---|---|---|\n", units, c.Per)
 	for _, s := range b.Subjects {
 		list := b.samples[c.Name][s.Name]
 		if len(list) == 0 {
 			continue
 		}
-		errs := 0
+		failed, late := 0, 0
 		for _, one := range list {
-			errs += one.Load.Errors + one.Load.Late
+			failed, late = failed+one.Load.Errors, late+one.Load.Late
 		}
-		fmt.Fprintf(o, "| %s | %.0f | %s | %s | %.0f | %.0f | %s | %d | %s |\n", s.Title,
+		fmt.Fprintf(o, "| %s | %.0f | %s | %s | %.0f | %.0f | %s | %d / %d | %s |\n", s.Title,
 			medianOf(list, served), number(medianOf(list, cpu)), show(ratios(list, base, cpu)),
-			medianOf(list, p50), medianOf(list, p99), number(medianOf(list, memOf)/1e6), errs, pairsOf(list))
+			medianOf(list, p50), medianOf(list, p99), number(medianOf(list, memOf)/1e6), failed, late, pairsOf(list))
 	}
 }
 

@@ -95,7 +95,7 @@ func allSubjects(all bool) []Subject {
 		Subject{Name: "goproxy-p2", Title: "goproxy, GOMAXPROCS=2, on both CPUs", Start: goproxy(anywhere, "GOMAXPROCS=2")},
 		Subject{Name: "haproxy-http", Title: "HAProxy, mode http", Start: haproxy("http")},
 		Subject{Name: "nginx", Title: "nginx, http", Start: nginx("")},
-		Subject{Name: "nginx-mirror", Title: "nginx, http, mirror", Start: nginx("mirror /copy;")},
+		Subject{Name: "nginx-mirror", Title: "nginx, http, mirror (a connection for each copy)", Start: nginx("mirror /copy;")},
 		Subject{Name: "reverseproxy", Title: "Go httputil.ReverseProxy", Start: reverseproxy},
 		Subject{Name: "mitmdump", Title: "mitmdump -w", Slow: true, Start: mitmdump},
 		Subject{Name: direct, Title: "no proxy", Start: func(_ context.Context, b *Bench) (*Process, string, error) {
