@@ -83,7 +83,7 @@ func (s *Server) about(api huma.API) {
 			return &output[httpv1.Info]{httpv1.Info{
 				Version: s.cfg.Version, BuildTime: s.cfg.BuildTime,
 				ListenAddr: s.cfg.ListenAddr, IngestAddr: s.cfg.IngestAddr,
-				Auth: "off", Redaction: "off",
+				Auth: "off", Redaction: redaction(s.forwarders()),
 				Started: s.started.UTC(), Now: s.cfg.Now().UTC(),
 				Oldest: nanoOrNil(x.Oldest), Pairs: x.Pairs,
 			}}, nil
@@ -113,4 +113,21 @@ func (s *Server) about(api huma.API) {
 		}
 		return &output[httpv1.QueryCheck]{httpv1.QueryCheck{Canonical: &canonical}}, nil
 	})
+}
+
+// redaction is how many of the forwarders redact: all, some or none.
+func redaction(known []Forwarder) string {
+	with := 0
+	for _, f := range known {
+		if f.Status.GetDlpConfig() != "" {
+			with++
+		}
+	}
+	switch with {
+	case 0:
+		return "off"
+	case len(known):
+		return "on"
+	}
+	return "partly"
 }

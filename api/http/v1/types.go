@@ -275,7 +275,7 @@ type Info struct {
 	ListenAddr string     `json:"listen_addr"`
 	IngestAddr string     `json:"ingest_addr"`
 	Auth       string     `json:"auth" enum:"off" doc:"off: anybody who reaches this address reads everything."`
-	Redaction  string     `json:"redaction" enum:"off" doc:"off: what is captured is stored as it was."`
+	Redaction  string     `json:"redaction" enum:"off,partly,on" doc:"on: every forwarder that is known redacts; off: none does, and what is captured is stored as it was."`
 	Started    time.Time  `json:"started"`
 	Now        time.Time  `json:"now" doc:"The analyzer's clock."`
 	Oldest     *time.Time `json:"oldest" doc:"Time of the oldest pair; null when there is none."`

@@ -913,10 +913,10 @@ export interface components {
              */
             pairs: number;
             /**
-             * @description off: what is captured is stored as it was.
+             * @description on: every forwarder that is known redacts; off: none does, and what is captured is stored as it was.
              * @enum {string}
              */
-            redaction: "off";
+            redaction: "off" | "partly" | "on";
             /** Format: date-time */
             started: string;
             version: string;

@@ -25,9 +25,10 @@ export function Banners() {
           <b>Sign-in is off.</b> Everybody who can reach {info.listen_addr} can read what is here.
         </Banner>
       )}
-      {info?.redaction === 'off' && !hidden.includes('redaction') && (
+      {info && info.redaction !== 'on' && !hidden.includes('redaction') && (
         <Banner icon="shield" name="redaction" onHide={hide}>
-          <b>Redaction is off.</b> Secrets and personal data are stored and shown as sent.
+          <b>{info.redaction === 'off' ? 'Redaction is off.' : 'Redaction is off at some forwarders.'}</b> Secrets and personal data are
+          stored and shown as sent; DLP_CONFIG=standard turns it on.
         </Banner>
       )}
     </section>
