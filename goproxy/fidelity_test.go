@@ -285,7 +285,6 @@ func TestR04Resets(t *testing.T) {
 	)
 	ln := listenLoop(t)
 	b := start(t, ln.Addr().String(), quiet)
-	n := 0
 	for _, who := range []string{"client", "server"} {
 		for _, c := range []struct {
 			when, request, response string
@@ -327,8 +326,7 @@ func TestR04Resets(t *testing.T) {
 					if c.request == "" {
 						continue
 					}
-					n++
-					p := b.pairs(n)[n-1]
+					p := b.pairOf(client.LocalAddr())
 					if want := "reset by " + who; c.flag != 0 && (p.Error != want || !has(p, c.flag)) || c.flag == 0 && (p.Error != "" || len(p.Flags) > 0) {
 						t.Errorf("the pair says %q %v", p.Error, p.Flags)
 					}

@@ -153,6 +153,22 @@ func (b *bench) pairs(n int) []*capturev1.RRPair {
 	return pairs
 }
 
+// pairOf is the pair of a client's only request. Others may be there: a server
+// that resets a connection as soon as it has it may be taken for one that
+// refuses it.
+func (b *bench) pairOf(client net.Addr) (found *capturev1.RRPair) {
+	b.t.Helper()
+	eventually(b.t, "the pair of "+client.String(), func() bool {
+		for _, p := range b.forwarder.Pairs() {
+			if p.GetClient() == client.String() {
+				found = p
+			}
+		}
+		return found != nil
+	})
+	return found
+}
+
 // settled waits until the proxy is at work and carries nothing, and says how
 // many descriptors and goroutines the process has then.
 func (b *bench) settled() (files, routines int) {
