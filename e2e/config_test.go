@@ -242,8 +242,9 @@ func TestProblems(t *testing.T) {
 		{"/api/v1/pairs/01890a5d-ac96-774b-bcce-b302099a8057/response/body", 404, nil},
 		{"/api/v1/pairs/not-an-id", 404, nil},
 		{"/api/v1/nothing-of-the-kind", 404, nil},
-		{"/api/v1/stats/map", 501, []string{"map"}},
-		{"/api/v1/export?format=har", 501, []string{"export"}},
+		{"/api/v1/stats/map?q=stauts:500", 400, []string{"stauts", `"column":1`}},
+		{"/api/v1/stats/facets?fields=nonsense", 400, []string{"nonsense"}},
+		{"/api/v1/export?format=docx", 400, []string{"format"}},
 	} {
 		resp, err := http.Get(s.Viewer() + tc.path)
 		if err != nil {
