@@ -462,6 +462,17 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
+// manyNames is a set with more names than a scanner has states.
+func manyNames() string {
+	var b strings.Builder
+	b.WriteString("rules:\n  - {name: a, keys: [x")
+	for i := range 510 {
+		fmt.Fprintf(&b, ", %0120d", i)
+	}
+	b.WriteString("]}")
+	return b.String()
+}
+
 func TestErrorsHaveLines(t *testing.T) {
 	for text, want := range map[string]string{
 		"rules:\n  - {name: a, what: cards}":                         `line 2: rule "a": what: no detector "cards"`,
@@ -473,6 +484,7 @@ func TestErrorsHaveLines(t *testing.T) {
 		"rules:\n  - {name: a, what: '/(/'}":                         "what:",
 		"rules:\n  - {name: a, keys: [x], in: [heade]}":              `in: "heade"`,
 		"undecodable: maybe":                                         `undecodable: "maybe"`,
+		manyNames():                                                  "characters in all",
 		"ruels: []":                                                  "ruels",
 		"":                                                           "empty",
 	} {

@@ -125,6 +125,30 @@ func newScanner(set *Set) *scanner {
 	return s
 }
 
+// characters bounds the states of a set's scanner.
+func (s *Set) characters() int {
+	n := 0
+	for name := range s.names {
+		n += len(name)
+	}
+	for _, g := range s.globs {
+		for _, part := range g.parts {
+			n += len(part)
+		}
+	}
+	for _, r := range s.rules {
+		if r.detect != nil {
+			for _, k := range r.detect.keywords {
+				n += len(k)
+			}
+		}
+		for _, p := range r.jsonPaths {
+			n += len(last(p))
+		}
+	}
+	return n
+}
+
 func last(steps []string) string {
 	if s := steps[len(steps)-1]; s != "*" {
 		return s

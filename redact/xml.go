@@ -1,0 +1,281 @@
+package redact
+
+import "bytes"
+
+// xml walks a document (W3C XML 1.0): text and attributes by the name of
+// their element and their own. It checks no more of its form than that tags
+// can be told from text.
+func (w *work) xml(v []byte, cut bool) (out []byte, changed bool, err error) {
+	if !w.spend(len(v)) {
+		return v, false, errBudget
+	}
+	x := xmlWalk{w: w, in: v}
+	err = x.walk()
+	if err == nil && w.failed != nil {
+		err = w.failed
+	}
+	switch {
+	case err == errCut && cut:
+		return append(x.out, v[x.done:max(x.done, x.token)]...), true, errCut
+	case err != nil:
+		return v, false, err
+	case x.done == 0:
+		return v, false, nil
+	}
+	return append(x.out, v[x.done:]...), true, nil
+}
+
+type xmlWalk struct {
+	w           *work
+	in, out     []byte
+	token, done int
+	names       [][]byte
+}
+
+func (x *xmlWalk) replace(from, to int, text []byte) {
+	x.out = append(x.out, x.in[x.done:from]...)
+	for _, c := range text {
+		switch c {
+		case '<':
+			x.out = append(x.out, "&lt;"...)
+		case '&':
+			x.out = append(x.out, "&amp;"...)
+		case '"':
+			x.out = append(x.out, "&quot;"...)
+		default:
+			x.out = append(x.out, c)
+		}
+	}
+	x.done = to
+}
+
+func (x *xmlWalk) walk() error {
+	v := x.in
+	for pos := 0; pos < len(v); {
+		x.token = pos
+		lt := bytes.IndexByte(v[pos:], '<')
+		if lt < 0 {
+			x.text(pos, len(v), false)
+			if len(x.names) > 0 {
+				return errCut
+			}
+			return nil
+		}
+		if lt > 0 {
+			x.text(pos, pos+lt, false)
+			pos += lt
+			x.token = pos
+		}
+		rest := v[pos:]
+		var end int
+		switch {
+		case bytes.HasPrefix(rest, []byte("<!--")):
+			end = indexEnd(rest, "-->")
+			if end > 0 {
+				x.text(pos+4, pos+end-3, true)
+			}
+		case bytes.HasPrefix(rest, []byte("<![CDATA[")):
+			end = indexEnd(rest, "]]>")
+			if end > 0 {
+				x.text(pos+9, pos+end-3, true)
+			}
+		case bytes.HasPrefix(rest, []byte("<?")):
+			end = indexEnd(rest, "?>")
+		case bytes.HasPrefix(rest, []byte("<!DOCTYPE")):
+			// Entities could say anything in the place of any text.
+			if bytes.Contains(rest, []byte("<!ENTITY")) {
+				return errMalformed
+			}
+			end = indexEnd(rest, ">")
+		case bytes.HasPrefix(rest, []byte("</")):
+			end = indexEnd(rest, ">")
+			if end > 0 {
+				if len(x.names) == 0 {
+					return errMalformed
+				}
+				x.names = x.names[:len(x.names)-1]
+			}
+		default:
+			var err error
+			if end, err = x.tag(pos); err != nil {
+				return err
+			}
+		}
+		if end <= 0 {
+			return errCut
+		}
+		pos += end
+	}
+	if len(x.names) > 0 {
+		x.token = len(v)
+		return errCut
+	}
+	return nil
+}
+
+func indexEnd(v []byte, mark string) int {
+	i := bytes.Index(v, []byte(mark))
+	if i < 0 {
+		return 0
+	}
+	return i + len(mark)
+}
+
+// tag walks an opening tag with its attributes, and gives its length; 0 when
+// it is cut.
+func (x *xmlWalk) tag(pos int) (int, error) {
+	v := x.in
+	i := pos + 1
+	for i < len(v) && !bytes.ContainsRune([]byte(" \t\r\n/>"), rune(v[i])) {
+		i++
+	}
+	if i == len(v) {
+		return 0, nil
+	}
+	if i == pos+1 {
+		return 0, errMalformed
+	}
+	name := local(v[pos+1 : i])
+	for {
+		for i < len(v) && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n') {
+			i++
+		}
+		switch {
+		case i >= len(v):
+			return 0, nil
+		case v[i] == '>':
+			if len(x.names) == maxDepth {
+				return 0, errBudget
+			}
+			x.names = append(x.names, name)
+			return i + 1 - pos, nil
+		case v[i] == '/':
+			if i+1 == len(v) {
+				return 0, nil
+			}
+			if v[i+1] != '>' {
+				return 0, errMalformed
+			}
+			return i + 2 - pos, nil
+		}
+		eq := bytes.IndexByte(v[i:], '=')
+		if eq < 0 {
+			return 0, nil
+		}
+		attribute := bytes.TrimSpace(v[i : i+eq])
+		i += eq + 1
+		for i < len(v) && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n') {
+			i++
+		}
+		if i == len(v) {
+			return 0, nil
+		}
+		if len(attribute) == 0 || bytes.ContainsAny(attribute, " <>\"'") || v[i] != '"' && v[i] != '\'' {
+			return 0, errMalformed
+		}
+		end := bytes.IndexByte(v[i+1:], v[i])
+		if end < 0 {
+			return 0, nil
+		}
+		x.named(local(attribute), i+1, i+1+end, false)
+		i += end + 2
+	}
+}
+
+// local is a name without its namespace.
+func local(name []byte) []byte { return name[bytes.LastIndexByte(name, ':')+1:] }
+
+// text looks at what stands between tags.
+func (x *xmlWalk) text(from, to int, raw bool) {
+	for from < to && (x.in[from] == ' ' || x.in[from] == '\n' || x.in[from] == '\r' || x.in[from] == '\t') {
+		from++
+	}
+	for to > from && (x.in[to-1] == ' ' || x.in[to-1] == '\n' || x.in[to-1] == '\r' || x.in[to-1] == '\t') {
+		to--
+	}
+	if from >= to {
+		return
+	}
+	// Any element around it may be the one that a rule names.
+	for i := len(x.names) - 1; i >= 0; i-- {
+		if _, whole := x.w.named(where{place: inXML, name: x.names[i]}); whole >= 0 || i == 0 {
+			if whole < 0 {
+				i = len(x.names) - 1
+			}
+			x.named(x.names[i], from, to, raw)
+			return
+		}
+	}
+	x.named(nil, from, to, raw)
+}
+
+func (x *xmlWalk) named(name []byte, from, to int, raw bool) {
+	v := x.in[from:to]
+	if !raw {
+		v = entities(v)
+	}
+	out, changed := x.w.value(where{place: inXML, name: name}, v, 0)
+	if changed {
+		x.replace(from, to, out)
+	}
+}
+
+// entities undoes the references that need no declaration (XML 1.0, sections
+// 4.1 and 4.6).
+func entities(v []byte) []byte {
+	if bytes.IndexByte(v, '&') < 0 {
+		return v
+	}
+	var out []byte
+	for len(v) > 0 {
+		i := bytes.IndexByte(v, '&')
+		if i < 0 {
+			break
+		}
+		out = append(out, v[:i]...)
+		v = v[i:]
+		end := bytes.IndexByte(v, ';')
+		if end < 0 || end > 10 {
+			out, v = append(out, '&'), v[1:]
+			continue
+		}
+		r, ok := reference(string(v[1:end]))
+		if !ok {
+			out, v = append(out, '&'), v[1:]
+			continue
+		}
+		out, v = append(out, string(r)...), v[end+1:]
+	}
+	return append(out, v...)
+}
+
+func reference(name string) (rune, bool) {
+	switch name {
+	case "lt":
+		return '<', true
+	case "gt":
+		return '>', true
+	case "amp":
+		return '&', true
+	case "quot":
+		return '"', true
+	case "apos":
+		return '\'', true
+	}
+	if len(name) < 2 || name[0] != '#' {
+		return 0, false
+	}
+	base, digits := 10, name[1:]
+	if digits[0] == 'x' {
+		base, digits = 16, digits[1:]
+	}
+	r := 0
+	for i := range len(digits) {
+		h := unhex(digits[i])
+		if h < 0 || h >= base || r > 0x10ffff {
+			return 0, false
+		}
+		r = r*base + h
+	}
+	return rune(r), len(digits) > 0
+}
