@@ -117,7 +117,16 @@ func (h *harReader) file() error {
 	if !h.found {
 		return &wantError{"the file has no log.entries", "a HAR file: {\"log\": {\"entries\": [ … ]}}"}
 	}
-	return nil
+	// What follows, such as a second file, would be lost without a word.
+	h.in.left = h.limits.EntryBytes
+	switch _, err := h.dec.Token(); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err == nil:
+		return &wantError{fmt.Sprintf("something follows the end of the HAR, before byte %d", h.dec.InputOffset()), "one HAR in a file"}
+	default:
+		return err
+	}
 }
 
 // object gives each member's name to a function that reads its value.

@@ -229,6 +229,8 @@ func TestMistakes(t *testing.T) {
 		{HAR, har(`{"startedDateTime":"2026-11-23T12:00:00Z","request":{"method":"GET","url":"http://a/"},"response":{"status":200,"content":{"encoding":"base64","text":"?"}}}`), "entry 1: response.content.text: illegal base64"},
 		{HAR, har(`7`), "entry 1: it is a JSON number; want a JSON object"},
 		{HAR, strings.TrimSuffix(har(`{}`), "]}}"), "entry 3: the file ends within it"},
+		{HAR, har(`{}`) + "\n" + har(`{}`), "something follows the end of the HAR"},
+		{JSONL, "{\"v\":1,\"timing\":{\"accepted\":\"2262-04-11T23:47:16.854775807Z\"}}", "line 1: a time is the last"},
 	} {
 		var errs []string
 		paths := ""
@@ -247,6 +249,15 @@ func TestMistakes(t *testing.T) {
 		}
 		if strings.Contains(c.file, "http://a/ok") && paths != "/ok" {
 			t.Errorf("%s %q: what is behind the mistake gave %q", c.format, c.file, paths)
+		}
+	}
+}
+
+// TestMistakesAreShort: what is said of a mistake does not grow with it.
+func TestMistakesAreShort(t *testing.T) {
+	for _, err := range Read(JSONL, strings.NewReader(`{"v":1,"status":`+strings.Repeat("7", 1<<20)+"}"), Limits{}) {
+		if wrong, ok := errors.AsType[*EntryError](err); !ok || len(wrong.Message) > 1024 || !strings.Contains(wrong.Message, "status is a JSON number 777") {
+			t.Errorf("%.2000v", err)
 		}
 	}
 }

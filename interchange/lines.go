@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -95,6 +96,7 @@ func parseEntry(text []byte, tooLong bool, entry int64, l Limits, parse func([]b
 	}
 	if err != nil {
 		wrong.Message, wrong.Want = explain(err)
+		wrong.Message = short(wrong.Message)
 		return nil, wrong
 	}
 	if len(p.GetId()) == 0 {
@@ -123,6 +125,17 @@ func explain(err error) (message, want string) {
 		return fmt.Sprintf("%s is a JSON %s", strings.TrimPrefix(e.Field, "About."), e.Value), "a " + kindOf(e)
 	}
 	return err.Error(), ""
+}
+
+// maxMessage bounds what is said of an entry, in bytes: encoding/json repeats
+// numbers whole, however long they are.
+const maxMessage = 512
+
+func short(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
 // kindOf is what a member should have been, in JSON's words.
@@ -189,6 +202,10 @@ func check(p *capturev1.RRPair) error {
 	for _, at := range []int64{t.GetAccepted(), t.GetConnected(), t.GetRequestFirst(), t.GetRequestLast(), t.GetResponseFirst(), t.GetResponseLast()} {
 		if at < 0 {
 			return &wantError{"a time is before 1970", "one that is not"}
+		}
+		// Ranges end before their last moment; behind this one there is none.
+		if at == math.MaxInt64 {
+			return &wantError{"a time is the last that nanoseconds in 64 bits have", "one before it"}
 		}
 	}
 	return nil
