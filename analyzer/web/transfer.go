@@ -143,6 +143,10 @@ func (s *Server) export(ctx context.Context, in *exportInput) (*huma.StreamRespo
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer leave()
 		r, w := humago.Unwrap(hc)
+		if r.Method == http.MethodHead { // nothing is read for nobody
+			w.Header().Set("Content-Type", format.MediaType())
+			return
+		}
 		s.stream(w, r, format, scanner, store.Scan{Selection: sel})
 	}}, nil
 }
@@ -172,6 +176,9 @@ func (s *Server) backup(context.Context, *noInput) (*huma.StreamResponse, error)
 		defer context.AfterFunc(s.stopping, cancel)()
 		w.Header().Set("Content-Type", "application/x-tar")
 		w.Header().Set("Content-Disposition", disposition("weir-"+s.cfg.Now().UTC().Format("20060102-150405")+".tar"))
+		if r.Method == http.MethodHead { // nothing is read for nobody
+			return
+		}
 		out := bufio.NewWriterSize(&patient{w: w, ctl: http.NewResponseController(w)}, 64<<10)
 		if err := s.deps.Backup(ctx, out); err != nil {
 			s.abort(ctx, err)

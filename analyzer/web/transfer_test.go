@@ -201,6 +201,21 @@ func TestExportThatFails(t *testing.T) {
 	}
 }
 
+// TestHeadReadsNothing: who asks for headers alone does not make the analyzer
+// read everything that is stored.
+func TestHeadReadsNothing(t *testing.T) {
+	read := false
+	_, ts := serve(t, &failing{Store: held(t, some(10)...), err: errors.New("read")}, func(_ *Config, d *Deps) {
+		d.Backup = func(context.Context, io.Writer) error { read = true; return nil }
+	})
+	for path, kind := range map[string]string{"export?format=parquet": "application/vnd.apache.parquet", "backup": "application/x-tar"} {
+		resp, _ := ask(t, ts.Client(), http.MethodHead, ts.URL+"/api/v1/"+path)
+		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind || read {
+			t.Errorf("%s: %s %v, read %t", path, resp.Status, resp.Header, read)
+		}
+	}
+}
+
 // TestExportsAreBounded, and end when their reader goes.
 func TestExportsAreBounded(t *testing.T) {
 	st := held(t, some(3000)...)
