@@ -12,7 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/analyzer/store"
@@ -214,7 +215,7 @@ var (
 )
 
 func restore(ctx context.Context, tr *tar.Reader, top, segs vfs.FS) error {
-	var seen []string
+	seen, last := map[string]bool{}, ""
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -229,15 +230,21 @@ func restore(ctx context.Context, tr *tar.Reader, top, segs vfs.FS) error {
 		} else if !besideName.MatchString(name) || name == lockName || name == logDir || name == indexDir {
 			return fmt.Errorf("%w: %q in it", errTar, h.Name)
 		}
-		if h.Typeflag != tar.TypeReg || slices.Contains(seen, h.Name) {
+		if h.Typeflag != tar.TypeReg || seen[h.Name] {
 			return fmt.Errorf("%w: %q is in it as something else than one file", errTar, h.Name)
 		}
-		seen = append(seen, h.Name)
+		// Holes are read as zeros, of which a few bytes can say any number.
+		for k := range h.PAXRecords {
+			if strings.HasPrefix(k, "GNU.sparse.") {
+				return fmt.Errorf("%w: %q is in it as a file with holes", errTar, h.Name)
+			}
+		}
+		seen[h.Name], last = true, h.Name
 		if err := writeFile(d, name, &watched{ctx: ctx, r: tr, done: new(store.Progress)}); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
-	if len(seen) == 0 || seen[len(seen)-1] != metaName {
+	if last != metaName {
 		return fmt.Errorf("%w: it does not end with %s", errTar, metaName)
 	}
 	b, err := atomicfile.Read(top, metaName, maxMeta)
@@ -260,6 +267,18 @@ func fillDirectory(dir string, fill func(top, segs vfs.FS) error) (err error) {
 	switch names, err := os.ReadDir(dir); {
 	case err == nil && len(names) > 0:
 		return fmt.Errorf("%s is not empty", dir)
+	case err == nil:
+		// It is replaced: a link by what it points to, so that everything
+		// stays on that file system; a mount point cannot be, and who is told
+		// so at the end has waited for nothing.
+		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+			return err
+		}
+		if mounted, err := mountPoint(dir); err != nil {
+			return err
+		} else if mounted {
+			return fmt.Errorf("%s is where a file system is mounted; name a directory in it that is missing or empty", dir)
+		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -286,6 +305,19 @@ func fillDirectory(dir string, fill func(top, segs vfs.FS) error) (err error) {
 		return err
 	}
 	return errors.Join(parent.SyncDir(), parent.Close())
+}
+
+// mountPoint reports whether a directory is the root of another file system
+// than the one that holds its name.
+func mountPoint(dir string) (bool, error) {
+	var in, above syscall.Stat_t
+	if err := syscall.Stat(dir, &in); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if err := syscall.Stat(filepath.Dir(dir), &above); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: filepath.Dir(dir), Err: err}
+	}
+	return in.Dev != above.Dev || in.Ino == above.Ino, nil
 }
 
 func fillPartial(partial string, fill func(top, segs vfs.FS) error) (err error) {

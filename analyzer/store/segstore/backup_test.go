@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -339,6 +340,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"no META":     stream(func(h *tar.Header) { h.Name = strings.Replace(h.Name, "META.json", "OTHER.json", 1) }),
 		"a directory": stream(func(h *tar.Header) { h.Typeflag = tar.TypeDir }),
 	}
+	cases["holes"] = io.MultiReader(bytes.NewReader(holes(t, "BIG", 64<<20)), bytes.NewReader(whole.Bytes()))
 	for n := 300; n < whole.Len()-2048; n += 1 + whole.Len()/20 {
 		cases["cut"+string(rune('a'+n%26))] = bytes.NewReader(whole.Bytes()[:n])
 	}
@@ -353,5 +355,72 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	if err := segstore.Restore(t.Context(), filepath.Join(t.TempDir(), "data"), stream(func(*tar.Header) {})); err != nil {
 		t.Errorf("unchanged: %v", err)
+	}
+}
+
+// holes is a file of a tar that is nothing but one hole (GNU tar's sparse
+// format 0.1 in POSIX headers, which the standard library reads only).
+func holes(t *testing.T, name string, size int) []byte {
+	t.Helper()
+	block := func(kind byte, name string, content string) []byte {
+		var b bytes.Buffer
+		tw := tar.NewWriter(&b)
+		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o600, Format: tar.FormatUSTAR}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := tw.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		out := b.Bytes()
+		out[156] = kind
+		copy(out[148:156], "        ")
+		sum := 0
+		for _, c := range out[:512] {
+			sum += int(c)
+		}
+		copy(out[148:156], fmt.Sprintf("%06o\x00 ", sum))
+		return out
+	}
+	var records strings.Builder
+	for _, r := range []string{"GNU.sparse.major=0", "GNU.sparse.minor=1", "GNU.sparse.numblocks=0", fmt.Sprintf("GNU.sparse.size=%d", size)} {
+		n := len(r) + 2 // the blank and the line feed
+		n += len(fmt.Sprint(n + len(fmt.Sprint(n))))
+		fmt.Fprintf(&records, "%d %s\n", n, r)
+	}
+	return append(block('x', "h", records.String()), block(tar.TypeReg, name, "")...)
+}
+
+// A directory that is replaced is looked at first: what a link points to gets
+// the store, and where a file system is mounted nothing is begun.
+func TestRestoreIntoWhatIsThere(t *testing.T) {
+	s := start(t, segstore.Options{Dir: t.TempDir()})
+	talk(t, s, storetest.NewForwarder(1, storetest.NewProxy(1)), 0, 5)
+	var whole bytes.Buffer
+	if err := s.Backup(t.Context(), &whole, nil); err != nil {
+		t.Fatal(err)
+	}
+	far, near := filepath.Join(t.TempDir(), "far"), filepath.Join(t.TempDir(), "near")
+	if err := os.Mkdir(far, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(far, near); err != nil {
+		t.Fatal(err)
+	}
+	if err := segstore.Restore(t.Context(), near, &whole); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(near); err != nil || to != far {
+		t.Errorf("the link is gone: %q, %v", to, err)
+	}
+	if r := verified(t, far); !r.OK() {
+		t.Errorf("%+v", r)
+	}
+	for dir, want := range map[string]bool{"/dev": true, "/": true, far: false} {
+		if got, err := segstore.MountPoint(dir); err != nil || got != want {
+			t.Errorf("%s: %t, %v", dir, got, err)
+		}
 	}
 }

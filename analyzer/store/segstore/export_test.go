@@ -39,3 +39,6 @@ func (s *Store) Everything() ([]*capturev1.RRPair, error) {
 	}
 	return out, nil
 }
+
+// MountPoint is mountPoint.
+func MountPoint(dir string) (bool, error) { return mountPoint(dir) }
