@@ -16,7 +16,7 @@ var drawn = []struct{ name, title string }{
 // dark. Subjects that need many times more are left to the tables: they would
 // press all others together.
 func (b *Bench) Picture() string {
-	const width, top, row, left, gap, bars = 860, 64, 30, 270, 80, 200
+	const width, top, row, left, gap, bars = 950, 64, 30, 360, 80, 200
 	var subjects []Subject
 	for _, s := range b.Subjects {
 		if !s.Slow && !s.LargeOnly && s.Name != direct && len(b.samples["k64"][s.Name]) > 0 {
