@@ -24,8 +24,8 @@ func (w *work) message(m *capturev1.Message) error {
 		// What nobody decodes nobody can redact.
 		if len(m.GetHead()) > 0 || len(m.GetBody()) > 0 {
 			w.withholdBody(m, ReasonOpaque)
-			m.Head = nil
 		}
+		m.Head, m.Trailers, m.Interim, m.Chunks = nil, nil, nil, nil
 		return nil
 	}
 	contentType, codings := about(m.GetHead())
@@ -177,7 +177,7 @@ func (w *work) body(m *capturev1.Message, contentType []byte, codings []string) 
 		switch {
 		case errors.Is(err, bodycodec.ErrTruncated) && cut:
 		case err != nil:
-			if w.keepUnread(mediaType(contentType), nil) {
+			if w.keepUnread(mediaType(contentType), body) {
 				return nil
 			}
 			return err
@@ -392,7 +392,7 @@ func (w *work) keepUnread(media string, v []byte) bool {
 	if w.set.keepUndecodable {
 		return true
 	}
-	if v != nil && isText(v) {
+	if isText(v) {
 		return false
 	}
 	return slices.ContainsFunc(w.set.keepTypes, func(pattern string) bool {
@@ -406,16 +406,17 @@ func (w *work) part(v []byte, depth int) ([]byte, bool, error) {
 	if depth >= maxNesting {
 		return v, false, errBudget
 	}
-	split := bytes.Index(v, []byte("\r\n\r\n"))
+	// The head ends at the first empty line, whatever its lines end in.
 	head, body := v, []byte(nil)
-	switch {
-	case bytes.HasPrefix(v, []byte("\r\n")):
-		head, body = v[:2], v[2:]
-	case split >= 0:
-		head, body = v[:split+4], v[split+4:]
-	default:
-		if i := bytes.Index(v, []byte("\n\n")); i >= 0 {
-			head, body = v[:i+2], v[i+2:]
+	for pos := 0; pos < len(v); {
+		i := bytes.IndexByte(v[pos:], '\n')
+		if i < 0 {
+			break
+		}
+		empty := len(bytes.TrimRight(v[pos:pos+i], "\r")) == 0
+		if pos += i + 1; empty {
+			head, body = v[:pos], v[pos:]
+			break
 		}
 	}
 	var name []byte

@@ -30,6 +30,12 @@ type finder struct {
 	matched ruleSet
 	depth   int
 	spans   []span
+	// named is where the name ended that was looked at last; stops has the
+	// value without quotes that was, from its beginning to its end. Without
+	// them a name of many words, or a value of many names, would be read once
+	// for each.
+	named int
+	stops span
 }
 
 // try asks a rule's detector, and notes what it finds.
@@ -38,7 +44,17 @@ func (f *finder) try(i, at int) {
 	if !f.w.applies(i, f.at.place) || r.keyed && !f.matched.has(i) {
 		return
 	}
+	// What begins within one of the last finds of the same rule goes with it;
+	// looking from each place in it would take the square of its length.
+	for _, s := range f.spans[max(0, len(f.spans)-8):] {
+		if s.rule == i && s.from <= at && at < s.to {
+			return
+		}
+	}
 	from, to, ok := r.detect.find(f.v, at)
+	if ok && !f.w.spend(to-from) {
+		return
+	}
 	if !ok || from >= to || isToken(f.v[from:to]) || r.detect.valid != nil && !r.detect.valid(f.v[from:to]) {
 		return
 	}
@@ -60,13 +76,9 @@ func (f *finder) words() {
 		}
 		state = int(s.next[state<<s.shift|int(k)])
 		for _, word := range s.out[state] {
-			start := i
-			for n := word.length; ; start-- {
-				if s.class[v[start]] != classSkip {
-					if n--; n == 0 {
-						break
-					}
-				}
+			start, ok := s.fits(word, v, i)
+			if !ok {
+				continue
 			}
 			if word.rule < 0 {
 				f.assignment(start, i+1)
@@ -123,15 +135,16 @@ func (f *finder) wholes() {
 func (f *finder) assignment(from, to int) {
 	v := f.v
 	part := func(c byte) bool { return alnum(c) || c == '_' || c == '-' || c == '.' }
-	for from > 0 && part(v[from-1]) {
+	for from > 0 && to-from <= maxKeyLen && part(v[from-1]) {
 		from--
 	}
-	for to < len(v) && part(v[to]) {
+	for to < len(v) && to-from <= maxKeyLen && part(v[to]) {
 		to++
 	}
-	if to-from > maxKeyLen || to == len(v) || hasToken(v[from:to]) {
+	if to-from > maxKeyLen || to == len(v) || to == f.named || hasToken(v[from:to]) {
 		return
 	}
+	f.named = to
 	name, i := v[from:to], to
 	for i < len(v) && (v[i] == '"' || v[i] == '\'' || v[i] == '\\' || v[i] == ' ' || v[i] == ']') && i-to < 4 {
 		i++
@@ -172,9 +185,13 @@ func (f *finder) assignment(from, to int) {
 			start = min(len(v), i+4096) - len(rest)
 		}
 		end = start
-		for end < len(v) && !bytes.ContainsRune([]byte(" \t\r\n,;&)}]\"'<>\\"), rune(v[end])) {
+		if f.stops.from <= start && start < f.stops.to {
+			end = f.stops.to
+		}
+		for end < len(v) && bytes.IndexByte([]byte(" \t\r\n,;&)}]\"'<>\\"), v[end]) < 0 {
 			end++
 		}
+		f.stops = span{from: start, to: end}
 	}
 	if start >= end || isToken(v[start:end]) {
 		return

@@ -155,7 +155,7 @@ func (w *work) startLine(line []byte) ([]byte, bool) {
 	if first < 0 {
 		return w.inside(where{place: inHeader, label: "(request line)"}, line, ruleSet{}, 0)
 	}
-	if last == first {
+	if last == first || !bytes.HasPrefix(line[last:], []byte(" HTTP/")) {
 		last = len(line)
 	}
 	target := line[first+1 : last]

@@ -124,7 +124,15 @@ func (w *work) multipart(v []byte, boundary string, cut bool, depth int) (out []
 		return v, false, errBudget
 	}
 	mark := append([]byte("--"), boundary...)
-	// What goes before the first boundary and behind the last is nobody's.
+	// What goes before the first boundary and behind the last is nobody's, but
+	// it is kept: what a rule takes of it is gone with all of it.
+	done := 0
+	between := func(from, to int) {
+		if _, ok := w.value(where{place: inText, label: "(between parts)"}, v[from:to], depth); ok {
+			out = append(out, v[done:from]...)
+			changed, done = true, to
+		}
+	}
 	pos := bytes.Index(v, mark)
 	if pos < 0 {
 		if cut && len(v) < len(mark) {
@@ -132,10 +140,11 @@ func (w *work) multipart(v []byte, boundary string, cut bool, depth int) (out []
 		}
 		return v, false, errMalformed
 	}
-	done := 0
+	between(0, pos)
 	for {
 		pos += len(mark)
 		if bytes.HasPrefix(v[pos:], []byte("--")) {
+			between(pos+2, len(v))
 			if !changed {
 				return v, false, nil
 			}
@@ -146,6 +155,7 @@ func (w *work) multipart(v []byte, boundary string, cut bool, depth int) (out []
 			break
 		}
 		from := pos + i + 1
+		between(pos, from-1)
 		next := bytes.Index(v[from:], append([]byte("\n"), mark...))
 		if next < 0 {
 			break

@@ -156,6 +156,12 @@ func (w *work) run() error {
 	}
 	w.fuel = fuelFloor + fuelPerByte*size(p)
 	if slices.Contains(p.GetFlags(), capturev1.Flag_FLAG_FRAMING_AMBIGUOUS) {
+		// What stays of it is redacted first.
+		w.source()
+		w.side = "request"
+		w.head(p.GetRequest())
+		w.side = "response"
+		w.head(p.GetResponse())
 		w.withholdPair(ReasonAmbiguous)
 		return nil
 	}

@@ -13,7 +13,7 @@ const (
 	hasWord signs = 1 << iota
 	// hasNumber: enough digits in a row for a card, an account or the like.
 	hasNumber
-	// hasEscape: \u or % escapes, behind which anything may stand.
+	// hasEscape: \u, \/, &# or % escapes, behind which anything may stand.
 	hasEscape
 	// hasLong: a run of characters that could be base64 of something.
 	hasLong
@@ -26,9 +26,10 @@ const (
 
 // scanner finds all keywords of a set in one pass (A. Aho, M. Corasick,
 // "Efficient string matching", CACM 18, 1975), without regard to case, and
-// passing over - and _ so that api_key, api-key and apikey are one.
+// passing over what parts the words of names, so that api_key, "API key" and
+// apikey are one.
 type scanner struct {
-	class [256]uint8 // of bytes; 0 is one that no keyword has, classSkip is - and _
+	class [256]uint8 // of bytes; 0 is one that no keyword has, classSkip what parts words
 	shift uint
 	next  []uint16 // state<<shift | class → state
 	out   [][]word // by state: what ends there
@@ -53,7 +54,9 @@ const (
 
 // word is a keyword that ends in a state.
 type word struct {
-	length int // characters without - and _
+	length int // characters without what parts words
+	// dot: one follows it.
+	dot bool
 	// rule is whose detector has it; -1 for the name of a key.
 	rule int
 }
@@ -63,12 +66,13 @@ func newScanner(set *Set) *scanner {
 	s := new(scanner)
 	words := map[string][]word{}
 	add := func(text string, rule int) {
-		text = strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(text))
+		dot := rule >= 0 && strings.HasSuffix(text, ".")
+		text = normal(text)
 		if text == "" {
 			s.always = true
 			return
 		}
-		w := word{len(text), rule}
+		w := word{len(text), dot, rule}
 		if !slices.Contains(words[text], w) {
 			words[text] = append(words[text], w)
 		}
@@ -211,7 +215,29 @@ func (s *scanner) build(words map[string][]word) {
 			queue = append(queue, *t)
 		}
 	}
-	s.class['-'], s.class['_'] = classSkip, classSkip
+	for _, c := range "-_ ." { // as normal has them
+		s.class[c] = classSkip
+	}
+}
+
+// shortWord is the longest keyword that would be found in many a text if
+// spaces and points did not count: "less now", "not paid".
+const shortWord = 4
+
+// fits says where a keyword begins that ends at v[end], and whether it is one.
+func (s *scanner) fits(w word, v []byte, end int) (start int, ok bool) {
+	start = end
+	for n := w.length; ; start-- {
+		c := v[start]
+		if s.class[c] != classSkip {
+			if n--; n == 0 {
+				break
+			}
+		} else if w.length <= shortWord && (c == ' ' || c == '.') {
+			return 0, false
+		}
+	}
+	return start, !w.dot || end+1 < len(v) && v[end+1] == '.'
 }
 
 // look says what a value could have. It ends at the first word: who asks then
@@ -224,8 +250,10 @@ func (s *scanner) look(v []byte) (found signs) {
 	for i, c := range v {
 		if k := s.class[c]; k != classSkip {
 			state = int(s.next[state<<s.shift|int(k)])
-			if s.out[state] != nil {
-				return found | hasWord
+			for _, w := range s.out[state] {
+				if _, ok := s.fits(w, v, i); ok {
+					return found | hasWord
+				}
 			}
 		}
 		switch m := s.marks[c]; {
@@ -242,7 +270,7 @@ func (s *scanner) look(v []byte) (found signs) {
 			}
 		case m == 0:
 			digits, long = 0, 0
-			if c == '%' || c == '\\' && i+1 < len(v) && v[i+1] == 'u' {
+			if c == '%' || i+1 < len(v) && (c == '\\' && (v[i+1] == 'u' || v[i+1] == '/') || c == '&' && v[i+1] == '#') {
 				found |= hasEscape
 			}
 		default: // a space

@@ -101,7 +101,29 @@ func (w *work) named(at where) (matched ruleSet, whole int) {
 		}
 	}
 	var buf [maxKeyLen]byte
-	if len(at.name) > 0 && len(at.name) <= maxKeyLen && !hasToken(at.name) {
+	if len(at.name) > maxKeyLen {
+		// No rule's name is as long; one for any name takes it.
+		for _, i := range w.set.anyName {
+			take(i, nil)
+		}
+		at.name = at.name[len(at.name)-maxKeyLen:] // *password
+	}
+	if at.place&(inForm|inQuery|inMultipart) != 0 && bytes.HasSuffix(at.name, []byte("]")) {
+		// user[password], as many frameworks write their forms.
+		for _, part := range bytes.FieldsFunc(at.name, func(r rune) bool { return r == '[' || r == ']' }) {
+			inner := at
+			if inner.name = part; len(part) < len(at.name) {
+				if m, i := w.named(inner); i >= 0 && (whole < 0 || i < whole) {
+					matched, whole = m, i
+				}
+			}
+		}
+	}
+	if len(at.name) > 0 && hasToken(at.name) {
+		for _, i := range w.set.anyName {
+			take(i, nil)
+		}
+	} else if len(at.name) > 0 {
 		n := appendNormal(buf[:0], at.name)
 		if w.set.scan.look(n)&hasWord != 0 { // it has all names' words
 			for _, i := range w.set.names[string(n)] {
@@ -232,8 +254,8 @@ func credential(v []byte) (scheme, rest []byte, ok bool) {
 // nothing.
 func isToken(v []byte) bool {
 	rest, ok := bytes.CutPrefix(v, []byte("REDACTED-"))
-	i := bytes.LastIndexByte(rest, '-')
-	if !ok || i <= 0 || len(rest)-i-1 != tokenChars {
+	i := len(rest) - tokenChars - 1 // not searched for: a value may be long
+	if !ok || i <= 0 || rest[i] != '-' {
 		return false
 	}
 	for _, c := range rest[:i] {

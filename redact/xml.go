@@ -29,11 +29,24 @@ type xmlWalk struct {
 	w           *work
 	in, out     []byte
 	token, done int
-	names       [][]byte
+	// entity: the document was looked through for declarations of entities.
+	entity bool
+	names  []xmlName
 }
 
-func (x *xmlWalk) replace(from, to int, text []byte) {
+// xmlName is an open element's.
+type xmlName struct {
+	// name is the element's own; by that of the innermost around it, or its
+	// own, that a rule takes whole.
+	name, by []byte
+}
+
+func (x *xmlWalk) replace(from, to int, text []byte, raw bool) {
 	x.out = append(x.out, x.in[x.done:from]...)
+	if raw { // in a comment or CDATA, where no reference is read
+		x.out, x.done = append(x.out, text...), to
+		return
+	}
 	for _, c := range text {
 		switch c {
 		case '<':
@@ -42,6 +55,8 @@ func (x *xmlWalk) replace(from, to int, text []byte) {
 			x.out = append(x.out, "&amp;"...)
 		case '"':
 			x.out = append(x.out, "&quot;"...)
+		case '\'':
+			x.out = append(x.out, "&apos;"...)
 		default:
 			x.out = append(x.out, c)
 		}
@@ -81,16 +96,26 @@ func (x *xmlWalk) walk() error {
 			}
 		case bytes.HasPrefix(rest, []byte("<?")):
 			end = indexEnd(rest, "?>")
+			if end > 0 {
+				x.named(nil, pos+2, pos+end-2, true)
+			}
 		case bytes.HasPrefix(rest, []byte("<!DOCTYPE")):
 			// Entities could say anything in the place of any text.
-			if bytes.Contains(rest, []byte("<!ENTITY")) {
+			if !x.entity && bytes.Contains(rest, []byte("<!ENTITY")) {
 				return errMalformed
 			}
+			x.entity = true
 			end = indexEnd(rest, ">")
+			if x.secret(rest[:end]) {
+				return errMalformed
+			}
 		case bytes.HasPrefix(rest, []byte("</")):
 			end = indexEnd(rest, ">")
 			if end > 0 {
 				if len(x.names) == 0 {
+					return errMalformed
+				}
+				if x.secret(rest[:end]) {
 					return errMalformed
 				}
 				x.names = x.names[:len(x.names)-1]
@@ -136,6 +161,9 @@ func (x *xmlWalk) tag(pos int) (int, error) {
 		return 0, errMalformed
 	}
 	name := local(v[pos+1 : i])
+	if x.secret(v[pos+1 : i]) {
+		return 0, errMalformed
+	}
 	for {
 		for i < len(v) && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n') {
 			i++
@@ -147,7 +175,13 @@ func (x *xmlWalk) tag(pos int) (int, error) {
 			if len(x.names) == maxDepth {
 				return 0, errBudget
 			}
-			x.names = append(x.names, name)
+			open := xmlName{name: name}
+			if _, whole := x.w.named(where{place: inXML, name: name}); whole >= 0 {
+				open.by = name
+			} else if n := len(x.names); n > 0 {
+				open.by = x.names[n-1].by
+			}
+			x.names = append(x.names, open)
 			return i + 1 - pos, nil
 		case v[i] == '/':
 			if i+1 == len(v) {
@@ -177,9 +211,21 @@ func (x *xmlWalk) tag(pos int) (int, error) {
 		if end < 0 {
 			return 0, nil
 		}
+		if x.secret(attribute) {
+			return 0, errMalformed
+		}
 		x.named(local(attribute), i+1, i+1+end, false)
 		i += end + 2
 	}
+}
+
+// secret reports whether a rule takes something of a tag or its names, which
+// have no place for a token.
+func (x *xmlWalk) secret(v []byte) bool {
+	x.w.quiet++
+	_, found := x.w.inside(where{place: inXML}, v, ruleSet{}, maxNesting)
+	x.w.quiet--
+	return found
 }
 
 // local is a name without its namespace.
@@ -197,16 +243,13 @@ func (x *xmlWalk) text(from, to int, raw bool) {
 		return
 	}
 	// Any element around it may be the one that a rule names.
-	for i := len(x.names) - 1; i >= 0; i-- {
-		if _, whole := x.w.named(where{place: inXML, name: x.names[i]}); whole >= 0 || i == 0 {
-			if whole < 0 {
-				i = len(x.names) - 1
-			}
-			x.named(x.names[i], from, to, raw)
-			return
+	var name []byte
+	if n := len(x.names); n > 0 {
+		if name = x.names[n-1].by; name == nil {
+			name = x.names[n-1].name
 		}
 	}
-	x.named(nil, from, to, raw)
+	x.named(name, from, to, raw)
 }
 
 func (x *xmlWalk) named(name []byte, from, to int, raw bool) {
@@ -216,7 +259,7 @@ func (x *xmlWalk) named(name []byte, from, to int, raw bool) {
 	}
 	out, changed := x.w.value(where{place: inXML, name: name}, v, 0)
 	if changed {
-		x.replace(from, to, out)
+		x.replace(from, to, out, raw)
 	}
 }
 
