@@ -145,6 +145,15 @@ func (w *work) withholdPair(reason string) {
 	}
 	w.side = side
 	p.Query, p.Tags = "", nil
+	if reason == ReasonFault {
+		// Nobody knows how far the look had come.
+		p.Path, p.Host, p.Error = "", "", ""
+		for _, m := range [...]*capturev1.Message{p.GetRequest(), p.GetResponse()} {
+			if m != nil {
+				m.Head = nil
+			}
+		}
+	}
 	w.withheld = true
 }
 
