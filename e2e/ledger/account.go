@@ -373,8 +373,11 @@ func compareWhole(found func(*uint64, string, ...any), a *Account, e *Entry, s *
 		have StoredBody
 	}{{"request", e.Out, s.Out}, {"response", e.In, s.In}} {
 		w, h := side.want, side.have
+		// At the very limit of its memory a proxy has no room to hash either,
+		// and says nothing rather than something wrong.
+		unhashed := w.Size == 0 || h.Truncated && len(h.Hash) == 0
 		switch {
-		case h.Size != w.Size || w.Size > 0 && !bytes.Equal(h.Hash, w.XXH3[:]):
+		case h.Size != w.Size || !unhashed && !bytes.Equal(h.Hash, w.XXH3[:]):
 			found(&a.Corrupt, "corrupt: %x: %s body of %d bytes, hash %x; its client had %d, %x", e.ID, side.name, h.Size, h.Hash, w.Size, w.XXH3)
 		case h.Kept == h.Size && h.Kept > 0 && h.KeptXXH3 != w.XXH3:
 			found(&a.Corrupt, "corrupt: %x: the bytes kept of its %s body are not its client's", e.ID, side.name)
