@@ -428,19 +428,24 @@ func (w *work) part(v []byte, depth int) ([]byte, bool, error) {
 			break
 		}
 	}
-	var name []byte
-	var contentType []byte
-	file := false
+	var name, contentType []byte
+	// unsure: another reader may see another name or other bytes.
+	file, named, unsure := false, false, false
 	for f := range httphead.Section(head) {
 		switch {
 		case f.Is("Content-Disposition"):
 			_, params, err := mime.ParseMediaType(string(f.Value))
-			if err == nil {
-				name = []byte(params["name"])
-				_, file = params["filename"]
-			}
+			unsure = unsure || named || err != nil
+			named, name = true, []byte(params["name"])
+			_, file = params["filename"]
 		case f.Is("Content-Type"):
 			contentType = f.Value
+		case f.Is("Content-Transfer-Encoding"):
+			switch strings.ToLower(string(f.Value)) {
+			case "7bit", "8bit", "binary":
+			default:
+				unsure = true
+			}
 		}
 	}
 	newHead, headChanged := w.inside(where{place: inMultipart, label: "(part head)"}, head, ruleSet{}, 0)
@@ -453,15 +458,13 @@ func (w *work) part(v []byte, depth int) ([]byte, bool, error) {
 		out = body
 	case whole >= 0:
 		out, changed = w.whole(whole, at, body)
-	case contentType == nil && !file:
-		if isText(body) {
-			out, changed = w.valueIn(at, body, depth)
-			break
-		}
-		fallthrough
+	case contentType == nil && !file && !unsure && isText(body):
+		out, changed = w.valueIn(at, body, depth)
 	default:
-		var err error
-		out, changed, err = w.document(body, contentType, false, depth+1)
+		err := errUnknown
+		if !unsure {
+			out, changed, err = w.document(body, contentType, false, depth+1)
+		}
 		if errors.Is(err, errBudget) {
 			return v, false, err
 		}

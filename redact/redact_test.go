@@ -360,6 +360,25 @@ func TestHow(t *testing.T) {
 	}
 }
 
+// TestOddParts: a part whose name or bytes another reader may see otherwise
+// goes, and the others stay.
+func TestOddParts(t *testing.T) {
+	r := standard(t)
+	for _, head := range []string{
+		`Content-Disposition: form-data; name="password`,
+		"Content-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=password",
+		"Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: quoted-printable",
+	} {
+		p := post("multipart/form-data; boundary=b", "--b\r\n"+head+"\r\n\r\nhunter2\r\n--b\r\nContent-Disposition: form-data; name=user\r\n\r\nann\r\n--b--")
+		if err := r.Redact(p); err != nil {
+			t.Errorf("%s: %v", head, err)
+		}
+		if got := string(p.GetRequest().GetBody()); strings.Contains(got, "hunter2") || !strings.Contains(got, "ann") {
+			t.Errorf("%s: left %q", head, got)
+		}
+	}
+}
+
 // TestTwice: what was redacted is left alone by whoever looks at it again, the
 // forwarder after the proxy or a sweep of the store.
 func TestTwice(t *testing.T) {
