@@ -3,7 +3,6 @@ package canary
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -16,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -31,22 +29,7 @@ var seed = flag.Uint64("seed", 1, "of the secrets")
 // bins is set once, before any test.
 var bins *harness.Bins
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	var err error
-	if bins, err = harness.OpenBins(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "canary:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := bins.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "canary:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { harness.Main(m, "canary", &bins) }
 
 // echo answers a request with its own body, type and coding, and a header of
 // its own with the same secrets.
@@ -321,7 +304,7 @@ func (h *hunter) files(dir string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if frames == 0 && !strings.Contains(dir, "none") {
+	if frames == 0 {
 		h.t.Error("no packed frame was found in any file: nothing was looked into")
 	}
 }

@@ -6,6 +6,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -63,6 +64,28 @@ func OpenBins(ctx context.Context) (*Bins, error) {
 		return nil, errors.Join(fmt.Errorf("build programs: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	return &Bins{dir: dir, made: true}, nil
+}
+
+// Main runs a package's tests with the programs, and ends the process. Flags
+// are parsed before.
+func Main(m *testing.M, name string, bins **Bins) {
+	flag.Parse()
+	code, err := func() (code int, err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		b, err := OpenBins(ctx)
+		if err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, b.Close()) }()
+		*bins = b
+		return m.Run(), nil
+	}()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // Path is one program's file.

@@ -29,22 +29,7 @@ var (
 // bins is set once, before any test.
 var bins *harness.Bins
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	var err error
-	if bins, err = harness.OpenBins(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := bins.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { harness.Main(m, "soak", &bins) }
 
 // What the figures vary by anyway.
 const (
