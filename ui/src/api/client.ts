@@ -1,4 +1,5 @@
 import { at } from '../lib/root';
+import { visibleText } from '../lib/visible';
 import type { ProblemDocument, QueryMistake } from './types';
 
 /** The analyzer answered, and said no. */
@@ -7,7 +8,8 @@ export class Problem extends Error {
     readonly status: number,
     readonly document: ProblemDocument,
   ) {
-    super(document.detail || document.title || `The analyzer answered ${status}.`);
+    // Its words may quote what somebody else wrote.
+    super(visibleText(document.detail || document.title || `The analyzer answered ${status}.`));
   }
 
   /** Mistakes of the query, where that is the problem; else empty. */

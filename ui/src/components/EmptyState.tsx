@@ -4,6 +4,7 @@ import type { ProxyState } from '../api/types';
 import { formatAgo, formatCount } from '../lib/format';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
+import { visibleText } from '../lib/visible';
 import { CopyButton } from './CopyButton';
 import s from './EmptyState.module.css';
 import { Icon } from './Icon';
@@ -43,7 +44,7 @@ export function EmptyState() {
               <Icon name={f.connected ? 'dot' : 'ring'} />
             </span>
             <span>
-              Forwarder {f.cluster && <code>{f.cluster}</code>} {f.connected ? `connected, heard ${formatAgo(parseMs(f.last_seen), now)}` : `not connected, last heard ${formatAgo(parseMs(f.last_seen), now)}`}
+              Forwarder {f.cluster && <code>{visibleText(f.cluster)}</code>} {f.connected ? `connected, heard ${formatAgo(parseMs(f.last_seen), now)}` : `not connected, last heard ${formatAgo(parseMs(f.last_seen), now)}`}
             </span>
           </li>
         ))}
@@ -84,8 +85,8 @@ function ProxyLine({ proxy }: { proxy: ProxyState }) {
         <Icon name={proxy.state === 'connected' ? 'dot' : 'ring'} />
       </span>
       <span>
-        Listening on <code>{proxy.listen_addr}</code> → <code>{proxy.upstream_addr}</code> for <b>{proxy.app}</b> · {formatCount(proxy.counters.seen)} requests
-        {proxy.upstream_error && <span className="tone-bad"> · {proxy.upstream_error}</span>}
+        Listening on <code>{visibleText(proxy.listen_addr)}</code> → <code>{visibleText(proxy.upstream_addr)}</code> for <b>{visibleText(proxy.app)}</b> · {formatCount(proxy.counters.seen)} requests
+        {proxy.upstream_error && <span className="tone-bad"> · {visibleText(proxy.upstream_error)}</span>}
       </span>
     </li>
   );
@@ -94,7 +95,7 @@ function ProxyLine({ proxy }: { proxy: ProxyState }) {
 function TryIt({ command, app }: { command: string; app: string }) {
   return (
     <div className={s.command}>
-      <span className="muted">Try, for {app}:</span>
+      <span className="muted">Try, for {visibleText(app)}:</span>
       <code>{command}</code>
       <CopyButton text={command} what="the command" label="Copy" />
     </div>

@@ -1,4 +1,5 @@
 import { reasons, toneOf, type Tone } from '../lib/status';
+import { visibleText } from '../lib/visible';
 import { Icon, type IconName } from './Icon';
 import s from './Status.module.css';
 
@@ -15,7 +16,7 @@ const icons: Readonly<Record<Tone, IconName>> = {
 export function Status({ status, flags, error }: { status: number | null; flags: readonly string[]; error: string }) {
   const tone = toneOf(status, flags);
   const has = status != null && status > 0;
-  const title = has ? `${status} ${reasons[status] ?? ''}`.trim() : error || 'No status';
+  const title = has ? `${status} ${reasons[status] ?? ''}`.trim() : visibleText(error) || 'No status';
   return (
     <span className={`${s.status} tone-${tone}`} title={title}>
       {(has || tone === 'bad') && <Icon name={icons[tone]} size={tone === 'ok' ? 12 : 11} />}

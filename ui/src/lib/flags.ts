@@ -57,13 +57,13 @@ const known: Readonly<Record<string, FlagInfo>> = {
     label: 'redacted',
     icon: 'shield',
     tone: 'private',
-    means: 'A rule replaced sensitive values before anything was written to a disk.',
+    means: 'A rule replaced sensitive values before anything was written to a disk. The redactions say which and where.',
   },
   withheld: {
     label: 'withheld',
     icon: 'eye-off',
     tone: 'private',
-    means: 'Content was removed because it could not be made safe.',
+    means: 'Content was left out because a rule could not look into it, or takes it whole. The redactions say where and why.',
   },
   replayed: {
     label: 'replayed',

@@ -16,6 +16,7 @@ import { dropLabel } from '../lib/reasons';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
+import { visibleText } from '../lib/visible';
 import s from './Proxies.module.css';
 
 const columns = 11;
@@ -137,20 +138,20 @@ function ProxyRows({ proxy: p, now, open, onToggle }: { proxy: ProxyState; now: 
     <>
       <tr className={notes.length > 0 || open ? t.followed : undefined} data-proxy={p.proxy_id}>
         <td>
-          <button type="button" className={t.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of ${p.pod || p.proxy_id}`} onClick={onToggle}>
+          <button type="button" className={t.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of ${visibleText(p.pod || p.proxy_id)}`} onClick={onToggle}>
             <Icon name={open ? 'chevron' : 'chevron-right'} size={12} />
           </button>
           <State state={p.state} />
         </td>
         <td>
-          <b>{p.app}</b>
+          <b>{visibleText(p.app)}</b>
         </td>
-        <td className="mono" title={[p.namespace, p.cluster].filter(Boolean).join(' · ')}>
-          {p.pod || p.proxy_id}
-          {p.namespace && <span className={`${s.namespace} muted`}> {p.namespace}</span>}
+        <td className="mono" title={visibleText([p.namespace, p.cluster].filter(Boolean).join(' · '))}>
+          {visibleText(p.pod || p.proxy_id)}
+          {p.namespace && <span className={`${s.namespace} muted`}> {visibleText(p.namespace)}</span>}
         </td>
         <td className="mono">
-          {p.listen_addr} → {p.upstream_addr}
+          {visibleText(`${p.listen_addr} → ${p.upstream_addr}`)}
         </td>
         <td title={(over.has(p.state) ? p.ended : null) ?? p.last_seen ?? undefined}>
           {over.has(p.state) && p.ended ? `${p.state} ${formatAgo(parseMs(p.ended), now)}` : formatAgo(parseMs(p.last_seen), now)}
@@ -224,7 +225,7 @@ function notesOf(p: ProxyState): Note[] {
       tone: 'tone-bad',
       text: (
         <>
-          <b>Upstream:</b> <code>{p.upstream_error}</code> <span className="muted">{upstreamHint(p.upstream_error, p.upstream_addr)}</span>
+          <b>Upstream:</b> <code>{visibleText(p.upstream_error)}</code> <span className="muted">{visibleText(upstreamHint(p.upstream_error, p.upstream_addr))}</span>
         </>
       ),
     });
@@ -289,15 +290,15 @@ function Everything({ proxy: p, now }: { proxy: ProxyState; now: number }) {
   const c = p.counters;
   const started = parseMs(p.epoch_started);
   const facts: [string, ReactNode][] = [
-    ['Version', p.version],
-    ['Proxy id', p.proxy_id],
-    ['Cluster', p.cluster || '–'],
+    ['Version', visibleText(p.version)],
+    ['Proxy id', visibleText(p.proxy_id)],
+    ['Cluster', visibleText(p.cluster) || '–'],
     ['Forwarder', p.forwarder_id],
     ['Started', `${formatMoment(started, zone)} (${formatAgo(started, now)})`],
     ['Registered', formatMoment(parseMs(p.registered), zone)],
     ['Clock skew', formatDuration(p.clock_skew_ns)],
     ['Connections', `${formatCount(c.conns_accepted)} accepted, ${formatCount(c.conns_failed)} failed`],
-    ['Epoch', p.epoch],
+    ['Epoch', visibleText(p.epoch)],
     ['To the server', formatSize(c.bytes_client_to_server)],
     ['To the client', formatSize(c.bytes_server_to_client)],
     ['In batches', formatCount(c.batched)],

@@ -5,6 +5,8 @@ import { bigBody, bytesQuery, type Side, type StoredBytes } from '../../api/quer
 import type { Message, Pair } from '../../api/types';
 import { inlineBytes, mediaType } from '../../lib/body';
 import { exactSize, formatSize } from '../../lib/format';
+import { withheldBecause } from '../../lib/receipts';
+import { visibleText } from '../../lib/visible';
 import { Icon } from '../Icon';
 import { BodyView } from './BodyView';
 import s from './Detail.module.css';
@@ -35,11 +37,17 @@ function Body({ pair, side, title, message }: BodyProps) {
     );
   }
   if (!message.body) {
-    const shed = pair.flags.includes('body_shed');
+    const withheld = withheldBecause(pair, side);
+    const why = withheld ? `withheld, because ${withheld}` : pair.flags.includes('body_shed') ? 'capture ran short of memory' : '';
     return (
       <SidePanel title={title} facts={formatSize(message.body_size)} nothing>
         <p className={`${s.preview} muted`}>
-          {formatSize(message.body_size)} were carried, and none of it was kept{shed ? ': capture ran short of memory' : ''}.
+          {withheld && (
+            <span className="tone-private">
+              <Icon name="eye-off" size={12} />{' '}
+            </span>
+          )}
+          {formatSize(message.body_size)} were carried, and none of it was kept{why && `: ${visibleText(why)}`}.
         </p>
       </SidePanel>
     );
@@ -65,16 +73,16 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
       title={title}
       facts={
         <>
-          {type || 'no content type'}
+          {visibleText(type) || 'no content type'}
           {' · '}
           {decode && stored ? (
             <span title={`${exactSize(stored.size)} decoded, ${exactSize(message.body_size)} on the wire`}>
-              {formatSize(stored.size)}, {formatSize(message.body_size)} as {coding}
+              {formatSize(stored.size)}, {formatSize(message.body_size)} as {visibleText(coding)}
             </span>
           ) : (
             <span title={exactSize(message.body_size)}>
               {formatSize(message.body_size)}
-              {coding && ` of ${coding}`}
+              {coding && ` of ${visibleText(coding)}`}
             </span>
           )}
           {message.truncated && (
@@ -94,7 +102,7 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
       actions={
         <>
           {coding && (
-            <button type="button" className="btn bare" aria-pressed={asSent} onClick={() => setAsSent(!asSent)} title={asSent ? `Undo ${coding}` : 'Show the bytes as they were sent'}>
+            <button type="button" className="btn bare" aria-pressed={asSent} onClick={() => setAsSent(!asSent)} title={asSent ? `Undo ${visibleText(coding)}` : 'Show the bytes as they were sent'}>
               as sent
             </button>
           )}

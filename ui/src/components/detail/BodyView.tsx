@@ -57,7 +57,7 @@ export function BodyView({ bytes, type, truncated, label }: { bytes: Uint8Array;
             </button>
           ))}
         </div>
-        {broken && <span className="tone-attention">{broken}</span>}
+        {broken && <span className="tone-attention">{visibleText(broken)}</span>}
         <span className={d.spring} />
         <CopyLazily make={copy} what={mode === 'hex' ? 'the hex dump' : `the ${label.toLowerCase()}`} />
       </div>

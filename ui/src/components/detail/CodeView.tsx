@@ -7,6 +7,7 @@ import { drawSelection, EditorView, highlightSpecialChars, keymap, lineNumbers }
 import { tags } from '@lezer/highlight';
 import { useComputedColorScheme } from '@mantine/core';
 import { useEffect, useRef } from 'react';
+import { codeOf, hiddenPattern } from '../../lib/visible';
 
 export type Language = 'json' | 'xml' | 'text';
 
@@ -44,6 +45,18 @@ const languages: Readonly<Record<Language, () => Extension>> = {
   text: () => [],
 };
 
+/** What is invisible elsewhere in the viewer is not visible here either, unless it is written as its code. */
+const showHidden = highlightSpecialChars({
+  addSpecialChars: hiddenPattern,
+  render: (code, description) => {
+    const mark = document.createElement('span');
+    mark.className = 'cm-specialChar';
+    mark.textContent = codeOf(String.fromCodePoint(code));
+    mark.title = description ?? '';
+    return mark;
+  },
+});
+
 /**
  * Text to read: numbered, folded, searched (Ctrl-F), never changed. It lives
  * in a shadow root: there the editor's styles are constructed sheets, which
@@ -69,7 +82,7 @@ export default function CodeView({ text, language, label }: { text: string; lang
           codeFolding(),
           foldGutter(),
           drawSelection(),
-          highlightSpecialChars(),
+          showHidden,
           highlightSelectionMatches(),
           search({ top: true }),
           keymap.of([...searchKeymap, ...foldKeymap]),

@@ -61,7 +61,7 @@ function Fields({ fields, side, onFilter }: { fields: readonly (readonly [string
                   type="button"
                   className="btn bare icon"
                   onClick={() => onFilter(`${side}.header.${quoteKey(name.toLowerCase())}:${quoteValue(value)}`)}
-                  aria-label={`Show only pairs with this ${name}`}
+                  aria-label={`Show only pairs with this ${visibleText(name)}`}
                   title="Show only pairs with this value"
                 >
                   <Icon name="filter" size={12} />

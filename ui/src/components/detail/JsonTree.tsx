@@ -82,7 +82,7 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
 
   const copyPath = async (node: number) => {
     const path = jsonPath(nodes, node);
-    if (await copyText(path)) notice(`Copied ${path}`);
+    if (await copyText(path)) notice(`Copied ${visibleText(path)}`);
   };
   const copyValue = async (node: number) => {
     if (await copyText(nodeText(nodes, node))) notice('Copied the value');
@@ -157,7 +157,7 @@ function Line({ nodes, node, folded, hit, onToggle, onCopyPath, onCopyValue }: L
   return (
     <div className={s.line} data-hit={hit || undefined} style={{ paddingLeft: 8 + Math.min(n.depth, 60) * 14 }}>
       {holds ? (
-        <button type="button" className={s.fold} data-folded={folded || undefined} onClick={() => onToggle(node)} aria-expanded={!folded} aria-label={`${folded ? 'Unfold' : 'Fold'} ${jsonPath(nodes, node)}`}>
+        <button type="button" className={s.fold} data-folded={folded || undefined} onClick={() => onToggle(node)} aria-expanded={!folded} aria-label={`${folded ? 'Unfold' : 'Fold'} ${visibleText(jsonPath(nodes, node))}`}>
           <Icon name={folded ? 'chevron-right' : 'chevron'} size={12} />
         </button>
       ) : (
@@ -185,7 +185,7 @@ function Line({ nodes, node, folded, hit, onToggle, onCopyPath, onCopyValue }: L
       </span>
       {n.kind !== 'end' && (
         <span className={s.tools}>
-          <button type="button" onClick={() => void onCopyPath(node)} title={`Copy the path ${jsonPath(nodes, node)}`}>
+          <button type="button" onClick={() => void onCopyPath(node)} title={`Copy the path ${visibleText(jsonPath(nodes, node))}`}>
             path
           </button>
           <button type="button" onClick={() => void onCopyValue(node)} title="Copy the value">

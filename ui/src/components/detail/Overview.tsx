@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import type { Message, Pair } from '../../api/types';
 import { inlineBytes, mediaType, textOf } from '../../lib/body';
 import { flagInfo, sortFlags } from '../../lib/flags';
-import { exactSize, formatAgo, formatCount, formatMoment, formatSize, plural } from '../../lib/format';
+import { exactSize, formatAgo, formatCount, formatMoment, formatSize } from '../../lib/format';
 import { usePrefs } from '../../lib/prefs';
 import { isDecoded, protocolInfo } from '../../lib/protocols';
 import { quoteKey, quoteValue } from '../../lib/query';
@@ -16,6 +16,7 @@ import { CopyButton } from '../CopyButton';
 import { weightMeans } from '../FlagChip';
 import { Icon } from '../Icon';
 import s from './Detail.module.css';
+import { Receipts } from './Receipts';
 import { SidePanel, Sides } from './Side';
 import { Waterfall } from './Waterfall';
 
@@ -101,7 +102,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           </>
         )}
         <Fact name="Application" clause={`app:${quoteValue(pair.app)}`} onFilter={onFilter} copy={pair.app}>
-          {[pair.app, pair.pod !== pair.app && pair.pod, pair.namespace, pair.cluster].filter(Boolean).join(' · ')}
+          {visibleText([pair.app, pair.pod !== pair.app && pair.pod, pair.namespace, pair.cluster].filter(Boolean).join(' · '))}
           {pair.direction && <span className="muted"> {pair.direction}</span>}
         </Fact>
         <Fact name="Connection" clause={`pod:${quoteValue(pair.pod)} conn:${pair.conn}`} onFilter={onFilter}>
@@ -111,7 +112,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           {formatSize(pair.request_size)} <span className="muted">sent,</span> {formatSize(pair.response_size)} <span className="muted">received</span>
         </Fact>
         {tags.map(([name, value]) => (
-          <Fact key={name} name={name} clause={`tag.${quoteKey(name)}:${quoteValue(value)}`} onFilter={onFilter} copy={value}>
+          <Fact key={name} name={visibleText(name)} clause={`tag.${quoteKey(name)}:${quoteValue(value)}`} onFilter={onFilter} copy={value}>
             {visibleText(value)}
           </Fact>
         ))}
@@ -121,19 +122,7 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           </Link>
         </Fact>
       </dl>
-      {pair.redactions.length > 0 && (
-        <div className={s.section}>
-          <h3>Redactions</h3>
-          {pair.redactions.map((r) => (
-            <p key={`${r.rule} ${r.location} ${r.type}`} className="mono">
-              <span className="tone-private">
-                <Icon name="shield" size={12} />
-              </span>{' '}
-              {r.location} <span className="muted">{r.type}, rule {r.rule}, {plural(r.count, 'value')}</span>
-            </p>
-          ))}
-        </div>
-      )}
+      <Receipts redactions={pair.redactions} />
       {decoded && (
         <div className={s.section}>
           <Waterfall timing={pair.timing} slim />
@@ -165,7 +154,7 @@ function Fact({ name, children, title, copy, clause, onFilter }: FactProps) {
       <dd title={title}>
         <span>{children}</span>
         {clause && onFilter && (
-          <button type="button" className="btn bare icon" onClick={() => onFilter(clause)} aria-label={`Show only ${clause}`} title={`Show only ${clause}`}>
+          <button type="button" className="btn bare icon" onClick={() => onFilter(clause)} aria-label={`Show only ${visibleText(clause)}`} title={`Show only ${visibleText(clause)}`}>
             <Icon name="filter" size={12} />
           </button>
         )}
@@ -186,7 +175,7 @@ function Preview({ title, message, onTab }: { title: string; message: Message | 
   }
   const type = mediaType(message);
   return (
-    <SidePanel title={title} facts={[type, message.body_size > 0 && formatSize(message.body_size), message.content_encoding].filter(Boolean).join(' · ')}>
+    <SidePanel title={title} facts={visibleText([type, message.body_size > 0 && formatSize(message.body_size), message.content_encoding].filter(Boolean).join(' · '))}>
       <p className={s.preview}>{visibleText(message.start_line)}</p>
       <BodyPreview message={message} onTab={onTab} />
     </SidePanel>

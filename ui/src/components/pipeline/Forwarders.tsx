@@ -64,7 +64,7 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
     <>
       <tr className={followed ? t.followed : undefined} data-forwarder={f.forwarder_id}>
         <td>
-          <button type="button" className={t.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of forwarder ${f.cluster || f.forwarder_id}`} onClick={onToggle}>
+          <button type="button" className={t.toggle} aria-expanded={open} aria-label={`${open ? 'Hide' : 'Show'} all of forwarder ${visibleText(f.cluster || f.forwarder_id)}`} onClick={onToggle}>
             <Icon name={open ? 'chevron' : 'chevron-right'} size={12} />
           </button>
           <State state={f.connected ? 'connected' : 'away'} />
@@ -72,17 +72,17 @@ function ForwarderRows({ forwarder: f, now, open, onToggle }: { forwarder: Forwa
         <td>
           <b>{visibleText(f.cluster)}</b>
         </td>
-        <td className="mono">{f.forwarder_id}</td>
-        <td>{f.version}</td>
+        <td className="mono">{visibleText(f.forwarder_id)}</td>
+        <td>{visibleText(f.version)}</td>
         <td title={f.last_seen}>{formatAgo(parseMs(f.last_seen), now)}</td>
         <td>
-          {f.dlp_config || (
+          {visibleText(f.dlp_config) || (
             <span className="tone-attention">
               <Icon name="shield" size={12} /> off
             </span>
           )}
         </td>
-        <td title={f.filter_rules.map((r) => `${r.name}: ${r.expression}`).join('\n')}>{f.filter_rule || <span className="muted">none</span>}</td>
+        <td title={visibleText(f.filter_rules.map((r) => `${r.name}: ${r.expression}`).join('\n'))}>{visibleText(f.filter_rule) || <span className="muted">none</span>}</td>
         <td className={t.number} title={Object.entries(f.filtered).map(([rule, n]) => `${formatCount(n)} ${rule}`).join(', ')}>
           {formatCount(sum(f.filtered))}
         </td>
