@@ -162,24 +162,34 @@ func (l *Log) write(group []*request) error {
 	if l.active != nil && (l.fileSize >= l.opt.SegmentBytes || l.opt.Now().Sub(l.active.created) >= l.opt.SegmentAge) {
 		l.seal()
 	}
+	if l.active != nil && l.keys != nil {
+		// Each day has its own key, and each segment one.
+		key, _, err := l.keys.Current(l.opt.Now())
+		if err != nil {
+			return err
+		}
+		if key != l.active.key {
+			l.seal()
+		}
+	}
 	if l.active == nil {
 		if err := l.begin(); err != nil {
 			return err
 		}
 	}
-	base, salt := l.active.base, l.active.salt
+	base, salt, seal := l.active.base, l.active.salt, l.active.seal
 	offset := base + uint64(l.fileSize)
 	size := 0
 	for _, r := range group {
 		for _, rec := range r.records {
-			size += recordHeaderLen + len(rec.Head) + len(rec.Body)
+			size += int(seal.recordLen(len(rec.Head), len(rec.Body)))
 		}
 	}
 	// Grown once: what it had is not copied from one size to the next.
 	b := slices.Grow(l.buf[:0], size)
 	for _, r := range group {
 		for _, rec := range r.records {
-			b = appendRecord(b, kindData, offset+uint64(len(b)), salt, rec.Head, rec.Body)
+			b = seal.append(b, kindData, offset+uint64(len(b)), salt, rec.Head, rec.Body)
 		}
 	}
 	if l.buf = b; cap(b) > keepBuffer {
@@ -193,7 +203,7 @@ func (l *Log) write(group []*request) error {
 	at := offset
 	for _, r := range group {
 		for _, rec := range r.records {
-			next := at + recordHeaderLen + uint64(len(rec.Head)) + uint64(len(rec.Body))
+			next := at + uint64(seal.recordLen(len(rec.Head), len(rec.Body)))
 			if rec.Committed != nil {
 				rec.Committed(at, next)
 			}
@@ -243,8 +253,15 @@ func (l *Log) begin() error {
 			return fmt.Errorf("begin segment: state of %d bytes: %w", len(state), ErrTooLarge)
 		}
 	}
+	var key uint16
+	if l.keys != nil {
+		var err error
+		if key, _, err = l.keys.Current(l.opt.Now()); err != nil {
+			return fmt.Errorf("begin segment: %w", err)
+		}
+	}
 	l.mu.Lock()
-	h := segmentHeader{base: max(l.nextBase, l.end), prevEnd: l.end, created: l.opt.Now(), salt: rand.Uint32()}
+	h := segmentHeader{key: key, base: max(l.nextBase, l.end), prevEnd: l.end, created: l.opt.Now(), salt: rand.Uint32()}
 	var last *segment
 	if n := len(l.segs); n > 0 {
 		last = l.segs[n-1]
@@ -254,8 +271,18 @@ func (l *Log) begin() error {
 	}
 	l.mu.Unlock()
 
+	var seal *sealer
+	if key != 0 {
+		var err error
+		if seal, err = newSealer(l.keys, key, h.base, h.salt); err != nil {
+			return fmt.Errorf("begin segment: %w", err)
+		}
+	}
+	if seal != nil {
+		h.ring = l.keys.ID()
+	}
 	b := h.append(nil)
-	b = appendRecord(b, kindState, h.base+segmentHeaderLen, h.salt, nil, state)
+	b = seal.append(b, kindState, h.base+segmentHeaderLen, h.salt, nil, state)
 	name := segmentName(h.base)
 	f, err := l.fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -280,7 +307,7 @@ func (l *Log) begin() error {
 		return errors.Join(fmt.Errorf("begin segment %s: %w", name, err), f.Close())
 	}
 	s := &segment{
-		name: name, base: h.base, prevEnd: h.prevEnd, created: h.created, salt: h.salt,
+		name: name, base: h.base, prevEnd: h.prevEnd, created: h.created, salt: h.salt, key: key, seal: seal,
 		f: f, refs: 1, bytes: int64(len(b)), end: h.base + uint64(len(b)),
 	}
 	if last != nil {
@@ -330,7 +357,7 @@ func (l *Log) seal() {
 
 // mark writes that everything before was durable.
 func (l *Log) mark() error {
-	b := appendRecord(nil, kindMark, l.active.base+uint64(l.fileSize), l.active.salt, nil, nil)
+	b := l.active.seal.append(nil, kindMark, l.active.base+uint64(l.fileSize), l.active.salt, nil, nil)
 	if err := l.put(b); err != nil {
 		return full(fmt.Errorf("close log: %w", err))
 	}

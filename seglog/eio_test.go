@@ -43,7 +43,7 @@ func TestReadErrors(t *testing.T) {
 		}
 		return ns
 	}
-	body := at[7] + 40 + 6 // behind record 7's header and head
+	body := at[7] + 40 + 6 + sealed() // behind record 7's header and head
 	for _, c := range []struct {
 		name     string
 		from, to int64
@@ -101,6 +101,7 @@ func TestOpenWithReadErrors(t *testing.T) {
 	for _, from := range []int64{0, 64, int64(last), int64(last) + 45} {
 		k := faultfs.New()
 		k.Put(name, file)
+		putKeys(k, d)
 		unreadable(k, name, from, from+1, -1)
 		l := open(t, k, seglog.Options{})
 		if r := l.Recovery(); r.CutBytes != 0 || r.Clean {

@@ -27,7 +27,7 @@ func (l *Log) view(s *segment) (view, error) {
 	s.refs++
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return view{name: s.name, f: s.f, base: s.base, end: s.end, salt: s.salt, anySalt: s.anySalt}, nil
+	return view{name: s.name, f: s.f, base: s.base, end: s.end, salt: s.salt, anySalt: s.anySalt, keys: l.keys, key: s.key, seal: s.seal}, nil
 }
 
 // closeIdle closes the file that nobody has used for the longest time.

@@ -34,6 +34,7 @@ func kept(t *testing.T, dir string) *faultfs.FS {
 }
 
 func TestFilesOfVersion1(t *testing.T) {
+	plainOnly(t)
 	l := open(t, kept(t, "v1"), seglog.Options{})
 	heads, damage := read(t, l)
 	if !slices.Equal(heads, want(upTo(6)...)) || damage != nil || !l.Recovery().Clean {
@@ -54,6 +55,7 @@ func TestFilesOfVersion1(t *testing.T) {
 
 // What is written today is what was written then.
 func TestVersion1IsStillWritten(t *testing.T) {
+	plainOnly(t)
 	d := faultfs.New()
 	count := 0
 	l := open(t, d, seglog.Options{SegmentBytes: 300, State: func() []byte { return fmt.Appendf(nil, "%d before", count) }})
@@ -82,6 +84,7 @@ func TestVersion1IsStillWritten(t *testing.T) {
 // The files of version 1 with a bit flipped in the body of record 1 and one in
 // the header of record 3, and cut in the middle of record 5.
 func TestDamagedFilesOfVersion1(t *testing.T) {
+	plainOnly(t)
 	d := kept(t, "v1-damaged")
 	l := open(t, d, seglog.Options{})
 	heads, damage := read(t, l)

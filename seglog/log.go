@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/vfs"
 )
 
@@ -17,6 +18,8 @@ type Log struct {
 	fsys vfs.FS
 	lock io.Closer
 	opt  Options
+	// keys encrypt; nil: nothing does.
+	keys *keyring.Ring
 
 	// The leader is the one goroutine that may change the files. Everybody
 	// else who wants to waits in pending; when the leader is done it makes
@@ -57,6 +60,11 @@ type segment struct {
 	salt    uint32
 	anySalt bool
 	sealed  bool
+	// key is the id of what it is encrypted with, 0 where it is not; gone: that
+	// was shredded. seal is nil where it is gone, or not encrypted.
+	key  uint16
+	seal *sealer
+	gone bool
 
 	f       vfs.File
 	refs    int
@@ -95,6 +103,11 @@ func OpenFS(fsys vfs.FS, opt Options) (*Log, error) {
 		return nil, errors.Join(err, fsys.Close())
 	}
 	l := &Log{fsys: fsys, lock: lock, opt: opt, grown: make(chan struct{})}
+	if opt.Keys != nil {
+		if l.keys, err = opt.Keys(fsys); err != nil {
+			return nil, errors.Join(fmt.Errorf("open log: %w", err), l.closeFiles())
+		}
+	}
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open log: %w", err), l.closeFiles())
 	}
@@ -167,7 +180,7 @@ func (l *Log) Segments() []SegmentInfo {
 	defer l.mu.Unlock()
 	infos := make([]SegmentInfo, len(l.segs))
 	for i, s := range l.segs {
-		infos[i] = SegmentInfo{Name: s.name, Base: s.base, End: s.end, Bytes: s.bytes, Created: s.created, Sealed: s.sealed}
+		infos[i] = SegmentInfo{Name: s.name, Base: s.base, End: s.end, Bytes: s.bytes, Created: s.created, Sealed: s.sealed, Key: s.key, Gone: s.gone}
 	}
 	return infos
 }

@@ -92,7 +92,7 @@ func TestQuarantine(t *testing.T) {
 
 // The bytes are bounded: those of the lowest offsets go.
 func TestQuarantineIsBounded(t *testing.T) {
-	opt := seglog.Options{QuarantineBytes: 200, SegmentBytes: 500}
+	opt := seglog.Options{QuarantineBytes: 200 + 4*sealed(), SegmentBytes: 500 + 30*sealed()}
 	l, d, damage := flipped(t, opt, 30, 3, 9, 12, 20, 27)
 	for _, c := range damage {
 		if err := l.Quarantine(c); err != nil {
@@ -103,7 +103,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 		for _, n := range names {
 			sum += len(d.Get("quarantine/" + n))
 		}
-		if sum > 200 || !slices.Contains(names, fmt.Sprintf("%016x.bad", c.Offset)) {
+		if sum > int(opt.QuarantineBytes) || !slices.Contains(names, fmt.Sprintf("%016x.bad", c.Offset)) {
 			t.Errorf("%d bytes in %v after offset %x", sum, names, c.Offset)
 		}
 	}
@@ -112,11 +112,11 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 	// A longer stretch than all may be keeps its beginning.
 	long := *damage[0]
-	long.Next = long.Offset + 400
+	long.Next = long.Offset + 600
 	if err := l.Quarantine(&long); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(d.Get(fmt.Sprintf("quarantine/%016x.bad", long.Offset))); n != 200 {
+	if n := len(d.Get(fmt.Sprintf("quarantine/%016x.bad", long.Offset))); n != int(opt.QuarantineBytes) {
 		t.Errorf("%d bytes", n)
 	}
 }
@@ -142,7 +142,7 @@ func TestQuarantineCannotBe(t *testing.T) {
 
 func TestQuarantineOnADisk(t *testing.T) {
 	dir := t.TempDir()
-	l, err := seglog.Open(dir, seglog.Options{})
+	l, err := seglog.Open(dir, withKeys(seglog.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,9 @@ func (l *Log) LastState() (state []byte, from uint64, err error) {
 	segs := append([]*segment(nil), l.segs...)
 	l.mu.Unlock()
 	for i := len(segs) - 1; i >= 0; i-- {
+		if l.isGone(segs[i]) {
+			continue
+		}
 		v, err := l.view(segs[i])
 		if err != nil {
 			return nil, 0, fmt.Errorf("read state: %w", err)
@@ -144,7 +147,7 @@ func (r *Reader) TryNext() (Entry, error) {
 }
 
 func entry(at uint64, rec record) Entry {
-	return Entry{Offset: at, Next: rec.next, Head: rec.head, Body: rec.body, BodyLen: int(rec.bodyLen)}
+	return Entry{Offset: at, Next: rec.next, Head: rec.head, Body: rec.body, BodyLen: rec.bodyBytes()}
 }
 
 // one reads exactly the record at r.off.
@@ -217,6 +220,13 @@ func (r *Reader) locate() (*segment, error) {
 			return nil, &CorruptError{Segment: seg.name, Offset: from, Next: seg.base, Part: "file"}
 		}
 	}
+	if seg.gone {
+		from := r.off
+		r.off = seg.end
+		l.mu.Unlock()
+		r.Close()
+		return nil, &RemovedError{From: from, To: seg.end}
+	}
 	r.off = max(r.off, seg.base+segmentHeaderLen)
 	end := seg.end
 	l.mu.Unlock()
@@ -243,6 +253,12 @@ func (r *Reader) locate() (*segment, error) {
 	}
 	r.seg, r.v = seg, v
 	return seg, nil
+}
+
+func (l *Log) isGone(s *segment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.gone
 }
 
 func (l *Log) holds(s *segment) bool {

@@ -11,10 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/vfs"
 )
 
-// Version is the format that this package writes (FORMAT.md).
+// Version is the format that this package writes where nothing is encrypted
+// (FORMAT.md).
 const Version = 1
 
 const (
@@ -39,6 +41,8 @@ const (
 	kindState kind = 2
 	// kindMark is written by Close: everything before it was durable.
 	kindMark kind = 3
+	// kindHole takes the room of what was deleted. Nothing is in it.
+	kindHole kind = 4
 )
 
 // UnsupportedError: a file of a version that this build cannot read. It is
@@ -49,7 +53,7 @@ type UnsupportedError struct {
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("segment %s has format version %d; this build reads version %d", e.Segment, e.Version, Version)
+	return fmt.Sprintf("segment %s has format version %d; this build reads versions 1 to %d", e.Segment, e.Version, VersionEncrypted)
 }
 
 func segmentName(base uint64) string { return fmt.Sprintf("%016x%s", base, segmentSuffix) }
@@ -74,19 +78,31 @@ type segmentHeader struct {
 	// salt is repeated in every record, so that bytes of captured traffic
 	// that look like a record are not taken for one behind a damaged stretch.
 	salt uint32
+	// key is the id of what its records are encrypted with, in ring; 0: they
+	// are not.
+	key  uint16
+	ring [16]byte
 }
 
 func (h segmentHeader) append(b []byte) []byte {
 	at := len(b)
+	version := byte(Version)
+	if h.key != 0 {
+		version = VersionEncrypted
+	}
 	b = append(b, segmentMagic...)
-	b = append(b, Version, 0, 0, 0)
+	b = append(b, version, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, h.salt)
 	b = binary.LittleEndian.AppendUint64(b, h.base)
 	b = binary.LittleEndian.AppendUint64(b, h.prevEnd)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.created.UnixNano()))
-	b = append(b, make([]byte, 20)...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	b = binary.LittleEndian.AppendUint16(b, h.key)
+	b = append(b, h.ring[:]...)
+	b = append(b, 0, 0)
+	return binary.LittleEndian.AppendUint32(b, checksum(b[at:]))
 }
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // parseSegmentHeader returns version 0 when b is no whole header.
 func parseSegmentHeader(b []byte) (h segmentHeader, version int) {
@@ -98,12 +114,18 @@ func parseSegmentHeader(b []byte) (h segmentHeader, version int) {
 	h.base = binary.LittleEndian.Uint64(b[16:])
 	h.prevEnd = binary.LittleEndian.Uint64(b[24:])
 	h.created = time.Unix(0, int64(binary.LittleEndian.Uint64(b[32:])))
+	if b[8] == VersionEncrypted {
+		h.key = binary.LittleEndian.Uint16(b[40:])
+		h.ring = [16]byte(b[42:])
+	}
 	return h, int(b[8])
 }
 
 // recordHeader stands before each record's head and body.
 type recordHeader struct {
+	version          byte
 	kind             kind
+	key              uint16 // of an encrypted one
 	offset           uint64
 	salt             uint32
 	headLen, bodyLen uint32
@@ -116,17 +138,33 @@ func (h recordHeader) total() int64 {
 
 func (h recordHeader) next() uint64 { return h.offset + uint64(h.total()) }
 
-func appendRecord(b []byte, k kind, offset uint64, salt uint32, head, body []byte) []byte {
+// bodyBytes is how long the body is when it is not encrypted.
+func (h recordHeader) bodyBytes() int {
+	if h.version == VersionEncrypted && h.bodyLen >= sealLen {
+		return int(h.bodyLen) - sealLen
+	}
+	return int(h.bodyLen)
+}
+
+func (h recordHeader) append(b []byte) []byte {
 	at := len(b)
 	b = append(b, recordMagic...)
-	b = append(b, Version, byte(k), 0, 0)
-	b = binary.LittleEndian.AppendUint64(b, offset)
-	b = binary.LittleEndian.AppendUint32(b, salt)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(head)))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(head, castagnoli))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	b = append(b, h.version, byte(h.kind))
+	b = binary.LittleEndian.AppendUint16(b, h.key)
+	b = binary.LittleEndian.AppendUint64(b, h.offset)
+	b = binary.LittleEndian.AppendUint32(b, h.salt)
+	b = binary.LittleEndian.AppendUint32(b, h.headLen)
+	b = binary.LittleEndian.AppendUint32(b, h.bodyLen)
+	b = binary.LittleEndian.AppendUint32(b, h.headCRC)
+	b = binary.LittleEndian.AppendUint32(b, h.bodyCRC)
+	return binary.LittleEndian.AppendUint32(b, checksum(b[at:]))
+}
+
+func appendRecord(b []byte, k kind, offset uint64, salt uint32, head, body []byte) []byte {
+	b = recordHeader{
+		version: Version, kind: k, offset: offset, salt: salt,
+		headLen: uint32(len(head)), bodyLen: uint32(len(body)), headCRC: checksum(head), bodyCRC: checksum(body),
+	}.append(b)
 	b = append(b, head...)
 	return append(b, body...)
 }
@@ -139,6 +177,7 @@ func parseRecordHeader(b []byte, offset uint64) (h recordHeader, version int) {
 		return h, 0
 	}
 	h = recordHeader{
+		version: b[4],
 		kind:    kind(b[5]),
 		offset:  binary.LittleEndian.Uint64(b[8:]),
 		salt:    binary.LittleEndian.Uint32(b[16:]),
@@ -147,7 +186,12 @@ func parseRecordHeader(b []byte, offset uint64) (h recordHeader, version int) {
 		headCRC: binary.LittleEndian.Uint32(b[28:]),
 		bodyCRC: binary.LittleEndian.Uint32(b[32:]),
 	}
-	if h.offset != offset || uint64(h.headLen)+uint64(h.bodyLen) > MaxRecordBytes {
+	most := uint64(MaxRecordBytes)
+	if h.version == VersionEncrypted {
+		h.key = binary.LittleEndian.Uint16(b[6:])
+		most += 2 * sealLen
+	}
+	if h.offset != offset || uint64(h.headLen)+uint64(h.bodyLen) > most {
 		return h, 0
 	}
 	return h, int(b[4])
@@ -162,6 +206,11 @@ type view struct {
 	// anySalt: the file's header is damaged, so the first whole record
 	// header's salt is believed.
 	anySalt bool
+	// keys are those of the log, key the id of this segment's, 0 where it is
+	// not encrypted; seal is nil until it is needed.
+	keys *keyring.Ring
+	key  uint16
+	seal *sealer
 }
 
 // part says how much of a record one wants.
@@ -241,11 +290,16 @@ func (v *view) accept(b []byte, offset uint64) (h recordHeader, ok bool, err err
 	switch {
 	case version == 0, !v.anySalt && h.salt != v.salt, v.end-offset < uint64(h.total()):
 		return h, false, nil
-	case version != Version:
+	case version > VersionEncrypted:
 		return h, false, &UnsupportedError{v.name, version}
+	case version == VersionEncrypted && v.keys == nil:
+		return h, false, &EncryptedError{v.name}
 	}
 	if v.anySalt {
-		v.salt, v.anySalt = h.salt, false
+		v.salt, v.key, v.anySalt = h.salt, h.key, false
+	}
+	if h.key != v.key {
+		return h, false, nil
 	}
 	return h, true, nil
 }
@@ -265,6 +319,9 @@ func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
 		return record{next: next, damage: &CorruptError{Segment: v.name, Offset: offset, Next: next, Part: "header", Err: unreadable}}, nil
 	}
 	r := record{recordHeader: h, next: h.next()}
+	if h.kind == kindHole {
+		return r, nil
+	}
 	damaged := func(part string, head []byte, why error) (record, error) {
 		r.damage = &CorruptError{Segment: v.name, Offset: offset, Next: r.next, Part: part, Head: bytes.Clone(head), Err: why}
 		return r, nil
@@ -297,6 +354,15 @@ func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
 	if crc32.Checksum(head, castagnoli) != h.headCRC {
 		return damaged("head", nil, nil)
 	}
+	var seal *sealer
+	if h.version == VersionEncrypted {
+		if seal, err = v.sealer(); err == nil {
+			head, err = seal.open(&h, sealedHead, head)
+		}
+		if err != nil {
+			return damaged("head", nil, err)
+		}
+	}
 	r.head = head
 	if unreadable != nil {
 		return damaged("body", head, unreadable)
@@ -304,6 +370,11 @@ func (v *view) step(offset uint64, want part, buf []byte) (record, error) {
 	if want == partAll {
 		if crc32.Checksum(body, castagnoli) != h.bodyCRC {
 			return damaged("body", head, nil)
+		}
+		if seal != nil {
+			if body, err = seal.open(&h, sealedBody, body); err != nil {
+				return damaged("body", head, err)
+			}
 		}
 		r.body = body
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/weir-capture/weir/internal/vfs"
 )
@@ -17,6 +18,11 @@ func (l *Log) recover() error {
 	for _, name := range names { // sorted, which is by base
 		base, ok := parseSegmentName(name)
 		if !ok {
+			if strings.HasSuffix(name, rewriteSuffix) { // a crash left it
+				if err := l.fsys.Remove(name); err != nil {
+					return fmt.Errorf("remove unfinished segment: %w", err)
+				}
+			}
 			continue
 		}
 		s := &segment{name: name, base: base, sealed: true}
@@ -61,10 +67,13 @@ func (l *Log) readHeader(s *segment) error {
 	switch {
 	case version == 0 || h.base != s.base:
 		s.anySalt, s.prevEnd = true, s.base
-	case version != Version:
+	case version > VersionEncrypted:
 		return &UnsupportedError{s.name, version}
 	default:
-		s.salt, s.prevEnd, s.created = h.salt, h.prevEnd, h.created
+		s.salt, s.prevEnd, s.created, s.key = h.salt, h.prevEnd, h.created, h.key
+		if version == VersionEncrypted {
+			return l.openKeys(s, h.ring)
+		}
 	}
 	return nil
 }
@@ -83,6 +92,11 @@ func (l *Log) closeSegment(s, after *segment) {
 func (l *Log) recoverNewest() error {
 	for len(l.segs) > 0 {
 		s := l.segs[len(l.segs)-1]
+		if s.gone { // nobody can say what is in it
+			l.end = s.end
+			l.nextBase = max(l.nextBase, s.base+uint64(max(s.bytes, l.opt.SegmentBytes)))
+			return nil
+		}
 		tail, err := l.scan(s)
 		if err != nil {
 			return err
@@ -120,6 +134,10 @@ func (l *Log) recoverNewest() error {
 		f, err := l.sync(s)
 		if err != nil {
 			return err
+		}
+		plain := s.key == 0 && l.keys != nil // what comes is to be encrypted
+		if plain && torn == 0 && !s.anySalt && !tail.unreadable {
+			return f.Close()
 		}
 		if torn > 0 || s.anySalt || tail.unreadable {
 			// The tail stays on the disk until the next segment's header has

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+
+	"github.com/weir-capture/weir/internal/keyring"
 )
 
 // RemoveBefore unlinks the sealed segments that end at or before offset, the
@@ -43,7 +47,63 @@ func (l *Log) RemoveBefore(offset uint64) error {
 	if err := l.fsys.SyncDir(); err != nil {
 		return fmt.Errorf("remove segment: sync directory: %w", err)
 	}
+	// Neither of these keeps anybody from going on: what stays now goes with
+	// the next segment.
+	l.shredUnused()
+	l.trimQuarantine()
 	return nil
+}
+
+// shredUnused removes the keys of days that no segment is of any more. That of
+// today is for the segments that come.
+func (l *Log) shredUnused() {
+	if l.keys == nil {
+		return
+	}
+	l.mu.Lock()
+	used := map[uint16]bool{}
+	for _, s := range l.segs {
+		used[s.key] = true
+		if s.anySalt { // its header could have said
+			l.mu.Unlock()
+			return
+		}
+	}
+	l.mu.Unlock()
+	now := l.opt.Now()
+	var ids []uint16
+	for _, d := range l.keys.Days() {
+		if !used[d.ID] && d.Shredded.IsZero() && d.Day != keyring.DayOf(now) {
+			ids = append(ids, d.ID)
+		}
+	}
+	if len(ids) > 0 {
+		_ = l.keys.Shred(now, ids...)
+	}
+}
+
+// trimQuarantine removes copies of damaged stretches whose segment was removed.
+func (l *Log) trimQuarantine() {
+	names, err := l.fsys.Names()
+	if err != nil || !slices.Contains(names, quarantineDir) {
+		return
+	}
+	l.qmu.Lock()
+	defer l.qmu.Unlock()
+	oldest := segmentName(l.Oldest())
+	d, err := l.fsys.Sub(quarantineDir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	if names, err = d.Names(); err != nil {
+		return
+	}
+	for _, n := range names {
+		if strings.Contains(n, quarantineSuffix) && n < oldest {
+			_ = d.Remove(n)
+		}
+	}
 }
 
 // trim cuts what stands behind the last record of a segment that is done. The

@@ -15,6 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/weir-capture/weir/internal/keyring"
+	"github.com/weir-capture/weir/internal/vfs"
 )
 
 // Limits and defaults.
@@ -48,6 +51,13 @@ type Options struct {
 	MinNext uint64
 	// QuarantineBytes bounds what Quarantine keeps; 0 is the default.
 	QuarantineBytes int64
+	// Keys, when set, opens the keys with which everything is encrypted that is
+	// written from now on; what was written before stays as it is. It is called
+	// once the log's lock is held, with the log's directory. A ring that it
+	// gives belongs to this log alone: keys of days that no segment is of any
+	// more are shredded. nil, and a nil ring: nothing is encrypted. Whoever
+	// opens a log with encrypted segments needs their keys: *EncryptedError.
+	Keys func(vfs.FS) (*keyring.Ring, error)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -86,6 +96,10 @@ type SegmentInfo struct {
 	Created time.Time
 	// Sealed: no record will be added.
 	Sealed bool
+	// Key is the id of the key that it is encrypted with; 0: it is not. Gone:
+	// that was shredded, and nothing in it can be read.
+	Key  uint16
+	Gone bool
 }
 
 // Recovery says what Open had to do.
@@ -136,7 +150,8 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// RemovedError: the records in [From, To) were removed before they were read.
+// RemovedError: the records in [From, To) were removed before they were read,
+// or their key was.
 // Reading goes on at To.
 type RemovedError struct{ From, To uint64 }
 

@@ -13,7 +13,7 @@ import (
 // policy is DropNewest, it fails with ErrFull. Every other error is the
 // disk's; see seglog's Append.
 func (s *Spool) Append(records ...seglog.Record) (next uint64, err error) {
-	n := recordBytes(records)
+	n := s.recordBytes(records)
 	for {
 		if err := s.reserve(n); err != nil {
 			return 0, err
@@ -43,7 +43,7 @@ func (s *Spool) AppendNotes(notes ...seglog.Record) (next uint64, err error) {
 // appendBehind appends behind limit, by a sixteenth of the spool's own. roomMu
 // is held.
 func (s *Spool) appendBehind(limit int64, records ...seglog.Record) (next uint64, err error) {
-	n := recordBytes(records)
+	n := s.recordBytes(records)
 	if !s.take(n, limit+s.opt.MaxBytes/16) {
 		return 0, ErrFull
 	}
@@ -60,15 +60,21 @@ func (s *Spool) appendBehind(limit int64, records ...seglog.Record) (next uint64
 	}
 }
 
-func recordBytes(records []seglog.Record) (n int64) {
+func (s *Spool) recordBytes(records []seglog.Record) (n int64) {
 	for _, r := range records {
-		n += takes(len(r.Head), len(r.Body))
+		n += s.takes(len(r.Head), len(r.Body))
 	}
 	return n
 }
 
 // takes is what a record of that much may take in a segment.
-func takes(head, body int) int64 { return int64(head) + int64(body) + 64 }
+func (s *Spool) takes(head, body int) int64 {
+	n := int64(head) + int64(body) + 64
+	if s.opt.Master != nil {
+		n += 64
+	}
+	return n
+}
 
 // reserve makes room for n bytes under the limit, or fails.
 func (s *Spool) reserve(n int64) error {

@@ -117,7 +117,7 @@ func (s *Spool) declare(seg seglog.SegmentInfo) (gains bool, err error) {
 	if len(records) == 0 {
 		return true, nil
 	}
-	if recordBytes(records) >= held {
+	if s.recordBytes(records) >= held {
 		return false, nil
 	}
 	if _, err := s.appendBehind(s.shrinking(held), records...); err != nil {
@@ -146,7 +146,7 @@ type heldRecord struct {
 func (s *Spool) heads(from, end uint64) iter.Seq2[heldRecord, error] {
 	return func(yield func(heldRecord, error) bool) {
 		for e, err := range s.log.Heads(from) {
-			r := heldRecord{e.Offset, takes(len(e.Head), e.BodyLen), e.Head}
+			r := heldRecord{e.Offset, s.takes(len(e.Head), e.BodyLen), e.Head}
 			if err != nil {
 				if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
 					continue

@@ -23,6 +23,7 @@ import (
 	"github.com/weir-capture/weir/internal/atomicfile"
 	"github.com/weir-capture/weir/internal/ballast"
 	"github.com/weir-capture/weir/internal/failpoint"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/slotfile"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/seglog"
@@ -81,6 +82,9 @@ type Options struct {
 	OnDrop func(cursor string, lost Loss)
 	// State is seglog's Options.State.
 	State func() []byte
+	// Master, when set, encrypts what is appended from now on, with keys that
+	// stand in the spool's own directory (package keyring).
+	Master *keyring.Master
 	// SegmentBytes is seglog's; 0 follows MaxBytes.
 	SegmentBytes int64
 	// Now is the clock; nil is time.Now.
@@ -174,7 +178,11 @@ func OpenFS(d vfs.FS, opt Options) (*Spool, error) {
 	s := &Spool{opt: opt, dir: d, delivered: map[string]func(uint64) bool{}}
 	// The log's lock guards the whole directory, so it is opened first; only
 	// then the state is read, which knows how high offsets have been.
-	log, err := seglog.OpenFS(d, seglog.Options{SegmentBytes: opt.SegmentBytes, State: opt.State, Now: opt.Now})
+	logOpt := seglog.Options{SegmentBytes: opt.SegmentBytes, State: opt.State, Now: opt.Now}
+	if opt.Master != nil {
+		logOpt.Keys = func(d vfs.FS) (*keyring.Ring, error) { return keyring.Open(d, opt.Master) }
+	}
+	log, err := seglog.OpenFS(d, logOpt)
 	if err != nil {
 		return nil, err
 	}
