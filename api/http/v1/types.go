@@ -175,7 +175,9 @@ type Forwarder struct {
 	FilterRules    []FilterRule      `json:"filter_rules" doc:"What filter_rule leaves out, in order."`
 	Sampling       map[string]uint32 `json:"sampling" doc:"One connection in so many is kept, by app; * is for the others."`
 	Destinations   []Destination     `json:"destinations"`
-	Telemetry      *Telemetry        `json:"telemetry" doc:"What it measured of itself; null unless TELEMETRY_INTERVAL and APP_POD_NAMESPACE are set there."`
+	// Unauthenticated is what its operator is to know.
+	Unauthenticated bool       `json:"proxies_unauthenticated" doc:"It takes proxies that show no token and no certificate: PROXY_TOKENS_FILE or TLS_CLIENT_CA_FILE there refuses them."`
+	Telemetry       *Telemetry `json:"telemetry" doc:"What it measured of itself; null unless TELEMETRY_INTERVAL and APP_POD_NAMESPACE are set there."`
 }
 
 // FilterRule is one rule of a forwarder's filter.
@@ -274,7 +276,7 @@ type Info struct {
 	BuildTime  string     `json:"build_time"`
 	ListenAddr string     `json:"listen_addr"`
 	IngestAddr string     `json:"ingest_addr"`
-	Auth       string     `json:"auth" enum:"off" doc:"off: anybody who reaches this address reads everything."`
+	Auth       string     `json:"auth" enum:"on,off" doc:"off: everybody on this machine reads everything."`
 	Redaction  string     `json:"redaction" enum:"off,partly,on" doc:"on: every forwarder that is known redacts; off: none does, and what is captured is stored as it was."`
 	Started    time.Time  `json:"started"`
 	Now        time.Time  `json:"now" doc:"The analyzer's clock."`
@@ -315,6 +317,7 @@ type Problem struct {
 	Status int            `json:"status"`
 	Detail string         `json:"detail" doc:"What is wrong here, and what would be right."`
 	Errors []ProblemError `json:"errors,omitempty" doc:"Mistakes in a query, each with its place."`
+	Role   string         `json:"role,omitempty" doc:"The least role that may do this, where a role is missing." enum:"viewer,investigator,operator,admin"`
 }
 
 // ProblemError is one mistake in a query.
@@ -336,6 +339,14 @@ const (
 	ProblemBusy         = "urn:weir:problem:busy"
 	ProblemTimeout      = "urn:weir:problem:timeout"
 	ProblemHost         = "urn:weir:problem:host"
+	// ProblemSignIn: nobody is signed in, or a token is not good (any more).
+	ProblemSignIn = "urn:weir:problem:sign-in"
+	// ProblemForbidden: whoever asks may not do this; Problem.Role says who may.
+	ProblemForbidden = "urn:weir:problem:forbidden"
+	// ProblemTooMany: too many requests; Retry-After says when to come back.
+	ProblemTooMany = "urn:weir:problem:too-many"
+	// ProblemExists: there is one of that name.
+	ProblemExists = "urn:weir:problem:exists"
 )
 
 // Error is Detail, or Title where there is none.
