@@ -20,7 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/internal/grpcdoor"
 )
 
 // Config is what the developer of a program sets. Zero values mean the
@@ -49,6 +49,8 @@ type Config struct {
 	StopTimeout time.Duration
 	// Now is the clock: time.Now.
 	Now func() time.Time
+	// Door says who gets in: nobody but this machine's own, where it is zero.
+	Door Door
 }
 
 func (c Config) withDefaults() Config {
@@ -81,6 +83,8 @@ type Server struct {
 	w   store.Writer
 	dir *Directory
 	log *slog.Logger
+	// door is made by Serve, which knows where it listens.
+	door atomic.Pointer[grpcdoor.Door]
 
 	// slots has one entry for each open stream.
 	slots chan struct{}
@@ -109,40 +113,22 @@ func New(cfg Config, w store.Writer, dir *Directory, log *slog.Logger) *Server {
 	}
 }
 
-// Counters are cumulative since New.
-type Counters struct {
-	// Frames and Bytes were received; Refused counts streams that ended by a
-	// mistake of the forwarder's or for want of a free one.
-	Frames, Bytes, Refused uint64
-	// Streams are open now.
-	Streams int
-}
-
-// Counters are for metrics.
-func (s *Server) Counters() Counters {
-	return Counters{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Refused: s.refused.Load(), Streams: len(s.slots)}
-}
-
-// spareConns are connections beyond those with a stream: of forwarders that
-// come back before their old connection is known to be dead, or that are told
-// that there is no stream left.
-const spareConns = 64
-
 // Serve takes streams on ln until ctx ends. Then every stream finishes what it
 // is storing, acknowledges it and ends, within StopTimeout, and Serve returns
 // nil. It closes ln, and may be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	srv := grpc.NewServer(
+	door, options := s.openDoor(ln.Addr())
+	srv := grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessage),
-		grpc.MaxConcurrentStreams(16),
+		grpc.MaxConcurrentStreams(16), grpc.MaxHeaderListSize(64<<10),
 		grpc.ConnectionTimeout(s.cfg.HelloTimeout),
 		// A peer that vanished is noticed although it has nothing to say.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 15 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	capturev1.RegisterIngestServiceServer(srv, s)
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(netutil.LimitListener(ln, s.cfg.Streams+spareConns)) }()
+	go func() { failed <- srv.Serve(door.Listen(ln)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve ingest: %w", err)
@@ -185,6 +171,12 @@ func (s *Server) Export(g grpc.BidiStreamingServer[capturev1.ExportRequest, capt
 	defer func() { <-s.slots }()
 	ctx, cancel := context.WithCancelCause(g.Context())
 	defer cancel(nil)
+	guest := grpcdoor.From(ctx)
+	leave, err := guest.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	go func() {
 		select {
 		case <-s.stopping:
@@ -192,9 +184,18 @@ func (s *Server) Export(g grpc.BidiStreamingServer[capturev1.ExportRequest, capt
 		case <-ctx.Done():
 		}
 	}()
+	go func() {
+		if err := guest.Watch(ctx, nil); err != nil {
+			cancel(&shownOut{err})
+		}
+	}()
 
-	err := s.export(ctx, cancel, g)
-	switch cause := context.Cause(ctx); {
+	err = s.export(ctx, cancel, g)
+	cause := context.Cause(ctx)
+	if out, ok := errors.AsType[*shownOut](cause); ok {
+		return out.Unwrap() // whatever it was about to be told
+	}
+	switch {
 	case err == nil:
 		return nil
 	case errors.Is(cause, errReplaced) || errors.Is(cause, errStopping):
@@ -212,6 +213,9 @@ func (s *Server) export(ctx context.Context, cancel context.CancelCauseFunc, g g
 		return err
 	}
 	spool := store.ID(hello.GetSpoolId())
+	if err := s.bind(ctx, spool); err != nil {
+		return err
+	}
 	leave, err := s.enter(ctx, spool, cancel)
 	if err != nil {
 		return err
@@ -407,6 +411,7 @@ func (s *Server) enter(ctx context.Context, spool store.ID, cancel context.Cance
 // receive queues what comes, until the forwarder has no more. next is where a
 // forwarder goes on that sends in order.
 func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capturev1.ExportRequest, capturev1.ExportResponse], in *session, next uint64) error {
+	guest := grpcdoor.From(ctx)
 	for {
 		req, err := g.Recv()
 		if errors.Is(err, io.EOF) {
@@ -424,6 +429,9 @@ func (s *Server) receive(ctx context.Context, g grpc.BidiStreamingServer[capture
 			next = f.GetNextOffset()
 			s.frames.Add(1)
 			s.bytes.Add(uint64(size(f)))
+			if err := guest.Take(ctx, int(size(f))); err != nil {
+				return err
+			}
 			if err := in.q.put(ctx, f); err != nil {
 				return err
 			}
