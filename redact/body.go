@@ -33,7 +33,11 @@ func (w *work) message(m *capturev1.Message) error {
 	if decoded {
 		codings = nil
 	}
-	w.head(m)
+	if w.head(m); w.failed != nil {
+		// Fields may be as they were, and so may what else has them.
+		w.withholdPair(ReasonBudget, true)
+		return fmt.Errorf("pair withheld: %w", w.failed)
+	}
 	err := w.body(m, contentType, codings)
 	m.BodyDecoded = m.GetBodyDecoded() || decoded && len(m.GetBody()) > 0
 	if err == nil && w.failed != nil {
@@ -128,8 +132,9 @@ func (w *work) reduced(head []byte) []byte {
 }
 
 // withholdPair takes all content away: method, path and the fields that are
-// known to hold no secrets stay.
-func (w *work) withholdPair(reason string) {
+// known to hold no secrets stay, or with all nothing at all: where nobody knows
+// how far the look had come.
+func (w *work) withholdPair(reason string, all bool) {
 	p := w.pair
 	side := w.side
 	for _, m := range [...]struct {
@@ -145,8 +150,7 @@ func (w *work) withholdPair(reason string) {
 	}
 	w.side = side
 	p.Query, p.Tags = "", nil
-	if reason == ReasonFault {
-		// Nobody knows how far the look had come.
+	if all {
 		p.Path, p.Host, p.Error = "", "", ""
 		for _, m := range [...]*capturev1.Message{p.GetRequest(), p.GetResponse()} {
 			if m != nil {
@@ -227,7 +231,7 @@ func (w *work) document(v, contentType []byte, cut bool, depth int) ([]byte, boo
 		return v, false, errBudget
 	}
 	media := mediaType(contentType)
-	kind := syntax(media, v)
+	kind := syntaxOf(media, v)
 	if kind == unreadable {
 		if w.keepUnread(media, v) {
 			return v, false, nil
@@ -238,6 +242,9 @@ func (w *work) document(v, contentType []byte, cut bool, depth int) ([]byte, boo
 	// says does not matter then. A body that is cut is walked for its end.
 	if w.set.scan.look(v) == 0 && !cut && kind != multipartBody {
 		return v, false, nil
+	}
+	if bytes.Contains(v, []byte("variables")) {
+		w.bind(v)
 	}
 	switch kind {
 	case jsonBody:
@@ -275,14 +282,11 @@ func (w *work) document(v, contentType []byte, cut bool, depth int) ([]byte, boo
 		return w.multipart(v, params["boundary"], cut, depth)
 	case xmlBody:
 		return w.xml(v, cut)
+	case eventsBody:
+		return w.events(v, cut, depth)
 	}
-	// Text: a token that is cut at the end cannot be told any more.
 	if cut {
-		if i := bytes.LastIndexAny(v, " \t\r\n,;&\"'<>"); i >= 0 {
-			v = v[:i+1]
-		} else {
-			v = nil
-		}
+		v = v[:wholeText(v)]
 	}
 	out, changed := w.value(where{place: inText}, v, depth)
 	return out, changed || cut, w.failed
@@ -319,11 +323,12 @@ const (
 	formBody
 	multipartBody
 	xmlBody
+	eventsBody
 )
 
-// syntax is how a body is read. Its type is believed where the body does not
+// syntaxOf is how a body is read. Its type is believed where the body does not
 // contradict it: an image that is text is read as text.
-func syntax(media string, v []byte) bodySyntax {
+func syntaxOf(media string, v []byte) bodySyntax {
 	switch {
 	case strings.HasPrefix(media, "multipart/"):
 		return multipartBody
@@ -348,6 +353,8 @@ func syntax(media string, v []byte) bodySyntax {
 		return textBody // seldom well-formed
 	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"):
 		return xmlBody
+	case media == "text/event-stream":
+		return eventsBody
 	case strings.HasPrefix(media, "text/"), strings.Contains(media, "javascript"), media == "application/graphql", media == "application/sql", strings.Contains(media, "yaml"):
 		return textBody
 	case first == '{' || first == '[':
@@ -410,75 +417,29 @@ func (w *work) keepUnread(media string, v []byte) bool {
 	})
 }
 
-// part redacts one part of a multipart body.
-func (w *work) part(v []byte, depth int) ([]byte, bool, error) {
-	if depth >= maxNesting {
-		return v, false, errBudget
-	}
-	// The head ends at the first empty line, whatever its lines end in.
-	head, body := v, []byte(nil)
-	for pos := 0; pos < len(v); {
-		i := bytes.IndexByte(v[pos:], '\n')
-		if i < 0 {
+// wholeText is how much of a text that is cut short stays: without the last
+// token, which cannot be told any more, nor the groups of digits and capitals
+// before it, which may be of one number with it.
+func wholeText(v []byte) int {
+	end := bytes.LastIndexAny(v, " \t\r\n,;&\"'<>") + 1
+	const longest = 48 // of a number in groups
+	from, digits := end, false
+	for from > 0 && end-from < longest {
+		c := v[from-1]
+		if !digit(c) && !upper(c) && c != ' ' && c != '-' {
 			break
 		}
-		empty := len(bytes.TrimRight(v[pos:pos+i], "\r")) == 0
-		if pos += i + 1; empty {
-			head, body = v[:pos], v[pos:]
-			break
-		}
+		digits = digits || digit(c)
+		from--
 	}
-	var name, contentType []byte
-	// unsure: another reader may see another name or other bytes.
-	file, named, unsure := false, false, false
-	for f := range httphead.Section(head) {
-		switch {
-		case f.Is("Content-Disposition"):
-			_, params, err := mime.ParseMediaType(string(f.Value))
-			unsure = unsure || named || err != nil
-			named, name = true, []byte(params["name"])
-			_, file = params["filename"]
-		case f.Is("Content-Type"):
-			contentType = f.Value
-		case f.Is("Content-Transfer-Encoding"):
-			switch strings.ToLower(string(f.Value)) {
-			case "7bit", "8bit", "binary":
-			default:
-				unsure = true
-			}
-		}
+	if !digits {
+		return end
 	}
-	newHead, headChanged := w.inside(where{place: inMultipart, label: "(part head)"}, head, ruleSet{}, 0)
-	var out []byte
-	changed := false
-	at := where{place: inMultipart, name: name}
-	_, whole := w.named(at)
-	switch {
-	case len(body) == 0:
-		out = body
-	case whole >= 0:
-		out, changed = w.whole(whole, at, body)
-	case contentType == nil && !file && !unsure && isText(body):
-		out, changed = w.valueIn(at, body, depth)
-	default:
-		err := errUnknown
-		if !unsure {
-			out, changed, err = w.document(body, contentType, false, depth+1)
-		}
-		if errors.Is(err, errBudget) {
-			return v, false, err
-		}
-		if err != nil {
-			// This part goes, the others may stay.
-			before := w.changed
-			w.receipt(ruleWithheld, w.location(at), ReasonUnknown)
-			w.changed = before
-			w.withheld = true
-			out, changed = nil, true
-		}
+	for from < end && from > 0 && alnum(v[from-1]) && alnum(v[from]) {
+		from++ // the end of a word
 	}
-	if !headChanged && !changed {
-		return v, false, w.failed
+	for from < end && (v[from] == ' ' || v[from] == '-') {
+		from++
 	}
-	return append(slices.Clone(newHead), out...), true, w.failed
+	return from
 }

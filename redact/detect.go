@@ -2,22 +2,27 @@ package redact
 
 import (
 	"bytes"
+	"encoding/base64"
 	"math"
-	"regexp"
-	"sync"
 )
 
 // detector finds one kind of value by its shape.
 type detector struct {
 	name, kind string
-	// keywords are texts, in lower case and without - and _, of which every
-	// match has one.
+	// keywords are texts, in lower case, of which every match has one. But for
+	// a detector that is whole every match begins there, or at a place that
+	// find knows from there.
 	keywords []string
 	// find looks for a match in v that begins at the keyword's place (or
 	// shortly before), and says where the part is that has to go. A detector
 	// that is whole is given all of v.
 	find  func(v []byte, at int) (from, to int, ok bool)
 	whole bool
+	// once: there is at most one match.
+	once bool
+	// alone: nothing is found where a letter or digit goes before a keyword
+	// that begins with one.
+	alone bool
 	// digits: it is tried at numbers instead of keywords.
 	digits bool
 	// long: it is tried at the beginning of long runs of letters, digits and
@@ -61,59 +66,42 @@ type shape struct {
 
 var shapes = []shape{
 	{"aws_key_id", "AWS-KEY", []string{"akia", "asia", "abia", "acca"}, `(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b`, false},
-	{"github_token", "GITHUB-TOKEN", []string{"ghp", "gho", "ghu", "ghs", "ghr"}, `gh[pousr]_[A-Za-z0-9]{36,}`, false},
-	{"github_pat", "GITHUB-TOKEN", []string{"githubpat"}, `github_pat_[A-Za-z0-9_]{22,}`, false},
-	{"gitlab_token", "GITLAB-TOKEN", []string{"glpat", "gldt", "glrt", "glptt", "glcbt", "glft", "glsoat"}, `gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[A-Za-z0-9_.\-]{20,}`, false},
+	{"github_token", "GITHUB-TOKEN", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, `gh[pousr]_[A-Za-z0-9]{36,}`, false},
+	{"github_pat", "GITHUB-TOKEN", []string{"github_pat_"}, `github_pat_[A-Za-z0-9_]{22,}`, false},
+	{"gitlab_token", "GITLAB-TOKEN", []string{"glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "glsoat-"}, `gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[A-Za-z0-9_.\-]{20,}`, false},
 	{"slack_token", "SLACK-TOKEN", []string{"xoxb", "xoxp", "xoxa", "xoxr", "xoxs", "xoxe", "xapp"}, `(?:xox[bpaers](?:\.xox[bp])?|xapp)-[A-Za-z0-9\-]{10,}`, false},
 	{"slack_webhook", "SLACK-WEBHOOK", []string{"hooks.slack.com"}, `hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/]{20,})`, false},
 	{"google_api_key", "GOOGLE-KEY", []string{"aiza"}, `AIza[A-Za-z0-9_\-]{35}`, false},
-	{"google_oauth", "GOOGLE-TOKEN", []string{"ya29"}, `ya29\.[A-Za-z0-9_\-]{20,}`, false},
-	{"google_client_secret", "GOOGLE-SECRET", []string{"gocspx"}, `GOCSPX-[A-Za-z0-9_\-]{20,60}`, false},
-	{"stripe_key", "STRIPE-KEY", []string{"sklive", "sktest", "rklive", "rktest", "whsec"}, `(?:(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{24,64})`, false},
+	{"google_oauth", "GOOGLE-TOKEN", []string{"ya29."}, `ya29\.[A-Za-z0-9_\-]{20,}`, false},
+	{"google_client_secret", "GOOGLE-SECRET", []string{"gocspx-"}, `GOCSPX-[A-Za-z0-9_\-]{20,60}`, false},
+	{"stripe_key", "STRIPE-KEY", []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"}, `(?:(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{24,64})`, false},
 	{"twilio_key", "TWILIO-KEY", nil, `SK[0-9a-f]{32}\b`, false},
 	{"sendgrid_key", "SENDGRID-KEY", []string{"sg."}, `SG\.[A-Za-z0-9_\-]{16,32}\.[A-Za-z0-9_\-]{32,64}`, false},
 	{"mailgun_key", "MAILGUN-KEY", nil, `key-[0-9a-f]{32}\b`, false},
 	{"npm_token", "NPM-TOKEN", nil, `npm_[A-Za-z0-9]{36}`, false},
-	{"pypi_token", "PYPI-TOKEN", []string{"pypiageichlwas5vcmc"}, `pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_\-]{50,}`, false},
-	{"docker_pat", "DOCKER-TOKEN", []string{"dckrpat", "dckroat"}, `dckr_(?:pat|oat)_[A-Za-z0-9_\-]{27,32}`, false},
-	{"digitalocean_token", "DIGITALOCEAN-TOKEN", []string{"dopv1", "doov1", "dorv1"}, `do[opr]_v1_[a-f0-9]{64}`, false},
-	{"openai_key", "OPENAI-KEY", []string{"skproj", "sksvcacct", "skadmin", "skant"}, `sk-(?:proj|svcacct|admin|ant)-[A-Za-z0-9_\-]{20,}`, false},
+	{"pypi_token", "PYPI-TOKEN", []string{"pypi-ageichlwas5vcmc"}, `pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_\-]{50,}`, false},
+	{"docker_pat", "DOCKER-TOKEN", []string{"dckr_pat_", "dckr_oat_"}, `dckr_(?:pat|oat)_[A-Za-z0-9_\-]{27,32}`, false},
+	{"digitalocean_token", "DIGITALOCEAN-TOKEN", []string{"dop_v1_", "doo_v1_", "dor_v1_"}, `do[opr]_v1_[a-f0-9]{64}`, false},
+	{"openai_key", "OPENAI-KEY", []string{"sk-proj-", "sk-svcacct-", "sk-admin-", "sk-ant-"}, `sk-(?:proj|svcacct|admin|ant)-[A-Za-z0-9_\-]{20,}`, false},
 	{"huggingface_token", "HF-TOKEN", nil, `hf_[A-Za-z]{34}\b`, false},
-	{"shopify_token", "SHOPIFY-TOKEN", []string{"shpat", "shpca", "shppa", "shpss"}, `shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}`, false},
+	{"shopify_token", "SHOPIFY-TOKEN", []string{"shpat_", "shpca_", "shppa_", "shpss_"}, `shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}`, false},
 	{"square_token", "SQUARE-TOKEN", []string{"sq0atp", "sq0csp", "eaaa"}, `(?:sq0(?:atp|csp)-[A-Za-z0-9_\-]{22,43}|EAAA[A-Za-z0-9_\-]{60})`, false},
 	{"vault_token", "VAULT-TOKEN", []string{"hvs.", "hvb.", "hvr."}, `hv[sbr]\.[A-Za-z0-9_\-]{24,}`, false},
 	{"terraform_token", "TERRAFORM-TOKEN", []string{"atlasv1"}, `([A-Za-z0-9]{14}\.)?atlasv1\.[A-Za-z0-9_\-=]{60,70}`, false},
 	{"databricks_token", "DATABRICKS-TOKEN", []string{"dapi"}, `dapi[a-f0-9]{32}(?:-\d)?\b`, false},
-	{"linear_key", "LINEAR-KEY", []string{"linapi"}, `lin_api_[A-Za-z0-9]{40}`, false},
+	{"linear_key", "LINEAR-KEY", []string{"lin_api_"}, `lin_api_[A-Za-z0-9]{40}`, false},
 	{"grafana_token", "GRAFANA-TOKEN", nil, `(?:glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[A-Za-z0-9+/]{32,}={0,2})`, false},
-	{"newrelic_key", "NEWRELIC-KEY", []string{"nrak", "nrii"}, `NR(?:AK|II)-[A-Za-z0-9_\-]{27,36}`, false},
-	{"postman_key", "POSTMAN-KEY", []string{"pmak"}, `PMAK-[a-f0-9]{24}-[a-f0-9]{34}`, false},
+	{"newrelic_key", "NEWRELIC-KEY", []string{"nrak-", "nrii-"}, `NR(?:AK|II)-[A-Za-z0-9_\-]{27,36}`, false},
+	{"postman_key", "POSTMAN-KEY", []string{"pmak-"}, `PMAK-[a-f0-9]{24}-[a-f0-9]{34}`, false},
 	{"telegram_token", "TELEGRAM-TOKEN", []string{":aa"}, `:AA[A-Za-z0-9_\-]{32,34}\b`, true},
 	{"azure_storage_key", "AZURE-KEY", []string{"accountkey="}, `(?i:accountkey)=([A-Za-z0-9+/]{86}==)`, false},
 	{"azure_sas", "AZURE-SAS", []string{"sig="}, `sig=([A-Za-z0-9%+/]{43,70}(?:%3D|=)?)`, true},
-	{"age_key", "AGE-KEY", []string{"agesecretkey1"}, `AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}`, false},
+	{"age_key", "AGE-KEY", []string{"age-secret-key-1"}, `AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}`, false},
 }
 
 func (s shape) detector() *detector {
-	// Few sets use all of them.
-	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:` + s.pattern + `)`) })
-	d := &detector{name: s.name, kind: s.kind, keywords: s.keywords, long: len(s.keywords) == 0}
-	d.find = func(v []byte, at int) (int, int, bool) {
-		// A key stands by itself; what goes before a mark of its own (":AA",
-		// "sig=") may be anything.
-		if at > 0 && alnum(v[at]) && alnum(v[at-1]) {
-			return 0, 0, false
-		}
-		m := compiled().FindSubmatchIndex(v[at:])
-		if m == nil {
-			return 0, 0, false
-		}
-		from, to := at+m[0], at+m[1]
-		if len(m) >= 4 && m[2] >= 0 {
-			from, to = at+m[2], at+m[3]
-		}
-		return from, to, true
-	}
+	d := &detector{name: s.name, kind: s.kind, keywords: s.keywords, long: len(s.keywords) == 0, find: anchored(s.pattern)}
+	d.alone = !d.long
 	if s.random {
 		d.valid = looksRandom
 	}
@@ -346,7 +334,7 @@ func findEmail(v []byte, at int) (int, int, bool) {
 // findJWT finds JSON Web Tokens in compact form (RFC 7519, RFC 7515): two or
 // more parts of base64url, the first an object in JSON.
 func findJWT(v []byte, at int) (int, int, bool) {
-	if string(v[at:min(at+3, len(v))]) != "eyJ" || at > 0 && urlChar(v[at-1]) {
+	if string(v[at:min(at+3, len(v))]) != "eyJ" {
 		return 0, 0, false
 	}
 	end, dots := at, 0
@@ -363,7 +351,21 @@ func findJWT(v []byte, at int) (int, int, bool) {
 	if dots < 1 || first < 10 || end-at < 20 {
 		return 0, 0, false
 	}
+	// In the middle of letters it is one if it reads as one: jwt_eyJ….
+	if at > 0 && urlChar(v[at-1]) && !isHeader(v[at:at+first]) {
+		return 0, 0, false
+	}
 	return at, end, true
+}
+
+// isHeader reports whether some base64url is a JSON object, as the first part
+// of a token is.
+func isHeader(v []byte) bool {
+	if len(v) > 4096 {
+		return false
+	}
+	plain, err := base64.RawURLEncoding.AppendDecode(nil, v)
+	return err == nil && looksJSON(plain)
 }
 
 func urlChar(c byte) bool { return alnum(c) || c == '-' || c == '_' }
@@ -407,8 +409,11 @@ func findUserinfo(v []byte, at int) (int, int, bool) {
 	return from, at + 3 + i, true
 }
 
-// looksRandom tells keys from words and examples by Shannon's entropy.
-func looksRandom(v []byte) bool {
+// looksRandom tells keys from words and examples.
+func looksRandom(v []byte) bool { return entropy(v) >= 3.5 }
+
+// entropy is Shannon's, in bits a character.
+func entropy(v []byte) float64 {
 	var count [256]int
 	for _, c := range v {
 		count[c]++
@@ -420,5 +425,5 @@ func looksRandom(v []byte) bool {
 			bits -= p * math.Log2(p)
 		}
 	}
-	return bits >= 3.5
+	return bits
 }

@@ -16,6 +16,8 @@ type span struct{ from, to, rule int }
 func (w *work) find(at where, v []byte, matched ruleSet, depth int) []span {
 	f := finder{w: w, at: at, v: v, matched: matched, depth: depth}
 	f.words()
+	f.fields()
+	f.statement()
 	f.numbers()
 	f.wholes()
 	f.runs()
@@ -36,7 +38,15 @@ type finder struct {
 	// for each.
 	named int
 	stops span
+	// taken is the end of the last value that goes by its name.
+	taken int
+	// due are detectors that look at all of v, and of which it has a keyword.
+	due    ruleSet
+	anyDue bool
 }
+
+// tryCost is what looking at one place costs at least, in bytes.
+const tryCost = 16
 
 // try asks a rule's detector, and notes what it finds.
 func (f *finder) try(i, at int) {
@@ -52,14 +62,14 @@ func (f *finder) try(i, at int) {
 		}
 	}
 	from, to, ok := r.detect.find(f.v, at)
-	if ok && !f.w.spend(to-from) {
+	if !f.w.spend(max(to-from, tryCost)) {
 		return
 	}
 	if !ok || from >= to || isToken(f.v[from:to]) || r.detect.valid != nil && !r.detect.valid(f.v[from:to]) {
 		return
 	}
 	if r.shadow {
-		f.w.shadow(r, f.w.location(f.at))
+		f.w.shadowAt(r, f.at)
 		return
 	}
 	f.spans = append(f.spans, span{from, to, i})
@@ -80,9 +90,13 @@ func (f *finder) words() {
 			if !ok {
 				continue
 			}
-			if word.rule < 0 {
+			switch {
+			case word.rule < 0:
 				f.assignment(start, i+1)
-			} else {
+			case f.w.set.rules[word.rule].detect.whole:
+				f.due.add(word.rule)
+				f.anyDue = true
+			default:
 				f.try(word.rule, start)
 			}
 		}
@@ -109,23 +123,36 @@ func (f *finder) numbers() {
 // wholes asks the detectors that have no keyword.
 func (f *finder) wholes() {
 	for _, i := range f.w.set.scan.wholes {
-		r := f.w.set.rules[i]
-		if !f.w.applies(i, f.at.place) || r.keyed && !f.matched.has(i) {
-			continue
+		f.whole(i, 0, len(f.v), f.matched)
+	}
+	for i := 0; f.anyDue && i < len(f.w.set.rules); i++ {
+		if f.due.has(i) {
+			f.whole(i, 0, len(f.v), f.matched)
 		}
-		for done := 0; done < len(f.v) && f.w.spend(len(f.v)-done); {
-			from, to, ok := r.detect.find(f.v[done:], 0)
-			if !ok || from >= to {
-				break
+	}
+}
+
+// whole asks a detector about all of v[from:to].
+func (f *finder) whole(i, from, to int, matched ruleSet) {
+	r := f.w.set.rules[i]
+	if !f.w.applies(i, f.at.place) || r.keyed && !matched.has(i) {
+		return
+	}
+	for done := from; done < to && f.w.spend(to-done); {
+		start, end, ok := r.detect.find(f.v[done:to], 0)
+		if !ok || start >= end {
+			return
+		}
+		start, end = done+start, done+end
+		if !isToken(f.v[start:end]) && (r.detect.valid == nil || r.detect.valid(f.v[start:end])) {
+			if r.shadow {
+				f.w.shadowAt(r, f.at)
+			} else {
+				f.spans = append(f.spans, span{start, end, i})
 			}
-			if r.detect.valid == nil || r.detect.valid(f.v[done+from:done+to]) {
-				if r.shadow {
-					f.w.shadow(r, f.w.location(f.at))
-				} else {
-					f.spans = append(f.spans, span{done + from, done + to, i})
-				}
-			}
-			done += to
+		}
+		if done = end; r.detect.once {
+			return
 		}
 	}
 }
@@ -134,17 +161,20 @@ func (f *finder) wholes() {
 // password=…, "api_key": "…", secret => '…'.
 func (f *finder) assignment(from, to int) {
 	v := f.v
+	if to <= f.named {
+		return // a part of the name that was looked at last
+	}
 	part := func(c byte) bool { return alnum(c) || c == '_' || c == '-' || c == '.' }
-	for from > 0 && to-from <= maxKeyLen && part(v[from-1]) {
+	for from > f.named && part(v[from-1]) {
 		from--
 	}
-	for to < len(v) && to-from <= maxKeyLen && part(v[to]) {
+	for to < len(v) && part(v[to]) {
 		to++
 	}
-	if to-from > maxKeyLen || to == len(v) || to == f.named || hasToken(v[from:to]) {
+	f.named = to
+	if to == len(v) || !f.w.spend(to-from) || hasToken(v[from:to]) {
 		return
 	}
-	f.named = to
 	name, i := v[from:to], to
 	for i < len(v) && (v[i] == '"' || v[i] == '\'' || v[i] == '\\' || v[i] == ' ' || v[i] == ']') && i-to < 4 {
 		i++
@@ -166,7 +196,12 @@ func (f *finder) assignment(from, to int) {
 	}
 	start := i
 	var end int
-	if i < len(v) && (v[i] == '"' || v[i] == '\'' || v[i] == '`') {
+	if i < f.taken {
+		return
+	}
+	if i < len(v) && (v[i] == '[' || v[i] == '{') {
+		end = f.closing(i)
+	} else if i < len(v) && (v[i] == '"' || v[i] == '\'' || v[i] == '`') {
 		start++
 		end = start
 		for end < len(v) && v[end] != v[i] {
@@ -196,9 +231,50 @@ func (f *finder) assignment(from, to int) {
 	if start >= end || isToken(v[start:end]) {
 		return
 	}
-	if _, rule := f.w.named(where{place: inText, name: name}); rule >= 0 {
-		f.spans = append(f.spans, span{start, end, rule})
+	if f.value(name, start, end) {
+		f.taken = end
 	}
+}
+
+// value looks at v[from:to], which a name is given, and reports whether all of
+// it is taken.
+func (f *finder) value(name []byte, from, to int) bool {
+	matched, rule := f.w.named(where{place: inText, name: name})
+	if rule >= 0 {
+		f.spans = append(f.spans, span{from, to, rule})
+		return true
+	}
+	if matched == (ruleSet{}) {
+		return false
+	}
+	for _, i := range f.w.set.scan.wholes {
+		if f.w.set.rules[i].keyed {
+			f.whole(i, from, to, matched)
+		}
+	}
+	return false
+}
+
+// closing is behind where the bracket at v[at] is closed, or the end of v.
+func (f *finder) closing(at int) (end int) {
+	v, depth, quoted := f.v, 0, false
+	defer func() { f.w.spend(end - at) }()
+	for i := at; i < len(v); i++ {
+		switch c := v[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(v)
 }
 
 // runs looks into what is written in another alphabet: base64, and escapes.
@@ -206,8 +282,13 @@ func (f *finder) runs() {
 	v, marks := f.v, &f.w.set.scan.marks
 	for i := 0; i < len(v); {
 		if marks[v[i]]&markLong == 0 {
-			if (v[i] == '%' || v[i] == '\\') && f.depth < maxNesting {
+			switch {
+			case f.depth >= flat:
+			case v[i] == '%' || v[i] == '\\':
 				i = f.escaped(i)
+				continue
+			case v[i] == '&' && i+1 < len(v) && v[i+1] == '#':
+				i = f.references(i)
 				continue
 			}
 			i++
@@ -226,7 +307,7 @@ func (f *finder) runs() {
 		for _, n := range f.w.set.scan.longs {
 			f.try(n, start)
 		}
-		if f.depth < maxNesting {
+		if f.depth < flat {
 			f.base64(start, i)
 		}
 	}
@@ -297,6 +378,27 @@ func (f *finder) escaped(at int) int {
 	return max(to, at+1)
 }
 
+// references looks into a word with references to characters, as HTML writes
+// them, and says where it ends.
+func (f *finder) references(at int) int {
+	v := f.v
+	stop := func(c byte) bool { return bytes.IndexByte([]byte(" \t\r\n\"'<>"), c) >= 0 }
+	from, to := at, at
+	for from > 0 && !stop(v[from-1]) {
+		from--
+	}
+	for to < len(v) && !stop(v[to]) {
+		to++
+	}
+	if !f.w.spend(to - from) {
+		return max(to, at+1)
+	}
+	if rule := f.w.hidden(f.at, entities(v[from:to]), f.depth+1); rule >= 0 {
+		f.spans = append(f.spans, span{from, to, rule})
+	}
+	return to
+}
+
 // unescape undoes percent and \u escapes; false when there are none.
 func unescape(b []byte) ([]byte, bool) {
 	var out []byte
@@ -350,6 +452,10 @@ func unhex(c byte) int {
 // encoded within another one, or -1.
 func (w *work) hidden(at where, v []byte, depth int) int {
 	if w.set.scan.look(v) == 0 {
+		return -1
+	}
+	if depth > maxNesting {
+		w.fail(errNested)
 		return -1
 	}
 	if looksJSON(v) {

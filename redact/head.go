@@ -3,6 +3,7 @@ package redact
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"unsafe"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
@@ -20,6 +21,9 @@ func (w *work) source() {
 	defer func() { w.side = "" }()
 	if out, ok := w.path(borrow(p.GetPath())); ok {
 		p.Path, w.changed = string(out), true
+	}
+	if strings.Contains(p.GetQuery(), "variables") {
+		w.bind(plus(borrow(p.GetQuery())))
 	}
 	if out, ok := w.form(borrow(p.GetQuery()), inQuery); ok {
 		p.Query, w.changed = string(out), true
@@ -55,10 +59,15 @@ func (w *work) head(m *capturev1.Message) {
 		}
 	}
 	for _, c := range m.GetChunks() {
-		// A chunk's line may have extensions; nothing needs them.
-		if line, _, found := bytes.Cut(c.GetLine(), []byte(";")); found {
-			if _, ok := w.inside(where{place: inHeader, label: "(chunk extension)"}, c.GetLine(), ruleSet{}, 0); ok {
-				c.Line = slices.Clone(line)
+		// A chunk's line may have more than a size; nothing needs it.
+		line := c.GetLine()
+		size := 0
+		for size < len(line) && unhex(line[size]) >= 0 {
+			size++
+		}
+		if len(bytes.TrimSpace(line[size:])) > 0 {
+			if _, ok := w.inside(where{place: inHeader, label: "(chunk extension)"}, line, ruleSet{}, 0); ok {
+				c.Line = slices.Clone(line[:size])
 			}
 		}
 	}
@@ -128,7 +137,7 @@ func (w *work) field(f httphead.Field) (next []byte, drop, changed bool) {
 
 // target redacts a value that may be a URL: its query goes by names.
 func (w *work) target(at where, v []byte, matched ruleSet) ([]byte, bool) {
-	if w.set.scan.look(v) == 0 {
+	if matched == (ruleSet{}) && w.set.scan.look(v) == 0 {
 		return v, false
 	}
 	changed := false
@@ -175,15 +184,36 @@ func (w *work) startLine(line []byte) ([]byte, bool) {
 // path redacts the segments of a path, by template and by what is in them. An
 // absolute target has its authority before them.
 func (w *work) path(v []byte) (out []byte, changed bool) {
-	if len(v) == 0 {
+	if !w.spend(len(v)) {
 		return v, false
 	}
-	if i := bytes.Index(v, []byte("://")); i >= 0 {
-		if plain, ok := w.inside(where{place: inPath}, v[:min(len(v), i+3+bytes.IndexByte(append(slices.Clone(v[i+3:]), '/'), '/'))], ruleSet{}, 0); ok {
-			rest := v[min(len(v), i+3+bytes.IndexByte(append(slices.Clone(v[i+3:]), '/'), '/')):]
-			next, _ := w.path(rest)
-			return append(plain, next...), true
+	if !bytes.Contains(v, []byte("://")) {
+		return w.segments(v)
+	}
+	for pos := 0; pos < len(v); {
+		// What goes before, the authority of a URL with its scheme, and the rest.
+		from, to := len(v), len(v)
+		if i := bytes.Index(v[pos:], []byte("://")); i >= 0 {
+			from = pos + bytes.LastIndexByte(v[pos:pos+i], '/') + 1
+			if end := bytes.IndexByte(v[pos+i+3:], '/'); end >= 0 {
+				to = pos + i + 3 + end
+			}
 		}
+		segments, ok := w.segments(v[pos:from])
+		authority, found := w.inside(where{place: inPath}, v[from:to], ruleSet{}, 0)
+		out, changed = append(append(out, segments...), authority...), changed || ok || found
+		pos = to
+	}
+	if !changed {
+		return v, false
+	}
+	return out, true
+}
+
+// segments redacts the segments of a path without authority.
+func (w *work) segments(v []byte) (out []byte, changed bool) {
+	if len(v) == 0 {
+		return v, false
 	}
 	if len(w.set.templates) == 0 && w.set.scan.look(v) == 0 {
 		return v, false
@@ -208,7 +238,7 @@ func (w *work) path(v []byte) (out []byte, changed bool) {
 			if isParameter(t) && len(segments[n+1]) > 0 && !isToken(segments[n+1]) {
 				at := where{place: inPath, label: t}
 				if r.shadow {
-					w.shadow(r, w.location(at))
+					w.shadowAt(r, at)
 					continue
 				}
 				w.note(i, at)

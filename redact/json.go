@@ -59,7 +59,9 @@ type jsonWalk struct {
 	base               where
 	steps              []step
 	level, nesting     int
-	scratch            []byte
+	// matched are the rules that go by the name of the value that comes next.
+	matched ruleSet
+	scratch []byte
 }
 
 func (j *jsonWalk) space() {
@@ -136,9 +138,16 @@ func (j *jsonWalk) nested(force int, end byte, item func(int) error) error {
 
 func (j *jsonWalk) element(force int) error {
 	j.steps = append(j.steps, step{array: true})
+	j.matched = ruleSet{}
 	err := j.value(force)
 	j.steps = j.steps[:len(j.steps)-1]
 	return err
+}
+
+// isVariable reports whether the walk is at a member of "variables".
+func (j *jsonWalk) isVariable() bool {
+	n := len(j.steps)
+	return n > 1 && string(j.steps[n-2].name) == variables || n == 1 && string(j.base.name) == variables
 }
 
 func (j *jsonWalk) member(force int) error {
@@ -170,9 +179,14 @@ func (j *jsonWalk) member(force int) error {
 	}
 	j.pos++
 	j.steps = append(j.steps, step{name: name})
+	var matched ruleSet
 	if force < 0 {
-		_, force = j.w.named(j.at())
+		matched, force = j.w.named(j.at())
 	}
+	if rule, ok := j.w.variables[string(name)]; ok && force < 0 && j.isVariable() {
+		force = rule
+	}
+	j.matched = matched
 	err = j.value(force)
 	j.steps = j.steps[:len(j.steps)-1]
 	return err
@@ -231,7 +245,7 @@ func (j *jsonWalk) text(force int) error {
 			out, changed = j.w.whole(force, j.at(), v)
 		}
 	default:
-		out, changed = j.w.valueIn(j.at(), v, j.nesting)
+		out, changed = j.w.valueIn(j.at(), v, j.matched, j.nesting)
 	}
 	if changed {
 		j.replace(from, j.pos, out)
@@ -253,7 +267,7 @@ func (j *jsonWalk) number(force int) error {
 	if force >= 0 {
 		out, changed = j.w.whole(force, j.at(), v)
 	} else {
-		out, changed = j.w.valueIn(j.at(), v, maxNesting)
+		out, changed = j.w.valueIn(j.at(), v, j.matched, flat)
 	}
 	if changed {
 		j.replace(from, j.pos, out)
@@ -263,16 +277,10 @@ func (j *jsonWalk) number(force int) error {
 
 // valueIn is value for one whose name was looked at already: no rule takes it
 // whole.
-func (w *work) valueIn(at where, v []byte, depth int) ([]byte, bool) {
-	if !w.spend(len(v)) {
+func (w *work) valueIn(at where, v []byte, matched ruleSet, depth int) ([]byte, bool) {
+	if len(v) == 0 || !w.spend(len(v)) {
 		return v, false
 	}
-	if w.set.scan.look(v) == 0 {
-		return v, false
-	}
-	w.quiet++ // a rule in shadow was receipted with its name
-	matched, _ := w.named(at)
-	w.quiet--
 	return w.inside(at, v, matched, depth)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,9 @@ import (
 type builder struct {
 	set       *Set
 	detectors map[string]*detector
-	errs      []error
+	// own: what is read comes with the program, and is known to be right.
+	own  bool
+	errs []error
 }
 
 func (b *builder) fail(line int, format string, args ...any) {
@@ -50,10 +51,14 @@ func (b *builder) add(text []byte, depth int) {
 			b.fail(0, "rule sets extend each other in a circle")
 			return
 		}
+		own := b.own
+		b.own = true
 		b.add(standard, depth+1)
+		b.add(gitleaks, depth+1)
 		if f.Extends == StandardPII {
 			b.add(pii, depth+1)
 		}
+		b.own = own
 	default:
 		b.fail(0, "extends: %q: want %q or %q", f.Extends, Standard, StandardPII)
 	}
@@ -99,7 +104,7 @@ func strict(n *yaml.Node, v any, known ...string) error {
 
 func (b *builder) addDetector(n *yaml.Node) {
 	var f fileDetector
-	if err := strict(n, &f, "name", "pattern", "keywords", "validate"); err != nil {
+	if err := strict(n, &f, "name", "pattern", "keywords", "starts", "validate", "entropy"); err != nil {
 		b.fail(n.Line, "%w", err)
 		return
 	}
@@ -111,10 +116,18 @@ func (b *builder) addDetector(n *yaml.Node) {
 		b.fail(n.Line, "detector %q is there twice", f.Name)
 		return
 	}
-	d, err := patternDetector(f.Name, f.Pattern, f.Keywords)
+	p := pattern{text: f.Pattern, keywords: f.Keywords, starts: f.Starts, known: b.own}
+	d, err := p.detector(f.Name)
 	if err != nil {
 		b.fail(n.Line, "detector %s: %w", f.Name, err)
 		return
+	}
+	if f.Entropy < 0 || f.Entropy > 8 || f.Entropy > 0 && f.Validate != "" {
+		b.fail(n.Line, "detector %s: entropy: %g: want bits a character, up to 8, and no validate", f.Name, f.Entropy)
+		return
+	}
+	if f.Entropy > 0 {
+		d.valid = func(v []byte) bool { return entropy(v) >= f.Entropy }
 	}
 	switch f.Validate {
 	case "":
@@ -185,6 +198,9 @@ func (b *builder) addRule(n *yaml.Node) {
 	if len(b.errs) > before {
 		return
 	}
+	if r.scope != nil {
+		b.set.scoped = append(b.set.scoped, len(b.set.rules))
+	}
 	b.set.rules = append(b.set.rules, r)
 	b.addKeys(len(b.set.rules)-1, r, &f, fail)
 }
@@ -197,7 +213,8 @@ func (b *builder) addWhat(r *rule, f *fileRule, fail func(string, ...any)) {
 			fail("it says neither keys, path nor what: it would take every value")
 		}
 	case len(f.What) > 1 && strings.HasPrefix(f.What, "/") && strings.HasSuffix(f.What, "/"):
-		d, err := patternDetector(f.Name, f.What[1:len(f.What)-1], nil)
+		p := pattern{text: f.What[1 : len(f.What)-1]}
+		d, err := p.detector(f.Name)
 		if err != nil {
 			fail("what: %w", err)
 			break
@@ -364,40 +381,4 @@ func (g nameGlob) match(name []byte) bool {
 		name = name[i+len(p):]
 	}
 	return true
-}
-
-// patternDetector compiles a user's pattern. Its keywords are texts of which
-// every match has one; without them its literal beginning serves, and without
-// that it is tried on every value.
-func patternDetector(name, pattern string, keywords []string) (*detector, error) {
-	if pattern == "" {
-		return nil, errors.New("it has no pattern")
-	}
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, err
-	}
-	if re.MatchString("") {
-		return nil, fmt.Errorf("pattern /%s/ matches the empty text", pattern)
-	}
-	d := &detector{name: name, kind: strings.ToUpper(strings.ReplaceAll(name, "_", "-")), find: func(v []byte, _ int) (int, int, bool) {
-		m := re.FindSubmatchIndex(v)
-		if m == nil {
-			return 0, 0, false
-		}
-		if len(m) >= 4 && m[2] >= 0 {
-			return m[2], m[3], true
-		}
-		return m[0], m[1], true
-	}, whole: true}
-	for _, k := range keywords {
-		if len(k) < 3 {
-			return nil, fmt.Errorf("keyword %q is shorter than 3 characters", k)
-		}
-		d.keywords = append(d.keywords, strings.ToLower(k))
-	}
-	if prefix, _ := re.LiteralPrefix(); len(d.keywords) == 0 && len(prefix) >= 3 {
-		d.keywords = []string{strings.ToLower(prefix)}
-	}
-	return d, nil
 }

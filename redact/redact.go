@@ -57,7 +57,7 @@ func (r *Redactor) Redact(p *capturev1.RRPair) (err error) {
 		if v := recover(); v != nil {
 			// Whatever state the pair is in, nothing of it is kept.
 			err = fmt.Errorf("redaction panicked: %v", v)
-			w.withholdPair(ReasonFault)
+			w.withholdPair(ReasonFault, true)
 		}
 		w.finish()
 		*w = work{}
@@ -101,6 +101,8 @@ func OnlyWithheld(r *capturev1.Redaction) bool { return r.GetRule() == ruleWithh
 // errBudget: a pair needs more work than it is allowed.
 var errBudget = errors.New("it needs more work than its budget allows")
 
+var errNested = fmt.Errorf("it has values in values in values: %w", errBudget)
+
 // Budget of one pair, counted in bytes that are looked at, however often:
 // fuelFloor and fuelPerByte for each byte of the pair.
 const (
@@ -110,8 +112,10 @@ const (
 	maxDecoded = 16 << 20
 	maxRatio   = 256
 	// maxNesting bounds values within values: JSON in a JSON text, base64 in a
-	// form field.
-	maxNesting = 4
+	// form field. What is deeper is withheld. flat is for values into which
+	// nobody looks further.
+	maxNesting = 12
+	flat       = 1 << 16
 )
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -136,6 +140,9 @@ type work struct {
 	quiet int
 	// firstRule is the first that found something while quiet; -1 for none.
 	firstRule int
+	// variables are those of a GraphQL operation that are given to arguments
+	// that rules name, with the rules.
+	variables map[string]int
 	// noted counts what rules took.
 	noted    int
 	receipts []*capturev1.Redaction
@@ -149,8 +156,8 @@ func (s *ruleSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 func (w *work) run() error {
 	p := w.pair
-	for i, r := range w.set.rules {
-		if r.scope != nil && !r.scope.Match(p) {
+	for _, i := range w.set.scoped {
+		if !w.set.rules[i].scope.Match(p) {
 			w.off.add(i)
 		}
 	}
@@ -162,10 +169,14 @@ func (w *work) run() error {
 		w.head(p.GetRequest())
 		w.side = "response"
 		w.head(p.GetResponse())
-		w.withholdPair(ReasonAmbiguous)
-		return nil
+		w.withholdPair(ReasonAmbiguous, w.failed != nil)
+		return w.failed
 	}
 	w.source()
+	if w.failed != nil {
+		w.withholdPair(ReasonBudget, true)
+		return fmt.Errorf("pair withheld: %w", w.failed)
+	}
 	var errs []error
 	for _, m := range [...]struct {
 		side string
@@ -199,6 +210,13 @@ func (w *work) spend(bytes int) bool {
 	return w.failed == nil
 }
 
+// fail withholds the body that is looked at.
+func (w *work) fail(err error) {
+	if w.failed == nil {
+		w.failed = err
+	}
+}
+
 // receipt notes a change.
 func (w *work) receipt(rule, location, kind string) {
 	if w.quiet > 0 {
@@ -225,6 +243,17 @@ func (w *work) shadow(r *rule, location string) {
 	changed := w.changed
 	w.receipt(r.name, location, "shadow:"+r.kind)
 	w.changed = changed
+}
+
+// shadowAt is shadow for a value.
+func (w *work) shadowAt(r *rule, at where) {
+	switch {
+	case w.quiet > 0:
+	case len(w.receipts) == maxReceipts:
+		w.shadow(r, receiptsOverflow)
+	default:
+		w.shadow(r, w.location(at))
+	}
 }
 
 func (w *work) finish() {

@@ -367,7 +367,7 @@ func TestOddParts(t *testing.T) {
 	for _, head := range []string{
 		`Content-Disposition: form-data; name="password`,
 		"Content-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=password",
-		"Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: quoted-printable",
+		"Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: x-odd",
 	} {
 		p := post("multipart/form-data; boundary=b", "--b\r\n"+head+"\r\n\r\nhunter2\r\n--b\r\nContent-Disposition: form-data; name=user\r\n\r\nann\r\n--b--")
 		if err := r.Redact(p); err != nil {

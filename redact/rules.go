@@ -23,9 +23,14 @@ var standard []byte
 //go:embed pii.yaml
 var pii []byte
 
+// gitleaks are the shapes of keys that others collected; it is generated.
+//
+//go:embed gitleaks.yaml
+var gitleaks []byte
+
 // Bounds of a rule set.
 const (
-	maxRules    = 256
+	maxRules    = 512
 	maxKeys     = 512
 	maxKeyLen   = 128
 	maxFileSize = 1 << 20
@@ -52,6 +57,8 @@ type Set struct {
 	paths   []int // rules with JSON paths
 	// templates are rules for path segments.
 	templates []int
+	// scoped are rules that are not for every pair.
+	scoped []int
 	// sql are rules for SQL literals; body those for whole bodies.
 	sql, body []int
 	scan      *scanner
@@ -151,7 +158,9 @@ type fileDetector struct {
 	Name     string   `yaml:"name"`
 	Pattern  string   `yaml:"pattern"`
 	Keywords []string `yaml:"keywords"`
+	Starts   bool     `yaml:"starts"`
 	Validate string   `yaml:"validate"`
+	Entropy  float64  `yaml:"entropy"`
 }
 
 // Named gives a set that comes with the program; false for a name that none

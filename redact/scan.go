@@ -55,27 +55,46 @@ const (
 // word is a keyword that ends in a state.
 type word struct {
 	length int // characters without what parts words
-	// dot: one follows it.
-	dot bool
-	// rule is whose detector has it; -1 for the name of a key.
-	rule int
+	// literal is a detector's keyword as it has to stand there, in lower case,
+	// and lead how many of its characters part words and go before. Names have
+	// none: what parts their words does not count.
+	literal string
+	lead    int
+	// alone: no letter or digit goes before it.
+	alone bool
+	// rule is whose detector has it; -1 for the name of a key, which globs may
+	// match, places in Set.globs.
+	rule  int
+	globs []int
 }
 
 // newScanner makes the scanner of a set's rules.
 func newScanner(set *Set) *scanner {
 	s := new(scanner)
 	words := map[string][]word{}
-	add := func(text string, rule int) {
-		dot := rule >= 0 && strings.HasSuffix(text, ".")
-		text = normal(text)
-		if text == "" {
+	keyword := func(text string, rule int, alone bool) {
+		n := normal(text)
+		if n == "" {
 			s.always = true
 			return
 		}
-		w := word{len(text), dot, rule}
-		if !slices.Contains(words[text], w) {
-			words[text] = append(words[text], w)
+		w := word{length: len(n), literal: strings.ToLower(text), alone: alone && alnum(text[0]), rule: rule}
+		w.lead = len(text) - len(strings.TrimLeft(text, separators))
+		words[n] = append(words[n], w)
+	}
+	name := func(text string, globs ...int) {
+		n := normal(text)
+		if n == "" {
+			s.always = true
+			return
 		}
+		for i := range words[n] {
+			if w := &words[n][i]; w.rule < 0 {
+				w.globs = append(w.globs, globs...)
+				return
+			}
+		}
+		words[n] = append(words[n], word{length: len(n), rule: -1, globs: globs})
 	}
 	for i, r := range set.rules {
 		switch d := r.detect; {
@@ -85,30 +104,31 @@ func newScanner(set *Set) *scanner {
 		case d.long:
 			s.longs = append(s.longs, i)
 		case len(d.keywords) == 0:
-			s.wholes, s.always = append(s.wholes, i), true
+			// One that goes by names is found by them.
+			s.wholes, s.always = append(s.wholes, i), s.always || !r.keyed
 		default:
 			for _, k := range d.keywords {
-				add(k, i)
+				keyword(k, i, d.alone)
 			}
 		}
 		for _, p := range r.jsonPaths {
-			add(last(p), -1)
+			name(last(p))
 		}
 		if slices.Contains(set.anyName, i) && r.in&^(inHeader|inCookie|inQuery) != 0 || r.in&inBody != 0 || r.in&inSQL != 0 {
 			s.always = true
 		}
 	}
-	for name := range set.names {
-		add(name, -1)
+	for n := range set.names {
+		name(n)
 	}
-	for _, g := range set.globs {
+	for i, g := range set.globs {
 		longest := ""
 		for _, part := range g.parts {
 			if len(part) > len(longest) {
 				longest = part
 			}
 		}
-		add(longest, -1)
+		name(longest, i)
 	}
 	s.build(words)
 	for c := range 256 {
@@ -215,12 +235,15 @@ func (s *scanner) build(words map[string][]word) {
 			queue = append(queue, *t)
 		}
 	}
-	for _, c := range "-_ ." { // as normal has them
+	for _, c := range separators { // as normal has them
 		s.class[c] = classSkip
 	}
 }
 
-// shortWord is the longest keyword that would be found in many a text if
+// separators part the words of names.
+const separators = "-_ ."
+
+// shortWord is the longest name that would be found in many a text if
 // spaces and points did not count: "less now", "not paid".
 const shortWord = 4
 
@@ -233,11 +256,22 @@ func (s *scanner) fits(w word, v []byte, end int) (start int, ok bool) {
 			if n--; n == 0 {
 				break
 			}
-		} else if w.length <= shortWord && (c == ' ' || c == '.') {
+		} else if w.length <= shortWord && w.literal == "" && (c == ' ' || c == '.') {
 			return 0, false
 		}
 	}
-	return start, !w.dot || end+1 < len(v) && v[end+1] == '.'
+	if w.literal == "" {
+		return start, true
+	}
+	if start -= w.lead; start < 0 || len(v)-start < len(w.literal) {
+		return 0, false
+	}
+	for i := range len(w.literal) {
+		if c := v[start+i]; c != w.literal[i] && (!upper(c) || c+'a'-'A' != w.literal[i]) {
+			return 0, false
+		}
+	}
+	return start, !w.alone || start == 0 || !alnum(v[start-1])
 }
 
 // look says what a value could have. It ends at the first word: who asks then
@@ -278,4 +312,18 @@ func (s *scanner) look(v []byte) (found signs) {
 		}
 	}
 	return found
+}
+
+// globs calls f for each pattern of names of which v, which is normal, has the
+// longest part.
+func (s *scanner) globs(v []byte, f func(i int)) {
+	state := 0
+	for _, c := range v {
+		state = int(s.next[state<<s.shift|int(s.class[c])])
+		for _, w := range s.out[state] {
+			for _, i := range w.globs {
+				f(i)
+			}
+		}
+	}
 }

@@ -43,7 +43,7 @@ func (w *work) sql(at where, v []byte) (out []byte, changed bool) {
 			return
 		}
 		if r.shadow {
-			w.shadow(r, w.location(at))
+			w.shadowAt(r, at)
 			return
 		}
 		w.note(rule, at)
@@ -95,4 +95,157 @@ func (w *work) sql(at where, v []byte) (out []byte, changed bool) {
 
 func tag(b []byte) bool {
 	return len(b) < 64 && !bytes.ContainsFunc(b, func(r rune) bool { return r > 127 || !alnum(byte(r)) && r != '_' }) && (len(b) == 0 || !digit(b[0]))
+}
+
+// statement looks at literals of an SQL statement that the statement itself
+// names: PASSWORD 'x', IDENTIFIED BY 'x', and those of VALUES by the names of
+// its columns.
+func (f *finder) statement() {
+	if !looksSQL(f.v) {
+		return
+	}
+	s := sqlReader{v: f.v}
+	var columns [][]byte
+	last, lastWord := sqlToken{}, []byte(nil) // the token before, and the word
+	for {
+		t := s.next()
+		if t.kind == sqlEnd {
+			return
+		}
+		text := f.v[t.from:t.to]
+		switch {
+		case t.kind == sqlText && last.kind == sqlWord:
+			word := f.v[last.from:last.to]
+			if bytes.EqualFold(word, []byte("by")) {
+				word = []byte("password") // IDENTIFIED BY
+			}
+			f.literal(word, t)
+		case t.kind == sqlOpen && bytes.EqualFold(lastWord, []byte("values")) || t.kind == sqlOpen && last.kind == sqlComma && s.inValues:
+			s.inValues = true
+			f.row(&s, columns)
+		case t.kind == sqlOpen && !s.inValues:
+			columns = s.list(columns[:0])
+			lastWord = nil
+		}
+		if last = t; t.kind == sqlWord {
+			lastWord = text
+		}
+	}
+}
+
+// row looks at a row of VALUES.
+func (f *finder) row(s *sqlReader, columns [][]byte) {
+	column, depth := 0, 0
+	for {
+		switch t := s.next(); {
+		case t.kind == sqlEnd || t.kind == sqlClose && depth == 0:
+			return
+		case t.kind == sqlOpen:
+			depth++
+		case t.kind == sqlClose:
+			depth--
+		case t.kind == sqlComma && depth == 0:
+			column++
+		case (t.kind == sqlText || t.kind == sqlWord && digit(f.v[t.from])) && column < len(columns):
+			f.literal(columns[column], t)
+		}
+	}
+}
+
+func (f *finder) literal(name []byte, t sqlToken) {
+	if t.from < t.to && !isToken(f.v[t.from:t.to]) {
+		f.value(name, t.from, t.to)
+	}
+}
+
+type sqlKind int
+
+const (
+	sqlEnd sqlKind = iota
+	sqlWord
+	sqlText
+	sqlOpen
+	sqlClose
+	sqlComma
+	sqlOther
+)
+
+// sqlToken is a token; of a text what is between its quotes.
+type sqlToken struct {
+	kind     sqlKind
+	from, to int
+}
+
+// sqlReader reads tokens, as far as all dialects have them.
+type sqlReader struct {
+	v        []byte
+	at       int
+	inValues bool
+}
+
+func (s *sqlReader) next() sqlToken {
+	v := s.v
+	for s.at < len(v) && (v[s.at] == ' ' || v[s.at] == '\t' || v[s.at] == '\n' || v[s.at] == '\r') {
+		s.at++
+	}
+	from := s.at
+	if from == len(v) {
+		return sqlToken{kind: sqlEnd}
+	}
+	word := func(c byte) bool { return alnum(c) || c == '_' || c == '.' || c >= 0x80 }
+	s.at++
+	switch c := v[from]; {
+	case c == '(':
+		return sqlToken{sqlOpen, from, s.at}
+	case c == ')':
+		return sqlToken{sqlClose, from, s.at}
+	case c == ',':
+		return sqlToken{sqlComma, from, s.at}
+	case c == '\'':
+		return s.quoted(sqlText, c)
+	case c == '"' || c == '`':
+		return s.quoted(sqlWord, c)
+	case word(c):
+		for s.at < len(v) && word(v[s.at]) {
+			s.at++
+		}
+		if s.at == from+1 && s.at < len(v) && v[s.at] == '\'' {
+			s.at++ // E'…', N'…'
+			return s.quoted(sqlText, '\'')
+		}
+		return sqlToken{sqlWord, from, s.at}
+	}
+	return sqlToken{sqlOther, from, s.at}
+}
+
+// quoted reads to the end of a quoted text. A backslash may escape the quote
+// or not: it is taken to, so that too much goes rather than too little.
+func (s *sqlReader) quoted(kind sqlKind, quote byte) sqlToken {
+	v, from := s.v, s.at
+	for s.at < len(v) {
+		switch {
+		case v[s.at] == '\\':
+			s.at++
+		case v[s.at] == quote && s.at+1 < len(v) && v[s.at+1] == quote:
+			s.at++
+		case v[s.at] == quote:
+			s.at++
+			return sqlToken{kind, from, s.at - 1}
+		}
+		s.at++
+	}
+	s.at = len(v)
+	return sqlToken{kind, from, len(v)}
+}
+
+// list reads the names to the next closing bracket.
+func (s *sqlReader) list(names [][]byte) [][]byte {
+	for {
+		switch t := s.next(); t.kind {
+		case sqlEnd, sqlClose:
+			return names
+		case sqlWord:
+			names = append(names, s.v[t.from:t.to])
+		}
+	}
 }

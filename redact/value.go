@@ -22,7 +22,12 @@ type where struct {
 type step struct {
 	name  []byte
 	array bool
+	// safe is what may be shown of the name, once somebody asked.
+	safe string
 }
+
+// maxSteps is how many steps a receipt names of a place.
+const maxSteps = 16
 
 // String is the place as receipts have it. Names that are keys of documents
 // are somebody's data: what a detector finds in them is not repeated.
@@ -46,13 +51,22 @@ func (w *work) location(at where) string {
 	}
 	if len(at.steps) > 0 {
 		b.WriteString(" $")
-		for _, s := range at.steps {
-			if s.array {
+		for i := range at.steps {
+			s := &at.steps[i]
+			switch {
+			case len(at.steps) > maxSteps && i == maxSteps/2:
+				b.WriteString("…")
+				continue
+			case len(at.steps) > maxSteps && maxSteps/2 < i && i < len(at.steps)-maxSteps/2:
+				continue
+			case s.array:
 				b.WriteString("[*]")
-			} else {
-				b.WriteByte('.')
-				b.WriteString(w.safeName(s.name))
+				continue
+			case s.safe == "":
+				s.safe = w.safeName(s.name)
 			}
+			b.WriteByte('.')
+			b.WriteString(s.safe)
 		}
 	} else if name := cmp.Or(w.safeName(at.name), at.label); name != "" {
 		if at.place&(inHeader|inCookie|inQuery) == 0 {
@@ -71,7 +85,7 @@ func (w *work) safeName(name []byte) string {
 	}
 	w.quiet++
 	defer func() { w.quiet-- }()
-	if len(w.find(where{place: inText}, name, ruleSet{}, maxNesting)) > 0 {
+	if w.set.scan.look(name) != 0 && len(w.find(where{place: inText}, name, ruleSet{}, flat)) > 0 {
 		return "…"
 	}
 	return strings.ToLower(string(name))
@@ -95,18 +109,14 @@ func (w *work) named(at where) (matched ruleSet, whole int) {
 		switch r := w.set.rules[i]; {
 		case r.detect != nil:
 		case r.shadow:
-			w.shadow(r, w.location(at))
+			w.shadowAt(r, at)
 		case whole < 0 || i < whole:
 			whole = i
 		}
 	}
-	var buf [maxKeyLen]byte
-	if len(at.name) > maxKeyLen {
-		// No rule's name is as long; one for any name takes it.
-		for _, i := range w.set.anyName {
-			take(i, nil)
-		}
-		at.name = at.name[len(at.name)-maxKeyLen:] // *password
+	var buf [maxKeyLen]byte // longer ones are rare
+	if len(at.name) > maxKeyLen && !w.spend(len(at.name)) {
+		return matched, whole
 	}
 	if at.place&(inForm|inQuery|inMultipart) != 0 && bytes.HasSuffix(at.name, []byte("]")) {
 		// user[password], as many frameworks write their forms.
@@ -129,11 +139,11 @@ func (w *work) named(at where) (matched ruleSet, whole int) {
 			for _, i := range w.set.names[string(n)] {
 				take(i, n)
 			}
-			for _, g := range w.set.globs {
-				if g.match(n) {
+			w.set.scan.globs(n, func(i int) {
+				if g := w.set.globs[i]; g.match(n) {
 					take(g.rule, n)
 				}
-			}
+			})
 		}
 		for _, i := range w.set.anyName {
 			take(i, n)
@@ -190,10 +200,14 @@ func (w *work) whole(i int, at where, v []byte) ([]byte, bool) {
 
 // inside looks for what has to go within a value.
 func (w *work) inside(at where, v []byte, matched ruleSet, depth int) ([]byte, bool) {
-	if w.set.scan.look(v) == 0 {
+	if matched == (ruleSet{}) && w.set.scan.look(v) == 0 && len(w.variables) == 0 {
 		return v, false
 	}
-	if depth < maxNesting && looksJSON(v) {
+	if depth < flat && looksJSON(v) {
+		if depth >= maxNesting {
+			w.fail(errNested)
+			return v, false
+		}
 		if out, changed, err := w.json(v, at, depth+1, false); err == nil {
 			return out, changed
 		}
@@ -227,6 +241,10 @@ func (w *work) note(i int, at where) {
 	}
 	r := w.set.rules[i]
 	w.noted++
+	if len(w.receipts) == maxReceipts {
+		w.receipt(receiptsOverflow, receiptsOverflow, receiptsOverflow)
+		return
+	}
 	w.receipt(r.name, w.location(at), r.kind)
 }
 

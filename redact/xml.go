@@ -1,6 +1,10 @@
 package redact
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"unicode"
+)
 
 // xml walks a document (W3C XML 1.0): text and attributes by the name of
 // their element and their own. It checks no more of its form than that tags
@@ -32,6 +36,15 @@ type xmlWalk struct {
 	// entity: the document was looked through for declarations of entities.
 	entity bool
 	names  []xmlName
+	// pieces are what stands between two tags, parted by comments and CDATA:
+	// to who reads the document they are one text.
+	pieces, comments []xmlPiece
+}
+
+// xmlPiece is a part of a text; raw where no reference is read.
+type xmlPiece struct {
+	from, to int
+	raw      bool
 }
 
 // xmlName is an open element's.
@@ -70,14 +83,15 @@ func (x *xmlWalk) walk() error {
 		x.token = pos
 		lt := bytes.IndexByte(v[pos:], '<')
 		if lt < 0 {
-			x.text(pos, len(v), false)
+			x.piece(pos, len(v), false)
+			x.flush()
 			if len(x.names) > 0 {
 				return errCut
 			}
 			return nil
 		}
 		if lt > 0 {
-			x.text(pos, pos+lt, false)
+			x.piece(pos, pos+lt, false)
 			pos += lt
 			x.token = pos
 		}
@@ -87,17 +101,17 @@ func (x *xmlWalk) walk() error {
 		case bytes.HasPrefix(rest, []byte("<!--")):
 			end = indexEnd(rest, "-->")
 			if end > 0 {
-				x.text(pos+4, pos+end-3, true)
+				x.comments = append(x.comments, xmlPiece{pos + 4, pos + end - 3, true})
 			}
 		case bytes.HasPrefix(rest, []byte("<![CDATA[")):
 			end = indexEnd(rest, "]]>")
 			if end > 0 {
-				x.text(pos+9, pos+end-3, true)
+				x.piece(pos+9, pos+end-3, true)
 			}
 		case bytes.HasPrefix(rest, []byte("<?")):
 			end = indexEnd(rest, "?>")
 			if end > 0 {
-				x.named(nil, pos+2, pos+end-2, true)
+				x.comments = append(x.comments, xmlPiece{pos + 2, pos + end - 2, true})
 			}
 		case bytes.HasPrefix(rest, []byte("<!DOCTYPE")):
 			// Entities could say anything in the place of any text.
@@ -110,6 +124,7 @@ func (x *xmlWalk) walk() error {
 				return errMalformed
 			}
 		case bytes.HasPrefix(rest, []byte("</")):
+			x.flush()
 			end = indexEnd(rest, ">")
 			if end > 0 {
 				if len(x.names) == 0 {
@@ -121,6 +136,7 @@ func (x *xmlWalk) walk() error {
 				x.names = x.names[:len(x.names)-1]
 			}
 		default:
+			x.flush()
 			var err error
 			if end, err = x.tag(pos); err != nil {
 				return err
@@ -131,6 +147,7 @@ func (x *xmlWalk) walk() error {
 		}
 		pos += end
 	}
+	x.flush()
 	if len(x.names) > 0 {
 		x.token = len(v)
 		return errCut
@@ -223,7 +240,7 @@ func (x *xmlWalk) tag(pos int) (int, error) {
 // have no place for a token.
 func (x *xmlWalk) secret(v []byte) bool {
 	x.w.quiet++
-	_, found := x.w.inside(where{place: inXML}, v, ruleSet{}, maxNesting)
+	_, found := x.w.inside(where{place: inXML}, v, ruleSet{}, flat)
 	x.w.quiet--
 	return found
 }
@@ -231,16 +248,29 @@ func (x *xmlWalk) secret(v []byte) bool {
 // local is a name without its namespace.
 func local(name []byte) []byte { return name[bytes.LastIndexByte(name, ':')+1:] }
 
-// text looks at what stands between tags.
-func (x *xmlWalk) text(from, to int, raw bool) {
-	for from < to && (x.in[from] == ' ' || x.in[from] == '\n' || x.in[from] == '\r' || x.in[from] == '\t') {
-		from++
+func (x *xmlWalk) piece(from, to int, raw bool) {
+	if from < to {
+		x.pieces = append(x.pieces, xmlPiece{from, to, raw})
 	}
-	for to > from && (x.in[to-1] == ' ' || x.in[to-1] == '\n' || x.in[to-1] == '\r' || x.in[to-1] == '\t') {
-		to--
-	}
-	if from >= to {
+}
+
+// flush looks at what stood between two tags: the text, and then the comments
+// and instructions in it, which are nobody's value.
+func (x *xmlWalk) flush() {
+	pieces, comments := x.pieces, x.comments
+	x.pieces, x.comments = x.pieces[:0], x.comments[:0]
+	if len(pieces)+len(comments) == 0 {
 		return
+	}
+	text := func(p xmlPiece) []byte {
+		if p.raw {
+			return x.in[p.from:p.to]
+		}
+		return entities(x.in[p.from:p.to])
+	}
+	var all []byte
+	for _, p := range pieces {
+		all = append(all, text(p)...)
 	}
 	// Any element around it may be the one that a rule names.
 	var name []byte
@@ -249,7 +279,26 @@ func (x *xmlWalk) text(from, to int, raw bool) {
 			name = x.names[n-1].name
 		}
 	}
-	x.named(name, from, to, raw)
+	// What was said with white space around it is put back with it.
+	trimmed := bytes.TrimSpace(all)
+	lead := len(all) - len(bytes.TrimLeftFunc(all, unicode.IsSpace))
+	out, changed := x.w.value(where{place: inXML, name: name}, trimmed, 0)
+	if changed {
+		out = slices.Concat(all[:lead], out, all[lead+len(trimmed):])
+	}
+	for len(pieces)+len(comments) > 0 {
+		if len(comments) == 0 || len(pieces) > 0 && pieces[0].from < comments[0].from {
+			if changed {
+				x.replace(pieces[0].from, pieces[0].to, out, pieces[0].raw)
+				out = nil
+			}
+			pieces = pieces[1:]
+			continue
+		}
+		c := comments[0]
+		comments = comments[1:]
+		x.named(name, c.from, c.to, true)
+	}
 }
 
 func (x *xmlWalk) named(name []byte, from, to int, raw bool) {
