@@ -859,8 +859,14 @@ type ForwarderStatus struct {
 	// and then at that interval.
 	Telemetry *Telemetry `protobuf:"bytes,14,opt,name=telemetry,proto3" json:"telemetry,omitempty"`
 	// What proxies are told to sample, by app; "*" is for the others.
-	KeepOneIn     map[string]uint32   `protobuf:"bytes,15,rep,name=keep_one_in,json=keepOneIn,proto3" json:"keep_one_in,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Destinations  []*DestinationState `protobuf:"bytes,16,rep,name=destinations,proto3" json:"destinations,omitempty"`
+	KeepOneIn    map[string]uint32   `protobuf:"bytes,15,rep,name=keep_one_in,json=keepOneIn,proto3" json:"keep_one_in,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Destinations []*DestinationState `protobuf:"bytes,16,rep,name=destinations,proto3" json:"destinations,omitempty"`
+	// It takes what anybody sends it: neither tokens nor certificates are asked
+	// for.
+	ProxiesUnauthenticated bool `protobuf:"varint,17,opt,name=proxies_unauthenticated,json=proxiesUnauthenticated,proto3" json:"proxies_unauthenticated,omitempty"`
+	// Connections and streams of proxies that it refused since it started, by
+	// reason (internal/grpcdoor).
+	Refused       map[string]uint64 `protobuf:"bytes,18,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1003,6 +1009,20 @@ func (x *ForwarderStatus) GetKeepOneIn() map[string]uint32 {
 func (x *ForwarderStatus) GetDestinations() []*DestinationState {
 	if x != nil {
 		return x.Destinations
+	}
+	return nil
+}
+
+func (x *ForwarderStatus) GetProxiesUnauthenticated() bool {
+	if x != nil {
+		return x.ProxiesUnauthenticated
+	}
+	return false
+}
+
+func (x *ForwarderStatus) GetRefused() map[string]uint64 {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -1805,7 +1825,7 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\vnext_offset\x18\x01 \x01(\x04R\n" +
 	"nextOffset\x124\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x1c.weir.capture.v1.OffsetRangeR\x06rangesB\x06\n" +
-	"\x04kind\"\xc6\a\n" +
+	"\x04kind\"\x84\t\n" +
 	"\x0fForwarderStatus\x12!\n" +
 	"\fforwarder_id\x18\x01 \x01(\tR\vforwarderId\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x18\n" +
@@ -1825,7 +1845,9 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\ffilter_rules\x18\r \x03(\v2\x1b.weir.capture.v1.FilterRuleR\vfilterRules\x128\n" +
 	"\ttelemetry\x18\x0e \x01(\v2\x1a.weir.capture.v1.TelemetryR\ttelemetry\x12O\n" +
 	"\vkeep_one_in\x18\x0f \x03(\v2/.weir.capture.v1.ForwarderStatus.KeepOneInEntryR\tkeepOneIn\x12E\n" +
-	"\fdestinations\x18\x10 \x03(\v2!.weir.capture.v1.DestinationStateR\fdestinations\x1a;\n" +
+	"\fdestinations\x18\x10 \x03(\v2!.weir.capture.v1.DestinationStateR\fdestinations\x127\n" +
+	"\x17proxies_unauthenticated\x18\x11 \x01(\bR\x16proxiesUnauthenticated\x12G\n" +
+	"\arefused\x18\x12 \x03(\v2-.weir.capture.v1.ForwarderStatus.RefusedEntryR\arefused\x1a;\n" +
 	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
@@ -1834,7 +1856,10 @@ const file_api_capture_v1_ingest_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a<\n" +
 	"\x0eKeepOneInEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"@\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a:\n" +
+	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"@\n" +
 	"\n" +
 	"FilterRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1924,7 +1949,7 @@ func file_api_capture_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_api_capture_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_api_capture_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_api_capture_v1_ingest_proto_goTypes = []any{
 	(ProxyStatus_State)(0),           // 0: weir.capture.v1.ProxyStatus.State
 	(*ExportRequest)(nil),            // 1: weir.capture.v1.ExportRequest
@@ -1951,25 +1976,26 @@ var file_api_capture_v1_ingest_proto_goTypes = []any{
 	nil,                              // 22: weir.capture.v1.ForwarderStatus.FilteredEntry
 	nil,                              // 23: weir.capture.v1.ForwarderStatus.DroppedEntry
 	nil,                              // 24: weir.capture.v1.ForwarderStatus.KeepOneInEntry
-	nil,                              // 25: weir.capture.v1.DestinationState.DroppedEntry
-	nil,                              // 26: weir.capture.v1.DestinationState.FilteredEntry
-	(*Source)(nil),                   // 27: weir.capture.v1.Source
-	(*Counters)(nil),                 // 28: weir.capture.v1.Counters
-	(*RRPair)(nil),                   // 29: weir.capture.v1.RRPair
-	(*ProxyState)(nil),               // 30: weir.capture.v1.ProxyState
+	nil,                              // 25: weir.capture.v1.ForwarderStatus.RefusedEntry
+	nil,                              // 26: weir.capture.v1.DestinationState.DroppedEntry
+	nil,                              // 27: weir.capture.v1.DestinationState.FilteredEntry
+	(*Source)(nil),                   // 28: weir.capture.v1.Source
+	(*Counters)(nil),                 // 29: weir.capture.v1.Counters
+	(*RRPair)(nil),                   // 30: weir.capture.v1.RRPair
+	(*ProxyState)(nil),               // 31: weir.capture.v1.ProxyState
 }
 var file_api_capture_v1_ingest_proto_depIdxs = []int32{
 	2,  // 0: weir.capture.v1.ExportRequest.hello:type_name -> weir.capture.v1.Hello
 	4,  // 1: weir.capture.v1.ExportRequest.frame:type_name -> weir.capture.v1.Frame
 	9,  // 2: weir.capture.v1.ExportRequest.status:type_name -> weir.capture.v1.ForwarderStatus
-	27, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
+	28, // 3: weir.capture.v1.FrameHead.source:type_name -> weir.capture.v1.Source
 	15, // 4: weir.capture.v1.FrameHead.filtered:type_name -> weir.capture.v1.FrameHead.FilteredEntry
 	16, // 5: weir.capture.v1.FrameHead.dropped:type_name -> weir.capture.v1.FrameHead.DroppedEntry
-	28, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
+	29, // 6: weir.capture.v1.FrameHead.counters:type_name -> weir.capture.v1.Counters
 	6,  // 7: weir.capture.v1.FrameHead.lost:type_name -> weir.capture.v1.LostRun
 	17, // 8: weir.capture.v1.LostRun.filtered:type_name -> weir.capture.v1.LostRun.FilteredEntry
 	18, // 9: weir.capture.v1.LostRun.dropped:type_name -> weir.capture.v1.LostRun.DroppedEntry
-	29, // 10: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
+	30, // 10: weir.capture.v1.FrameBody.pairs:type_name -> weir.capture.v1.RRPair
 	19, // 11: weir.capture.v1.ExportResponse.have:type_name -> weir.capture.v1.ExportResponse.Have
 	21, // 12: weir.capture.v1.ExportResponse.stored:type_name -> weir.capture.v1.ExportResponse.Ack
 	13, // 13: weir.capture.v1.ForwarderStatus.spool:type_name -> weir.capture.v1.SpoolState
@@ -1980,22 +2006,23 @@ var file_api_capture_v1_ingest_proto_depIdxs = []int32{
 	11, // 18: weir.capture.v1.ForwarderStatus.telemetry:type_name -> weir.capture.v1.Telemetry
 	24, // 19: weir.capture.v1.ForwarderStatus.keep_one_in:type_name -> weir.capture.v1.ForwarderStatus.KeepOneInEntry
 	12, // 20: weir.capture.v1.ForwarderStatus.destinations:type_name -> weir.capture.v1.DestinationState
-	25, // 21: weir.capture.v1.DestinationState.dropped:type_name -> weir.capture.v1.DestinationState.DroppedEntry
-	26, // 22: weir.capture.v1.DestinationState.filtered:type_name -> weir.capture.v1.DestinationState.FilteredEntry
-	27, // 23: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
-	0,  // 24: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
-	28, // 25: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
-	30, // 26: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
-	3,  // 27: weir.capture.v1.ExportResponse.Have.ranges:type_name -> weir.capture.v1.OffsetRange
-	20, // 28: weir.capture.v1.ExportResponse.Have.last:type_name -> weir.capture.v1.ExportResponse.LastFrame
-	3,  // 29: weir.capture.v1.ExportResponse.Ack.ranges:type_name -> weir.capture.v1.OffsetRange
-	1,  // 30: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
-	8,  // 31: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
-	31, // [31:32] is the sub-list for method output_type
-	30, // [30:31] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	25, // 21: weir.capture.v1.ForwarderStatus.refused:type_name -> weir.capture.v1.ForwarderStatus.RefusedEntry
+	26, // 22: weir.capture.v1.DestinationState.dropped:type_name -> weir.capture.v1.DestinationState.DroppedEntry
+	27, // 23: weir.capture.v1.DestinationState.filtered:type_name -> weir.capture.v1.DestinationState.FilteredEntry
+	28, // 24: weir.capture.v1.ProxyStatus.source:type_name -> weir.capture.v1.Source
+	0,  // 25: weir.capture.v1.ProxyStatus.state:type_name -> weir.capture.v1.ProxyStatus.State
+	29, // 26: weir.capture.v1.ProxyStatus.counters:type_name -> weir.capture.v1.Counters
+	31, // 27: weir.capture.v1.ProxyStatus.proxy_state:type_name -> weir.capture.v1.ProxyState
+	3,  // 28: weir.capture.v1.ExportResponse.Have.ranges:type_name -> weir.capture.v1.OffsetRange
+	20, // 29: weir.capture.v1.ExportResponse.Have.last:type_name -> weir.capture.v1.ExportResponse.LastFrame
+	3,  // 30: weir.capture.v1.ExportResponse.Ack.ranges:type_name -> weir.capture.v1.OffsetRange
+	1,  // 31: weir.capture.v1.IngestService.Export:input_type -> weir.capture.v1.ExportRequest
+	8,  // 32: weir.capture.v1.IngestService.Export:output_type -> weir.capture.v1.ExportResponse
+	32, // [32:33] is the sub-list for method output_type
+	31, // [31:32] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_api_capture_v1_ingest_proto_init() }
@@ -2020,7 +2047,7 @@ func file_api_capture_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_capture_v1_ingest_proto_rawDesc), len(file_api_capture_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
