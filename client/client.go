@@ -4,6 +4,8 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -81,17 +84,35 @@ const maxDocument = 256 << 20
 
 // Client asks one analyzer. It may be used by several goroutines.
 type Client struct {
-	base *url.URL
-	http *http.Client
-	name string
+	base  *url.URL
+	http  *http.Client
+	name  string
+	token string
+}
+
+// Option is how an analyzer is asked.
+type Option func(*Client, *http.Transport)
+
+// WithToken shows an API key (RFC 6750). It goes over TLS or to this machine,
+// and never over the control socket, whose mode says who may use it.
+func WithToken(token string) Option {
+	return func(c *Client, _ *http.Transport) { c.token = token }
+}
+
+// WithRoots takes certificates of these authorities alone.
+func WithRoots(roots *x509.CertPool) Option {
+	return func(_ *Client, t *http.Transport) {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
 }
 
 // socketScheme is before the path of an analyzer's control socket.
 const socketScheme = "unix:"
 
-// New makes a client of the analyzer at base: "http://127.0.0.1:4190", or
-// "unix:/var/lib/weir/data/control.sock" for one on this machine.
-func New(base string) (*Client, error) {
+// New makes a client of the analyzer at base: "http://127.0.0.1:4190",
+// "https://weir.example", or "unix:/var/lib/weir/data/control.sock" for one on
+// this machine.
+func New(base string, options ...Option) (*Client, error) {
 	t := &http.Transport{
 		// No proxy from the environment: it would carry captured content.
 		Proxy:                 nil,
@@ -106,7 +127,7 @@ func New(base string) (*Client, error) {
 			return d.DialContext(ctx, "unix", path)
 		}
 		t.DisableCompression = true // it stays on this machine
-		return &Client{base: &url.URL{Scheme: "http", Host: "localhost"}, http: &http.Client{Transport: t}, name: base}, nil
+		return &Client{base: &url.URL{Scheme: "http", Host: "localhost"}, http: httpClient(t), name: base}, nil
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -116,7 +137,25 @@ func New(base string) (*Client, error) {
 		return nil, fmt.Errorf("%q is not an analyzer's address; want one such as http://127.0.0.1:4190", base)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	return &Client{base: u, http: &http.Client{Transport: t}, name: u.Redacted()}, nil
+	c := &Client{base: u, http: httpClient(t), name: u.Redacted()}
+	for _, o := range options {
+		o(c, t)
+	}
+	if c.token != "" && u.Scheme == "http" && !loopback(u.Hostname()) {
+		return nil, fmt.Errorf("%s is not https, and on another machine: everybody in between could read the token; want an address such as https://%s", c.name, u.Host)
+	}
+	return c, nil
+}
+
+// httpClient follows nobody elsewhere: the API sends nobody on, and a token is
+// for its analyzer alone.
+func httpClient(t *http.Transport) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 // Close lets go of idle connections.
@@ -335,6 +374,9 @@ func (c *Client) send(ctx context.Context, method, path string, v url.Values, he
 	for k, vs := range headers {
 		req.Header[k] = vs
 	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -348,7 +390,7 @@ func (c *Client) send(ctx context.Context, method, path string, v url.Values, he
 	return resp, nil
 }
 
-// ask is open for answers of status 200; every other becomes an error.
+// ask is open for good answers; every other becomes an error.
 func (c *Client) ask(ctx context.Context, path string, v url.Values, headers http.Header) (*http.Response, error) {
 	resp, err := c.open(ctx, path, v, headers)
 	if err != nil {
@@ -357,9 +399,9 @@ func (c *Client) ask(ctx context.Context, path string, v url.Values, headers htt
 	return c.expect(resp, path)
 }
 
-// expect takes an answer of status 200; every other becomes an error.
+// expect takes a good answer; every other becomes an error.
 func (c *Client) expect(resp *http.Response, path string) (*http.Response, error) {
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusNoContent {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -368,6 +410,9 @@ func (c *Client) expect(resp *http.Response, path string) (*http.Response, error
 		if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p); err == nil {
 			return nil, &p
 		}
+	}
+	if where := resp.Header.Get("Location"); where != "" && resp.StatusCode/100 == 3 {
+		return nil, &UnreachableError{c.URL(), fmt.Errorf("%s answered %s, to %q; name the address that it leads to", path, resp.Status, where)}
 	}
 	return nil, &UnreachableError{c.URL(), fmt.Errorf("%s answered %s; this is not Weir's API", path, resp.Status)}
 }

@@ -153,14 +153,8 @@ func (c *Client) Import(ctx context.Context, format, app string, file io.Reader)
 	v := url.Values{}
 	set(v, "format", format)
 	set(v, "app", app)
-	// An analyzer may answer long after the last byte: that is stored.
-	patient := *c
-	if t, ok := c.http.Transport.(*http.Transport); ok {
-		t = t.Clone()
-		t.ResponseHeaderTimeout = 0
-		patient.http = &http.Client{Transport: t}
-		defer t.CloseIdleConnections()
-	}
+	patient, done := c.patient()
+	defer done()
 	resp, err := patient.send(ctx, http.MethodPost, path, v, http.Header{"Content-Type": {"application/octet-stream"}}, file)
 	if err != nil {
 		return nil, err
@@ -174,4 +168,18 @@ func (c *Client) Import(ctx context.Context, format, app string, file io.Reader)
 		return nil, fmt.Errorf("read answer of %s: %w", path, err)
 	}
 	return &out, nil
+}
+
+// patient is the client for work that an analyzer may answer long after the
+// last byte of the question. done lets go of its connections.
+func (c *Client) patient() (p *Client, done func()) {
+	t, ok := c.http.Transport.(*http.Transport)
+	if !ok {
+		return c, func() {}
+	}
+	t = t.Clone()
+	t.ResponseHeaderTimeout = 0
+	patient := *c
+	patient.http = httpClient(t)
+	return &patient, t.CloseIdleConnections
 }

@@ -28,6 +28,10 @@ var titles = map[string]string{
 	"analyzer.store":     "What is stored can be read",
 	"analyzer.reachable": "Analyzer reachable",
 
+	"analyzer.auth":       "Sign-in is needed",
+	"analyzer.oidc":       "Identity provider answers",
+	"analyzer.encryption": "What is stored is encrypted",
+
 	"forwarder.connected":   "Forwarders connected",
 	"forwarder.clock":       "Forwarders' clocks agree with the analyzer's",
 	"forwarder.spool":       "Forwarders' spools have room",

@@ -26,7 +26,7 @@ func well() Installation {
 	seen := now.Add(-time.Second)
 	return Installation{
 		Now:      now,
-		Analyzer: Analyzer{DataDir: "/d", DiskFree: 50 << 30, DiskTotal: 100 << 30},
+		Analyzer: Analyzer{DataDir: "/d", DiskFree: 50 << 30, DiskTotal: 100 << 30, Doors: Doors{Auth: "on", Encryption: "on", IdentityProvider: "https://idp.example"}},
 		Forwarders: []httpv1.Forwarder{{
 			ForwarderID: "f1", Connected: true, LastSeen: seen, DLPConfig: "standard", Spool: httpv1.Spool{BytesUsed: 1, BytesLimit: 100},
 			FilterRules: []httpv1.FilterRule{{Name: "health"}},
@@ -78,6 +78,9 @@ func TestWhatIsWrong(t *testing.T) {
 		{"analyzer.disk", Failure, "full", func(in *Installation) { in.Analyzer.DiskFree = 1 << 20 }},
 		{"analyzer.index", Warning, "Nothing is lost", func(in *Installation) { in.Analyzer.IndexBacklog = 1e6 }},
 		{"analyzer.store", Failure, "disks", func(in *Installation) { in.Analyzer.Damaged = 1 }},
+		{"analyzer.auth", Skipped, "weir user link", func(in *Installation) { in.Analyzer.Doors.Auth = "off" }},
+		{"analyzer.oidc", Warning, "openid-configuration", func(in *Installation) { in.Analyzer.Doors.IdentityProviderProblem = "away" }},
+		{"analyzer.encryption", Skipped, "ENCRYPTION_KEY_FILE", func(in *Installation) { in.Analyzer.Doors.Encryption = "off" }},
 		{"forwarder.connected", Failure, "ANALYZER_ADDR", func(in *Installation) { in.Forwarders = nil }},
 		{"forwarder.connected", Warning, "5 min", func(in *Installation) {
 			in.Forwarders[0].Connected, in.Forwarders[0].LastSeen = false, now.Add(-5*time.Minute)

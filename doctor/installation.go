@@ -24,6 +24,7 @@ type Analyzer struct {
 	// Unreadable and Damaged are frames and records that were stored and
 	// cannot be read.
 	Unreadable, Damaged uint64
+	Doors               Doors
 }
 
 // Installation is everything that an analyzer knows.
@@ -74,7 +75,7 @@ func (f *findings) result(well string, there uint64) []httpv1.DoctorCheck {
 
 // Examine looks at everything that an analyzer knows.
 func Examine(in Installation) []httpv1.DoctorCheck {
-	return slices.Concat(in.analyzer(), in.forwarders(), in.proxies(), in.ledger())
+	return slices.Concat(in.analyzer(), in.doors(), in.forwarders(), in.proxies(), in.ledger())
 }
 
 const (

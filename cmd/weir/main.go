@@ -15,7 +15,7 @@ import (
 func main() {
 	daemon.Private()
 	ctx, stop := daemon.SignalContext(context.Background())
-	std := cli.IO{Out: os.Stdout, Err: os.Stderr, Color: colored(os.Stdout), Terminal: terminal(os.Stdout), Progress: terminal(os.Stderr)}
+	std := cli.IO{In: os.Stdin, Password: passwords(), Out: os.Stdout, Err: os.Stderr, Color: colored(os.Stdout), Terminal: terminal(os.Stdout), Progress: terminal(os.Stderr)}
 	status := cli.Run(ctx, os.Args[1:], std, cli.Programs{
 		Up: stack.Up, Demo: stack.Demo,
 		Config: stack.Config, SpoolDir: statedir.Default("spool"), DataDir: statedir.Default("data"),

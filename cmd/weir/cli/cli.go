@@ -3,7 +3,8 @@
 // needs none of them.
 //
 // Exit status: 0 when all went well, 1 when something failed, 2 when the
-// command or the query was not understood; then nothing was done.
+// command or the query was not understood, 3 when the analyzer lets nobody, or
+// not this key, do it; after 2 and 3 nothing was done.
 package cli
 
 import (
@@ -49,12 +50,16 @@ type Demo struct {
 
 // IO is what a command reads and writes.
 type IO struct {
+	In       io.Reader
 	Out, Err io.Writer
 	// Color: Out is a terminal that may be coloured.
 	Color bool
 	// Terminal: Out is a terminal. Progress: Err is one, and long work may say
 	// there how far it is.
 	Terminal, Progress bool
+	// Password asks on the terminal for something that is not shown; nil when
+	// there is none.
+	Password func(ctx context.Context, prompt string) (string, error)
 }
 
 // Programs are the commands that run more than the command line.
@@ -82,12 +87,12 @@ var ErrQuiet = errors.New("failed")
 // later are commands of weir that this version does not have. They are
 // refused by name, so that a script learns that they exist elsewhere.
 var later = []string{
-	"key", "user", "audit", "plan",
+	"plan",
 }
 
 // grammar is what kong reads.
 type grammar struct {
-	URL string `name:"url" env:"WEIR_URL" placeholder:"URL" help:"Address of the analyzer. Without it: the socket in DATA_DIR, then http://127.0.0.1:4190."`
+	URL string `name:"url" env:"WEIR_URL" placeholder:"URL" help:"Address of the analyzer. Without it: the socket in DATA_DIR, then http://127.0.0.1:4190. WEIR_TOKEN shows it an API key; WEIR_CA_FILE has its certificate authorities."`
 
 	Up      upCommand      `cmd:"" help:"Capture an application's traffic: proxy, forwarder and analyzer in one process."`
 	Demo    demoCommand    `cmd:"" help:"The same with a sample application and traffic of its own."`
@@ -102,6 +107,10 @@ type grammar struct {
 	Why     whyCommand     `cmd:"" help:"Say where a request went."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong, why, and what to do."`
 	Dlp     dlpCommand     `cmd:"" name:"dlp" help:"Try rules of redaction, and look for what they would have taken."`
+	Key     keyCommand     `cmd:"" help:"Make, list and revoke API keys and the tokens of forwarders and proxies."`
+	User    userCommand    `cmd:"" help:"Make, list and change users."`
+	Audit   auditCommand   `cmd:"" help:"Say who did what, and whether the log of it is intact."`
+	Delete  deleteCommand  `cmd:"" help:"Delete pairs for good, and prove it."`
 	Backup  backupCommand  `cmd:"" help:"Write everything that is stored to one file."`
 	Restore restoreCommand `cmd:"" help:"Unpack a backup into an empty data directory."`
 	Store   storeCommand   `cmd:"" help:"Look after the files of a data directory."`
@@ -168,6 +177,9 @@ func Run(ctx context.Context, args []string, std IO, programs Programs) int {
 	if _, ok := errors.AsType[*UsageError](err); ok {
 		return daemon.ExitUsage
 	}
+	if denied(err) != nil {
+		return exitDenied
+	}
 	return daemon.ExitFailed
 }
 
@@ -178,7 +190,7 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	var g grammar
 	parser, err := kong.New(
 		&g, kong.Name("weir"),
-		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood. docs/command-line.md tells more."),
+		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood, 3 not allowed. docs/command-line.md tells more."),
 		kong.Writers(std.Out, std.Err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(status int) { panic(exit{status}) }),
@@ -224,9 +236,9 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		}
 		return rebuild(ctx, std, programs, g.Store.Rebuild)
 	}
-	api, err := client.New(address(g.URL, programs))
+	api, err := open(g.URL, programs)
 	if err != nil {
-		return &UsageError{err}
+		return err
 	}
 	defer api.Close()
 	switch name, _, _ := strings.Cut(command, " "); name {
@@ -246,6 +258,14 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 		err = take(ctx, std, api, g.Import)
 	case "dlp":
 		err = dlpScan(ctx, std, api, g.Dlp.Scan)
+	case "key":
+		err = keys(ctx, std, api, command, g.Key)
+	case "user":
+		err = users(ctx, std, api, command, g.User)
+	case "audit":
+		err = audit(ctx, std, api, command, g.Audit)
+	case "delete":
+		err = remove(ctx, std, api, g.Delete)
 	case "backup":
 		err = backup(ctx, std, api, g.URL != "", programs, g.Backup)
 	case "ledger":
@@ -285,6 +305,9 @@ func dataDir(named string, programs Programs) string {
 
 // explain adds to an error what its reader can do.
 func explain(err error) error {
+	if d := denied(err); d != nil {
+		return d
+	}
 	if p, ok := errors.AsType[*client.Problem](err); ok && p.Status >= 400 && p.Status < 500 && p.Status != 404 {
 		return &UsageError{err}
 	}

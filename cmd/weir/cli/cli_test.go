@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -69,8 +72,23 @@ func TestMain(m *testing.M) {
 				Restore: func(context.Context, string, io.Reader) error { return nil },
 			},
 		}
-		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{Out: os.Stdout, Err: os.Stderr, Color: os.Getenv("TEST_COLOR") != ""}, programs))
+		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Color: os.Getenv("TEST_COLOR") != ""}, programs))
 	}})
+}
+
+// status runs a command that has to end with a status.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("status %d: %v", got, err)
+	}
 }
 
 // TestScripts runs testdata/*.txtar against the real API over four pairs.
@@ -104,12 +122,22 @@ func TestScripts(t *testing.T) {
 		fmt.Fprintf(w, `{"now":%q}`, time.Now().Format(time.RFC3339Nano))
 	}))
 	t.Cleanup(old.Close)
+	plain, secured := serveDoors(t, false), serveDoors(t, true)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secured.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:  "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WEIR_URL", good)
 			e.Setenv("WEIR_BAD", bad)
 			e.Setenv("WEIR_OLD", old.URL)
+			e.Setenv("WEIR_DOORS", plain.URL)
+			e.Setenv("WEIR_DOORS_TLS", secured.URL)
+			e.Setenv("KEY", doorsKey)
+			e.Setenv("CA", ca)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // the detector waits a second by default
 			return nil
