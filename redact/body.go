@@ -186,7 +186,11 @@ func (w *work) body(m *capturev1.Message, contentType []byte, codings []string) 
 	plain, cut := body, m.GetTruncated() || slices.Contains(w.pair.GetFlags(), capturev1.Flag_FLAG_INCOMPLETE) || slices.Contains(w.pair.GetFlags(), capturev1.Flag_FLAG_GAP)
 	if len(codings) > 0 {
 		var err error
-		plain, err = bodycodec.Decode(codings, body, maxDecoded, maxRatio)
+		limit := int64(maxDecoded)
+		if slices.Contains(codings, "br") || slices.Contains(codings, "zstd") {
+			limit = maxWindowed
+		}
+		plain, err = bodycodec.DecodeWithin(codings, body, limit, maxRatio, maxWindow)
 		switch {
 		case errors.Is(err, bodycodec.ErrTruncated) && cut:
 		case err != nil:

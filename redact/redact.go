@@ -108,9 +108,13 @@ var errNested = fmt.Errorf("it has values in values in values: %w", errBudget)
 const (
 	fuelFloor   = 1 << 20
 	fuelPerByte = 24
-	// maxDecoded bounds a body that is decoded, maxRatio what it may grow by.
-	maxDecoded = 16 << 20
-	maxRatio   = 256
+	// maxDecoded bounds a body that is decoded, maxRatio what it may grow by:
+	// with what the decoders need no pair takes more than 8 MiB more. Those of
+	// br and zstd remember much of what they gave.
+	maxDecoded  = 4 << 20
+	maxWindowed = 3 << 19
+	maxWindow   = 4 << 20
+	maxRatio    = 256
 	// maxNesting bounds values within values: JSON in a JSON text, base64 in a
 	// form field. What is deeper is withheld. flat is for values into which
 	// nobody looks further.

@@ -47,6 +47,7 @@ const (
 	// maxWindow bounds what a zstd frame may ask for (RFC 9659 recommends
 	// 8 MB for HTTP). gzip and deflate need 32 KiB, br at most 16 MiB.
 	maxWindow = 8 << 20
+	maxBrotli = 16 << 20
 )
 
 // Codings reads the values of Content-Encoding headers: the codings in the
@@ -71,6 +72,13 @@ func Codings(values ...string) []string {
 // With an error comes what was decoded before it: nothing for an
 // UnknownCodingError, a prefix for the others.
 func Decode(codings []string, body []byte, limit int64, ratio int) (out []byte, err error) {
+	return DecodeWithin(codings, body, limit, ratio, maxBrotli)
+}
+
+// DecodeWithin is Decode with a bound, window, on what of the output a br
+// decoder has to remember: it holds all of what a stream asks for. The other
+// decoders hold no more than they give.
+func DecodeWithin(codings []string, body []byte, limit int64, ratio, window int) (out []byte, err error) {
 	codings = Codings(codings...)
 	if len(codings) == 0 {
 		if int64(len(body)) > limit {
@@ -97,7 +105,7 @@ func Decode(codings []string, body []byte, limit int64, ratio int) (out []byte, 
 	}()
 	var r io.Reader = bytes.NewReader(body)
 	for i := len(codings) - 1; i >= 0; i-- {
-		d, err := newReader(codings[i], r)
+		d, err := newReader(codings[i], r, window)
 		if err != nil {
 			return nil, err
 		}
@@ -106,9 +114,43 @@ func Decode(codings []string, body []byte, limit int64, ratio int) (out []byte, 
 		}
 		r = &boundedReader{r: d, left: limit}
 	}
-	var buf bytes.Buffer
-	_, err = buf.ReadFrom(r)
-	return buf.Bytes(), classify(err)
+	out, err = readAll(r, limit, len(body))
+	return out, classify(err)
+}
+
+// readAll reads what r gives, at most limit bytes, into a buffer that never
+// has room for more.
+func readAll(r io.Reader, limit int64, body int) ([]byte, error) {
+	b := make([]byte, 0, min(limit, int64(max(512, 4*body))))
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		if len(b) < cap(b) {
+			continue
+		}
+		if int64(len(b)) == limit {
+			// What bounds it says whether there is more.
+			var one [1]byte
+			switch n, err := r.Read(one[:]); {
+			case err == io.EOF:
+				return b, nil
+			case err != nil:
+				return b, err
+			case n > 0:
+				return b, ErrLimit
+			}
+			continue
+		}
+		next := make([]byte, len(b), min(limit, 2*int64(len(b))))
+		copy(next, b)
+		b = next
+	}
 }
 
 // classify turns the many errors of decoders into ours.
@@ -125,14 +167,14 @@ func classify(err error) error {
 }
 
 // newReader makes the decoder of one coding.
-func newReader(coding string, r io.Reader) (io.Reader, error) {
+func newReader(coding string, r io.Reader, window int) (io.Reader, error) {
 	switch coding {
 	case "gzip", "x-gzip":
 		return &lazyReader{open: func() (io.Reader, error) { return gzip.NewReader(r) }}, nil
 	case "deflate":
 		return &lazyReader{open: func() (io.Reader, error) { return newDeflate(r) }}, nil
 	case "br":
-		return brotli.NewReader(r), nil
+		return &lazyReader{open: func() (io.Reader, error) { return newBrotli(r, window) }}, nil
 	case "zstd":
 		d, err := zstd.NewReader(r,
 			zstd.WithDecoderConcurrency(1),
@@ -145,6 +187,30 @@ func newReader(coding string, r io.Reader) (io.Reader, error) {
 		return d.IOReadCloser(), nil
 	}
 	return nil, &UnknownCodingError{coding}
+}
+
+// newBrotli reads the window's size off the beginning of a stream (RFC 7932,
+// section 9.1), and refuses one that is too large.
+func newBrotli(r io.Reader, window int) (io.Reader, error) {
+	b := bufio.NewReader(r)
+	h, err := b.Peek(1)
+	if err != nil {
+		return nil, err
+	}
+	bits := 16
+	switch first, second := h[0]>>1&7, h[0]>>4&7; {
+	case h[0]&1 == 0:
+	case first > 0:
+		bits = 17 + int(first)
+	case second > 0:
+		bits = 8 + int(second)
+	default:
+		bits = 17
+	}
+	if 1<<bits > window {
+		return nil, fmt.Errorf("%w: a window of 2^%d bytes", ErrLimit, bits)
+	}
+	return brotli.NewReader(b), nil
 }
 
 // newDeflate reads the coding "deflate", which is the zlib format, and the raw
