@@ -106,6 +106,7 @@ func (b *Bench) rows() (list []row) {
 			}
 		}
 	}
+	b.redactionRows(add)
 	return list
 }
 

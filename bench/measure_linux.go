@@ -33,6 +33,8 @@ type Bench struct {
 	Absent, gone []string
 	// samples are by case, subject, round.
 	samples map[string]map[string][]Sample
+	// redactions are measured in this process.
+	redactions []*redaction
 }
 
 // running is a subject in a round. direct has no process.

@@ -26,6 +26,7 @@ func (b *Bench) Report() string {
 	for _, c := range b.Cases {
 		b.table(&o, c)
 	}
+	b.redactionTable(&o)
 	b.goals(&o)
 	return o.String()
 }
