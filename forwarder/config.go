@@ -8,6 +8,7 @@ import (
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/sampling"
+	"github.com/weir-capture/weir/internal/access"
 	"github.com/weir-capture/weir/internal/statedir"
 	"github.com/weir-capture/weir/redact"
 	"github.com/weir-capture/weir/spool"
@@ -48,6 +49,10 @@ type Config struct {
 	// Analyzer is the analyzer's "host:port"; empty where Exporters, a file for
 	// export.Load, names other destinations.
 	Analyzer, Exporters string
+	// Access is what is shown to Analyzer, and how it is verified.
+	Access access.Config
+	// Doors say which proxies may push.
+	Doors
 	// SpoolDir is made when it is missing; SpoolBytes bounds it.
 	SpoolDir   string
 	SpoolBytes int64
@@ -87,11 +92,7 @@ func LoadConfig(env *daemon.Env) Config {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
-	env.UnsupportedSecrets("ANALYZER_TOKEN")
-	env.Unsupported(
-		"ANALYZER_TLS", "ANALYZER_CA_FILE",
-		"TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE", "PROXY_TOKENS_FILE",
-	)
+	c.Doors = loadDoors(env)
 	return c
 }
 
@@ -117,11 +118,15 @@ func (c *Config) loadDLP(env *daemon.Env) {
 // analyzer.
 func (c *Config) loadDestinations(env *daemon.Env) {
 	c.Exporters = env.String("EXPORTERS", "")
+	needed := ""
+	if c.Exporters != "" {
+		needed = daemon.AddrOptional
+	}
+	c.Analyzer = env.Addr("ANALYZER_ADDR", needed)
+	c.Access = env.Access("ANALYZER", c.Analyzer)
 	if c.Exporters == "" {
-		c.Analyzer = env.Addr("ANALYZER_ADDR", "")
 		return
 	}
-	c.Analyzer = env.Addr("ANALYZER_ADDR", daemon.AddrOptional)
 	if _, err := c.destinations(); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			env.Fail("EXPORTERS", line, `a YAML or JSON file with a list, exporters, of destinations of type analyzer or file`)

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/export/analyzer"
 	"github.com/weir-capture/weir/forwarder/export/file"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/internal/access"
 )
 
 // destinations lists where pairs go: the analyzer of ANALYZER_ADDR, then what
@@ -18,7 +19,7 @@ import (
 func (c Config) destinations() ([]export.Destination, error) {
 	var all []export.Destination
 	if c.Analyzer != "" {
-		all = append(all, export.Destination{Name: analyzer.Name, Type: export.Analyzer, Addr: c.Analyzer})
+		all = append(all, export.Destination{Name: analyzer.Name, Type: export.Analyzer, Addr: c.Analyzer, Access: c.Access})
 	}
 	if c.Exporters == "" {
 		if len(all) == 0 {
@@ -62,8 +63,13 @@ func (f *Forwarder) exporter(d export.Destination) (export.Exporter, error) {
 	}
 	switch d.Type {
 	case export.Analyzer:
+		shown, err := access.New(d.Access, f.log)
+		if err != nil {
+			return nil, fmt.Errorf("prepare for destination %s: %w", d.Name, err)
+		}
 		return analyzer.New(analyzer.Settings{
-			Name: d.Name, Addr: d.Addr, ForwarderID: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
+			Access: shown,
+			Name:   d.Name, Addr: d.Addr, ForwarderID: f.id, Cluster: f.cfg.Cluster, Version: daemon.Version,
 			Spool: f.spool, Filter: own, Status: f.status, Rand: rand.Float64, Log: f.log, Repeated: f.repeated,
 		}), nil
 	case export.File:

@@ -18,6 +18,7 @@ import (
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder/admit"
 	"github.com/weir-capture/weir/forwarder/export"
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/receive"
@@ -27,6 +28,7 @@ import (
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/lograte"
+	"github.com/weir-capture/weir/internal/tlsfiles"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/spool"
 )
@@ -53,6 +55,8 @@ type Forwarder struct {
 	sampling  *sampling.Watcher // nil without a SAMPLE_FILE
 	telemetry *telemetry.Meter
 	exporters []export.Exporter
+	tls       *tlsfiles.Server // nil without certificates
+	tokens    *admit.File      // nil without PROXY_TOKENS_FILE
 }
 
 // New opens the port and the spool. It starts nothing; Run does, and Run must
@@ -73,6 +77,10 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	destinations, err := cfg.destinations()
 	if err != nil {
 		return nil, fmt.Errorf("load EXPORTERS: %w", err)
+	}
+	door, err := f.openDoors()
+	if err != nil {
+		return nil, err
 	}
 	accepted := receive.NewAccepted(time.Now)
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
@@ -103,7 +111,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	f.receiver = receive.New(receive.Settings{
 		ForwarderID: f.id, Version: daemon.Version, Cluster: cfg.Cluster,
 		Spool: f.spool, Accepted: accepted, Registry: f.registry, Filter: f.filter, Redactor: f.redactor,
-		KeepOneIn: keepOneIn, Log: log, Repeated: f.repeated,
+		KeepOneIn: keepOneIn, Log: log, Repeated: f.repeated, Door: door,
 	})
 	f.telemetry = telemetry.New(f.telemetryInterval(), time.Now)
 	for _, d := range destinations {
@@ -203,6 +211,13 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			}
 		})
 	}
+	for _, watch := range f.watchDoors(background, daemon.Hangups) {
+		watching.Go(func() {
+			if err := watch(); err != nil {
+				fail(fmt.Errorf("watch files of the doors: %w", err))
+			}
+		})
+	}
 	for _, x := range f.exporters {
 		exporting.Go(func() {
 			if err := x.Run(background, drain); err != nil {
@@ -249,6 +264,7 @@ func (f *Forwarder) announce() {
 	}
 	f.log.Info(fmt.Sprintf("Starting reaper for proxies that haven't checked in after %v", registry.Lease))
 	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) // "tcp" gives nothing else
+	f.sayDoors()
 	if f.spool.StateLost() {
 		f.log.Warn("The spool's cursors could not be read; exporting begins where the analyzer says")
 	}
@@ -276,7 +292,8 @@ func (f *Forwarder) status() *capturev1.ForwarderStatus {
 		Proxies: proxies, ProxiesOmitted: uint32(omitted),
 		DlpConfig: f.redactor.Name(), FilterRule: f.filter.Name(), FilterRules: f.filter.Rules(),
 		Filtered: totals.Filtered, Dropped: totals.Dropped, Destinations: states,
-		Telemetry: f.telemetry.Measure(f.traffic),
+		Telemetry:              f.telemetry.Measure(f.traffic),
+		ProxiesUnauthenticated: f.cfg.open(), Refused: f.receiver.Refused(),
 	}
 	if f.sampling != nil {
 		st.KeepOneIn = f.sampling.Rules().All()

@@ -24,6 +24,9 @@ import (
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/access"
+	"github.com/weir-capture/weir/internal/tlsfiles"
+	"github.com/weir-capture/weir/internal/tlsfiles/tlstest"
 	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
 )
@@ -554,7 +557,7 @@ func TestConfigIsText(t *testing.T) {
 	for name, value := range map[string]string{
 		"CLUSTER_NAME": "caf\xe9", "APP_POD_NAMESPACE": "caf\xe9", "FILTER_RULE": "path:/caf\xe9", "ANALYZER_ADDR": "caf\xe9:1",
 		"SPOOL_DIR": "/caf\xe9", "EXPORTERS": "/caf\xe9", "SAMPLE_FILE": "/caf\xe9",
-		"DLP_KEY": "s3cret", "ANALYZER_TOKEN": "s3cret", "DLP_CONFIG": "http://me:s3cret@h", "TLS_CERT_FILE": "me:s3cret@h:1",
+		"DLP_KEY": "s3cret", "ANALYZER_TOKEN": "s3cret s3cret", "DLP_CONFIG": "http://me:s3cret@h", "PROXY_TOKENS_FILE": "me:s3cret@h:1",
 	} {
 		vars := map[string]string{"CLUSTER_NAME": "c", "ANALYZER_ADDR": "h:1"}
 		vars[name] = value
@@ -586,6 +589,11 @@ func TestConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	authority := tlstest.NewAuthority(t)
+	cert, key := authority.Write(t, dir, tlstest.Leaf{Name: "forwarder"})
+	ca, tokens := authority.WriteCA(t, dir, "ca.pem"), filepath.Join(dir, "tokens")
+	tlstest.Replace(t, tokens, []byte("pod-* 0123456789abcdef\n"))
+	files := tlsfiles.Files{Cert: cert, Key: key, CA: ca}
 	c, err := load(map[string]string{"CLUSTER_NAME": "my_cluster", "ANALYZER_ADDR": "analyzer:4191"})
 	if err != nil {
 		t.Fatal(err)
@@ -597,6 +605,7 @@ func TestConfig(t *testing.T) {
 	want := forwarder.Config{
 		Port: 8888, Cluster: "my_cluster", Analyzer: "analyzer:4191", FilterRule: "standard",
 		SpoolBytes: 10 << 30, WhenFull: spool.DropOldest, LogLevel: slog.LevelInfo,
+		Access: access.Config{Prefix: "ANALYZER"}, Doors: forwarder.Doors{ProxyRate: 512 << 20},
 	}
 	if c != want {
 		t.Errorf("defaults: %+v", c)
@@ -606,6 +615,8 @@ func TestConfig(t *testing.T) {
 		"FILTER_RULE": "path:/static/*", "ANALYZER_ADDR": "[::1]:4191", "SPOOL_DIR": "/s", "SPOOL_MAX_BYTES": "2GiB", "SPOOL_WHEN_FULL": "drop_newest",
 		"SAMPLE_FILE": sample,
 		"DLP_CONFIG":  "standard+pii", "DLP_KEY": "AAECAwQFBgcICQoLDA0ODw==",
+		"PROXY_TOKENS_FILE": tokens, "PROXY_RATE": "1MiB", "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key, "TLS_CLIENT_CA_FILE": ca,
+		"ANALYZER_TOKEN": "s3cret", "ANALYZER_TLS": "on", "ANALYZER_CA_FILE": ca, "ANALYZER_CERT_FILE": cert, "ANALYZER_KEY_FILE": key,
 	})
 	if c.DLPKeys == nil || len(c.DLPKeys.Tokens("x")) != 1 {
 		t.Errorf("keys: %v", c.DLPKeys)
@@ -615,6 +626,8 @@ func TestConfig(t *testing.T) {
 		Port: 9999, Cluster: "c", Namespace: "ns", LogLevel: slog.LevelDebug, Telemetry: 30 * time.Second, FilterRule: "path:/static/*",
 		Analyzer: "[::1]:4191", SpoolDir: "/s", SpoolBytes: 2 << 30, WhenFull: spool.DropNewest,
 		SampleFile: sample, DLPConfig: "standard+pii",
+		Access: access.Config{Prefix: "ANALYZER", Token: "s3cret", TLS: true, Files: files},
+		Doors:  forwarder.Doors{TLS: files, ProxyTokens: tokens, ProxyRate: 1 << 20},
 	}
 	if err != nil || c != want {
 		t.Errorf("all set: %+v %v", c, err)
@@ -632,8 +645,8 @@ func TestConfig(t *testing.T) {
 	}
 	_, err = load(vars)
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != len(vars)+1 { // and CLUSTER_NAME
-		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(vars)+1, err)
+	if len(lines) != len(vars) { // and CLUSTER_NAME; a token in two places is one
+		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(vars), err)
 	}
 	for name := range vars {
 		if !strings.Contains(err.Error(), name) {

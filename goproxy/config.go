@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/goproxy/observe"
+	"github.com/weir-capture/weir/internal/access"
 )
 
 // Ports by convention, all of them here.
@@ -43,7 +44,9 @@ type Config struct {
 	App, Pod, Namespace string
 	// Forwarder is the forwarder's "host:port".
 	Forwarder string
-	LogLevel  slog.Level
+	// Access is what is shown to the forwarder, and how it is verified.
+	Access   access.Config
+	LogLevel slog.Level
 	// Capture is the kill switch.
 	Capture bool
 	// BodyLimit is how many bytes of each body are kept, MemoryLimit how many
@@ -108,8 +111,7 @@ func LoadConfig(env *daemon.Env) Config {
 	c.MetricsPort = env.Port("METRICS_HTTP_PORT", defaultMetricsPort)
 	c.DiagnosticsAddr = env.AddrOrOff("DIAGNOSTICS_ADDR", defaultDiagnostics)
 	c.Pprof = env.Bool("DIAGNOSTICS_PPROF", false)
-	env.UnsupportedSecrets("FORWARDER_TOKEN")
-	env.Unsupported("FORWARDER_TLS", "FORWARDER_CA_FILE", "FORWARDER_CERT_FILE", "FORWARDER_KEY_FILE")
+	c.Access = env.Access("FORWARDER", c.Forwarder)
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/access"
 )
 
 func load(vars map[string]string) (Config, error) {
@@ -37,7 +38,7 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 		"APP_LABEL": "a", "APP_POD_NAME": "p", "FORWARDER_ADDR": "forwarder", "LOG_LEVEL": "loud", "CAPTURE": "perhaps",
 		"CAPTURE_BODY_LIMIT": "1GiB", "CAPTURE_MEMORY_LIMIT": "1KiB", "CAPTURE_SAMPLE": "10%", "CAPTURE_SPOOL_BYTES": "1MiB", "DRAIN_DELAY": "soon", "DRAIN_TIMEOUT": "-1s",
 		"METRICS_HTTP_ENABLE": "2", "METRICS_HTTP_PORT": "99999", "DIAGNOSTICS_ADDR": "4100", "DIAGNOSTICS_PPROF": "please",
-		"FORWARDER_TOKEN": "s3cret", "FORWARDER_TLS": "on", "FORWARDER_CA_FILE": "a", "FORWARDER_CERT_FILE": "b", "FORWARDER_KEY_FILE": "c",
+		"FORWARDER_TOKEN": "s3cret s3cret", "FORWARDER_TLS": "on", "FORWARDER_CA_FILE": "a", "FORWARDER_CERT_FILE": "b", "FORWARDER_KEY_FILE": "c",
 	})
 	want := lines(
 		`PROXY_TYPE="dual": not supported by this version; want reverse`,
@@ -58,11 +59,10 @@ func TestEveryWrongVariableIsNamed(t *testing.T) {
 		`METRICS_HTTP_PORT="99999" is not valid; want a port, 1 to 65535`,
 		`DIAGNOSTICS_ADDR="4100" is not valid; want "host:port"`,
 		`DIAGNOSTICS_PPROF="please" is not valid; want true or false`,
-		`FORWARDER_TOKEN="(not shown)": not supported by this version; want it unset`,
-		`FORWARDER_TLS="on": not supported by this version; want it unset`,
-		`FORWARDER_CA_FILE="a": not supported by this version; want it unset`,
-		`FORWARDER_CERT_FILE="b": not supported by this version; want it unset`,
-		`FORWARDER_KEY_FILE="c": not supported by this version; want it unset`,
+		`FORWARDER_TOKEN="(not shown)": it has characters that no token has; want the token that weir key printed`,
+		`FORWARDER_CERT_FILE="b": no such file or directory; want a PEM file with a certificate and its chain`,
+		`FORWARDER_KEY_FILE="c": no such file or directory; want a PEM file with the key of FORWARDER_CERT_FILE`,
+		`FORWARDER_CA_FILE="a": no such file or directory; want a PEM file with certificates of authorities`,
 	)
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -79,6 +79,7 @@ func TestDefaults(t *testing.T) {
 	cfg, err := load(vars)
 	want := Config{
 		InPort: 4143, UpstreamHost: "localhost", UpstreamPort: 80, App: "my_app", Pod: "host", Forwarder: "host:8888", LogLevel: slog.LevelInfo,
+		Access:  access.Config{Prefix: "FORWARDER"},
 		Capture: true, BodyLimit: 1 << 20, MemoryLimit: 64 << 20, KeepOneIn: 1, SpoolBytes: 1 << 30, DrainTimeout: 25 * time.Second, MetricsPort: 4145, DiagnosticsAddr: "127.0.0.1:4100",
 	}
 	if err != nil || cfg != want {

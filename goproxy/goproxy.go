@@ -33,6 +33,7 @@ import (
 	"github.com/weir-capture/weir/goproxy/ship"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/goproxy/tee"
+	"github.com/weir-capture/weir/internal/access"
 	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/clock"
 	"github.com/weir-capture/weir/internal/ledger"
@@ -81,7 +82,10 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	if err := refuseSelf(cfg); err != nil {
 		return nil, err
 	}
-	var err error
+	shown, err := access.New(cfg.Access, log)
+	if err != nil {
+		return nil, fmt.Errorf("prepare for the forwarder: %w", err)
+	}
 	if p.listener, err = listen.Open(cfg.listenAddr(), connLimit(), p.repeated); err != nil {
 		return nil, &daemon.Hinted{Err: err, Hint: "Stop what listens there, or set PROXY_IN_PORT to another port."}
 	}
@@ -104,7 +108,7 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 		},
 		Budget: p.budget, Ledger: &p.ledger, State: p.state, Now: p.clock.Now, Rand: rand.Float64,
 		Tune: p.tune, OpenRing: openRing(cfg, random[:16]),
-		Log: log, Repeated: p.repeated,
+		Log: log, Repeated: p.repeated, Access: shown,
 		Hint: func(err error) string { return p.advisor.hint(cfg.Forwarder, "FORWARDER_ADDR", err) },
 	})
 	p.observer = observe.New(observe.Settings{

@@ -87,7 +87,7 @@ func (l *List) add(text string) error {
 	case is:
 		b, err := hex.DecodeString(digits)
 		if err != nil || len(b) != sha256.Size {
-			return errors.New("want 64 hexadecimal digits behind " + hashed)
+			return fmt.Errorf("behind %q want 64 hexadecimal digits", hashed)
 		}
 		sum = [sha256.Size]byte(b)
 	case len(token) < minToken || len(token) > maxToken:

@@ -76,7 +76,7 @@ func TestMistakes(t *testing.T) {
 		"pod-1":                                "line 1: want a name and a token",
 		"# x\npod-1 a b":                       "line 2: want a name and a token",
 		"pod-1 short":                          "line 1: a token of 5 bytes, want 16 to 512",
-		"pod-1 sha256:abc":                     "line 1: want 64 hexadecimal digits behind sha256:",
+		"pod-1 sha256:abc":                     "line 1: behind \"sha256:\" want 64 hexadecimal digits",
 		strings.Repeat("x", 254) + " " + first: "line 1: a name of 254 bytes, at most 253",
 		"pod-1 " + first + "\nx\n\ny":          "line 2: want a name and a token, with a space between them\nline 4: want",
 		"pod-\xff " + first:                    "line 1: want a name and a token",

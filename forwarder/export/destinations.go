@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-capture/weir/daemon"
 	"github.com/weir-capture/weir/forwarder/filter"
+	"github.com/weir-capture/weir/internal/access"
 )
 
 // Type says what a destination is.
@@ -62,6 +63,8 @@ type Destination struct {
 	Keep     int
 	// FilterRule is what filter.Load takes; empty means none.
 	FilterRule string
+	// Access is what is shown to an analyzer, and how it is verified.
+	Access access.Config
 }
 
 // Load reads the file that EXPORTERS names: YAML, or JSON, with one list,
@@ -151,14 +154,12 @@ func (p *parser) document(b []byte) {
 // Keys of a destination, by type, and those that this version does not have.
 var (
 	keys = map[Type][]string{
-		Analyzer: {"name", "type", "addr", "filter"},
+		Analyzer: {"name", "type", "addr", "filter", "token_file", "tls", "ca_file", "cert_file", "key_file"},
 		File:     {"name", "type", "path", "filter", "max_bytes", "keep"},
 	}
 	later = map[string]string{
-		"rules":   "redaction of its own",
-		"token":   "authentication",
-		"tls":     "TLS",
-		"ca_file": "TLS",
+		"rules": "redaction of its own",
+		"token": "a token in this file, which is read and copied more freely than one with nothing else (name that as token_file)",
 	}
 )
 
@@ -237,6 +238,9 @@ func (p *parser) destination(n *yaml.Node) {
 			p.fail(f["addr"].Line, "addr %q is in line %d too: each destination needs an analyzer of its own", v, line)
 		}
 		p.addrs[v] = f["addr"].Line
+	}
+	if d.Type == Analyzer {
+		p.access(n, f, &d)
 	}
 	if v, ok := p.text(n, f, "path", d.Type == File); ok {
 		d.Path = p.path(f["path"].Line, v)

@@ -17,6 +17,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/forwarder/registry"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/grpcdoor"
 	"github.com/weir-capture/weir/seglog"
 	"github.com/weir-capture/weir/spool"
 )
@@ -122,6 +123,12 @@ func (r *Receiver) tune(s *session) {
 func (r *Receiver) Push(stream pushStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
+	guest := grpcdoor.From(ctx)
+	leave, err := guest.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	// Reading goes on while batches are on their way to the disk: what comes
 	// meanwhile is the next group.
 	in := make(chan *incoming, maxGroup)
@@ -160,6 +167,12 @@ func (r *Receiver) Push(stream pushStream) error {
 		src = first.req.GetHeartbeat().GetSource()
 	}
 	src, epoch, err := checkSource(src)
+	if err == nil {
+		err = r.may(ctx, src.GetProxyId())
+	}
+	if err == nil && r.set.Registry.Other(epoch, src.GetProxyId()) {
+		err = r.door.Deny(ctx, grpcdoor.Forbidden, "the epoch is another proxy's")
+	}
 	if err != nil {
 		r.let(first)
 		return err
@@ -180,6 +193,12 @@ func (r *Receiver) Push(stream pushStream) error {
 	src.Cluster = r.set.Cluster
 	go s.replies.run()
 	defer s.flush()
+	go func() {
+		if err := guest.Watch(ctx, func(id grpcdoor.Identity) bool { return r.allows(id, src.GetProxyId()) }); err != nil {
+			s.stop(err)
+		}
+	}()
+	defer r.shares.join(guest.Key())()
 	r.mu.Lock()
 	s.app, s.tunable = src.GetApp(), version >= 1
 	r.tune(s)
@@ -189,7 +208,7 @@ func (r *Receiver) Push(stream pushStream) error {
 		r.let(first)
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	c := &conversation{r: r, replies: s.replies, epoch: epoch, source: &source{src, encoded}}
+	c := &conversation{r: r, replies: s.replies, epoch: epoch, source: &source{src, encoded}, share: guest.Key()}
 	for m, ok := first, true; ; {
 		if !ok {
 			return endOf(readErr)
@@ -239,9 +258,14 @@ func endOf(err error) error {
 }
 
 func (r *Receiver) read(ctx context.Context, stream pushStream, in chan<- *incoming) error {
+	guest := grpcdoor.From(ctx)
 	for {
 		m := new(incoming)
 		if err := stream.RecvMsg(m); err != nil {
+			return err
+		}
+		if err := guest.Take(ctx, int(m.size)); err != nil {
+			m.release()
 			return err
 		}
 		if err := r.memory.Acquire(ctx, m.size); err != nil {
@@ -269,7 +293,9 @@ type conversation struct {
 	replies *replies
 	epoch   registry.Epoch
 	source  *source
-	last    uint64 // highest batch sequence on this stream
+	// share is whose part of the spool it fills.
+	share string
+	last  uint64 // highest batch sequence on this stream
 }
 
 // take works on a message and on those that have come behind it, makes their
@@ -318,12 +344,19 @@ func (c *conversation) take(m *incoming, in <-chan *incoming) error {
 		}
 		c.last, through = b.GetSeq(), b.GetSeq()
 	}
+	if len(batches) > 0 && c.r.shares.over(c.share) {
+		c.r.set.Repeated.Log(slog.LevelWarn, "The spool is full, and most of it is of one source; it has to wait so that others lose nothing", slog.String("proxyID", c.source.GetProxyId()))
+		return status.Error(codes.Unavailable, "the spool is full, and most of it is yours: it is taken when there is room")
+	}
 	// However slow the disk is, it is not the proxy that is silent.
 	release := c.r.set.Registry.Hold(c.epoch)
 	err := c.r.commit(batches)
 	release()
 	if err != nil {
 		return c.failed(err)
+	}
+	for _, b := range batches {
+		c.r.shares.took(c.share, b.size)
 	}
 	if through > 0 {
 		c.replies.ack(through)

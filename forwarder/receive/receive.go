@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,6 +26,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/registry"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/grpcdoor"
 	"github.com/weir-capture/weir/internal/lograte"
 	"github.com/weir-capture/weir/spool"
 )
@@ -85,6 +85,8 @@ type Settings struct {
 	Log       *slog.Logger
 	// Repeated limits lines that every batch could cause.
 	Repeated *lograte.Logger
+	// Door says who may push: everybody, where it is zero.
+	Door Door
 }
 
 // Totals count pairs since the start.
@@ -100,6 +102,8 @@ type Totals struct {
 type Receiver struct {
 	capturev1.UnimplementedProxyServiceServer
 	set    Settings
+	door   *grpcdoor.Door
+	shares *shares
 	memory *semaphore.Weighted
 	// bodies are buffers (*[]byte) for frames before they are compressed.
 	bodies sync.Pool
@@ -114,6 +118,7 @@ type Receiver struct {
 // New makes a Receiver. It starts nothing.
 func New(set Settings) *Receiver {
 	return &Receiver{
+		door: newDoor(set), shares: newShares(set.Spool),
 		bodies: sync.Pool{New: func() any { return new([]byte) }},
 		set:    set, memory: semaphore.NewWeighted(maxMemory),
 		stopping: make(chan struct{}), sessions: map[registry.Epoch]*session{},
@@ -132,7 +137,7 @@ func (r *Receiver) Totals() Totals {
 // elsewhere, lets what is on its way to the disk arrive, and returns nil. It
 // closes ln. It may be called once.
 func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
-	s := grpc.NewServer(
+	s := grpc.NewServer(append(r.doorOptions(),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(16), grpc.MaxHeaderListSize(64<<10),
@@ -142,10 +147,10 @@ func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	capturev1.RegisterProxyServiceServer(s, r)
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(netutil.LimitListener(ln, registry.MaxLive+128)) }()
+	go func() { done <- s.Serve(r.door.Listen(ln)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve proxies: %w", err)
@@ -162,9 +167,12 @@ func (r *Receiver) Run(ctx context.Context, ln net.Listener) error {
 }
 
 // Register implements capturev1.ProxyServiceServer.
-func (r *Receiver) Register(_ context.Context, req *capturev1.RegisterRequest) (*capturev1.RegisterResponse, error) {
+func (r *Receiver) Register(ctx context.Context, req *capturev1.RegisterRequest) (*capturev1.RegisterResponse, error) {
 	src, epoch, err := checkSource(req.GetSource())
 	if err != nil {
+		return nil, err
+	}
+	if err := r.may(ctx, src.GetProxyId()); err != nil {
 		return nil, err
 	}
 	for _, s := range []string{req.GetVersion(), req.GetListenAddr(), req.GetUpstreamAddr()} {
@@ -184,7 +192,11 @@ func (r *Receiver) Register(_ context.Context, req *capturev1.RegisterRequest) (
 	if req.GetNow() != 0 {
 		st.ClockSkew = req.GetNow() - time.Now().UnixNano()
 	}
-	if err := r.set.Registry.Register(epoch, st, req.GetApiVersion()); err != nil {
+	err = r.set.Registry.Register(epoch, st, req.GetApiVersion())
+	if errors.Is(err, registry.ErrOther) {
+		return nil, r.door.Deny(ctx, grpcdoor.Forbidden, err.Error())
+	}
+	if err != nil {
 		r.set.Repeated.Log(slog.LevelWarn, "Could not register a proxy", slog.String("proxyID", src.GetProxyId()), slog.String("error", err.Error()))
 		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	}

@@ -46,6 +46,10 @@ type Epoch [16]byte
 // ErrTooMany: MaxLive proxies hold a lease already.
 var ErrTooMany = errors.New("too many proxies are registered")
 
+// ErrOther: the epoch is one of a proxy with another id. Nobody draws the same
+// 128 random bits twice.
+var ErrOther = errors.New("the epoch is another proxy's")
+
 // Registry is the list of proxies. It may be used by many goroutines at once.
 type Registry struct {
 	log *slog.Logger
@@ -78,6 +82,16 @@ type proxy struct {
 // heard renews the lease.
 func (p *proxy) heard(now time.Time) { p.seen, p.until = now, now.Add(Lease) }
 
+func (p *proxy) id() string { return p.status.GetSource().GetProxyId() }
+
+// Other says whether an epoch is that of a live proxy with another id.
+func (r *Registry) Other(epoch Epoch, proxyID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.live[epoch]
+	return p != nil && p.id() != proxyID
+}
+
 // New makes an empty registry. expire is called by Run, without the
 // registry's lock; it may be nil.
 func New(log *slog.Logger, expire func(Epoch)) *Registry {
@@ -92,12 +106,18 @@ func (r *Registry) Register(epoch Epoch, status *capturev1.ProxyStatus, apiVersi
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.live[epoch]
+	if p != nil && p.id() != status.GetSource().GetProxyId() {
+		return ErrOther
+	}
 	if p == nil {
 		if len(r.live) >= MaxLive {
 			return fmt.Errorf("%w (%d)", ErrTooMany, MaxLive)
 		}
 		// It may come back after it was reaped, with what it had said.
 		if i := slices.IndexFunc(r.past, func(p *proxy) bool { return p.epoch == epoch }); i >= 0 {
+			if r.past[i].id() != status.GetSource().GetProxyId() {
+				return ErrOther
+			}
 			p = r.past[i]
 			r.past = slices.Delete(r.past, i, i+1)
 			p.streams, p.ended = 0, time.Time{}

@@ -28,7 +28,8 @@ func (s *Shipper) session(end *ending) error {
 	defer cancel()
 	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{
 		Addr: s.set.Addr, Name: "forwarder", MaxMessage: maxMessage, Dial: s.dial,
-		WriteBuffer: openBytes,
+		WriteBuffer: openBytes, Access: s.set.Access,
+		Forbidden: "what FORWARDER_TOKEN or FORWARDER_CERT_FILE stands for may not push as this APP_POD_NAME",
 	})
 	if err != nil {
 		return err
@@ -50,11 +51,11 @@ func (s *Shipper) session(end *ending) error {
 	}
 	stream, err := client.Push(ctx, grpc.ForceCodecV2(newCodec()))
 	if err != nil {
-		return fmt.Errorf("open stream: %w", grpcpeer.Plain(err))
+		return fmt.Errorf("open stream: %w", peer.Explain(ctx, err))
 	}
 	s.setOnline(true)
 	defer s.setOnline(false)
-	c := &conversation{s: s, stream: stream, forwarder: lease.GetForwarderId()}
+	c := &conversation{s: s, peer: peer, stream: stream, forwarder: lease.GetForwarderId()}
 	over := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { over <- c.listen() })
@@ -95,6 +96,8 @@ func (s *Shipper) register(ctx context.Context, client capturev1.ProxyServiceCli
 		return lease, nil
 	case codes.Unimplemented:
 		return nil, fmt.Errorf("it answers gRPC or HTTP/2, but is no Weir forwarder: %w", grpcpeer.Plain(err))
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return nil, err // the connection knows what that means
 	case codes.FailedPrecondition:
 		return nil, &refusal{fmt.Errorf("it refused the registration: %w", grpcpeer.Plain(err))}
 	default:
@@ -126,6 +129,7 @@ func (s *Shipper) setOnline(on bool) {
 // conversation is one Push stream.
 type conversation struct {
 	s         *Shipper
+	peer      *grpcpeer.Peer
 	stream    grpc.BidiStreamingClient[capturev1.PushRequest, capturev1.PushResponse]
 	forwarder string
 
@@ -212,6 +216,9 @@ func (c *conversation) listen() error {
 	for {
 		m, err := c.stream.Recv()
 		if err != nil {
+			if denied := c.peer.Denied(err); denied != nil {
+				return fmt.Errorf("connection ended: %w", denied)
+			}
 			return fmt.Errorf("connection ended: %w", grpcpeer.Plain(err))
 		}
 		if set := m.GetSettings(); set != nil {

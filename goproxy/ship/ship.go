@@ -26,6 +26,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/ring"
 	"github.com/weir-capture/weir/goproxy/ship/wire"
+	"github.com/weir-capture/weir/internal/access"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/budget"
 	"github.com/weir-capture/weir/internal/ledger"
@@ -87,6 +88,9 @@ type Settings struct {
 	Hint func(error) string
 	// Dial connects to Addr; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Access is what is shown to the forwarder, and whether TLS is spoken; nil:
+	// nothing, in the clear.
+	Access *access.Client
 }
 
 // Shipper brings pairs to one forwarder.

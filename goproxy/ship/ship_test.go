@@ -27,6 +27,7 @@ import (
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/goproxy/ship/shiptest"
 	"github.com/weir-capture/weir/internal/budget"
+	"github.com/weir-capture/weir/internal/grpcpeer"
 	"github.com/weir-capture/weir/internal/ledger"
 	"github.com/weir-capture/weir/internal/lograte"
 )
@@ -358,7 +359,7 @@ func TestAnAckForWhatWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := newYard(t, 64<<20)
 		y.add(3*maxPairs, 1)
-		c := &conversation{s: y.Shipper, sent: y.next(0, "a").seq, stream: &oneAck{through: 99}}
+		c := &conversation{peer: new(grpcpeer.Peer), s: y.Shipper, sent: y.next(0, "a").seq, stream: &oneAck{through: 99}}
 		if err := c.listen(); !errors.Is(err, io.EOF) && err == nil {
 			t.Error("the stream ended")
 		}

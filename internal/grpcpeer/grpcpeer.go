@@ -17,9 +17,10 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/weir-capture/weir/internal/access"
 )
 
 const (
@@ -43,12 +44,20 @@ type Settings struct {
 	WriteBuffer int
 	// Dial connects to Addr; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Access is what is shown there, and whether TLS is spoken; nil: nothing,
+	// in the clear.
+	Access *access.Client
+	// Forbidden says what it may mean that the server knows us and still
+	// refuses.
+	Forbidden string
 }
 
 // Peer is a connection that remembers how it began.
 type Peer struct {
 	*grpc.ClientConn
 	set Settings
+	// token is what this connection shows.
+	token string
 
 	mu     sync.Mutex
 	failed error
@@ -65,8 +74,12 @@ func Connect(ctx context.Context, set Settings) (*Peer, error) {
 		}
 	}
 	p := &Peer{set: set}
+	var err error
+	if p.token, err = set.Access.Token(); err != nil {
+		return nil, err
+	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(p.credentials()),
 		grpc.WithContextDialer(p.dial),
 		// With no pause of its own it would dial as fast as it can until ready
 		// has seen that the first try failed.
@@ -74,6 +87,9 @@ func Connect(ctx context.Context, set Settings) (*Peer, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(set.MaxMessage), grpc.MaxCallSendMsgSize(set.MaxMessage)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+	}
+	if p.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(p.token)))
 	}
 	if set.WriteBuffer > 0 {
 		options = append(options, grpc.WithWriteBufferSize(set.WriteBuffer))
@@ -114,7 +130,10 @@ func (p *Peer) Explain(ctx context.Context, err error) error {
 	failed, first, closed := p.failed, p.first, p.closed
 	p.mu.Unlock()
 	name := p.set.Name
-	speaksTLS := errors.New("it speaks TLS, which this version does not do here")
+	speaksTLS := fmt.Errorf("it speaks TLS: set %s=on", p.set.Access.Var("TLS"))
+	if denied := p.Denied(err); denied != nil {
+		return denied
+	}
 	const settings = 4 // the type of the frame that every HTTP/2 peer begins with
 	switch {
 	case failed != nil:
@@ -167,8 +186,15 @@ func (p *Peer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	conn, err := p.set.Dial(ctx, addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.first, p.closed = nil, false
+	if err == nil && p.token != "" && !p.set.Access.MaySend(conn.RemoteAddr()) {
+		err = errors.Join(fmt.Errorf("a token is not sent in the clear beyond this machine: set %s=on", p.set.Access.Var("TLS")), conn.Close())
+	}
 	if p.failed = err; err != nil {
 		return nil, err
+	}
+	if p.set.Access.Secure() {
+		return conn, nil // what it says is TLS
 	}
 	return &witness{Conn: conn, p: p}, nil
 }
@@ -183,6 +209,9 @@ func (w *witness) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == remoteAlert {
+		w.p.failed = w.p.untrusted(err)
+	}
 	const enough = 16
 	if have := len(w.p.first); have < enough {
 		w.p.first = append(w.p.first, b[:min(n, enough-have)]...)

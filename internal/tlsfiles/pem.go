@@ -219,3 +219,31 @@ func (m *material) expired(now time.Time) time.Time {
 	}
 	return time.Time{}
 }
+
+// Check says what is wrong with each of the files now, for whoever names them
+// to people; nil where nothing is.
+func (f Files) Check() (cert, key, ca error) {
+	look := func(path string, parse func([]byte) error) error {
+		if path == "" {
+			return nil
+		}
+		b, err := filewatch.Read(path, maxFile)
+		if err != nil {
+			return cause(err)
+		}
+		return parse(b)
+	}
+	authorities := func(b []byte) error { _, err := certificates(b); return err }
+	cert, ca = look(f.Cert, authorities), look(f.CA, authorities)
+	key = look(f.Key, func(b []byte) error { _, err := privateKey(b); return err })
+	pair := errors.New("it is not set: a certificate and its key go together")
+	switch {
+	case f.Cert == "" && f.Key != "":
+		cert = pair
+	case f.Key == "" && f.Cert != "":
+		key = pair
+	case cert == nil && key == nil:
+		_, key = Files{Cert: f.Cert, Key: f.Key}.parse(Files{Cert: f.Cert, Key: f.Key}.read())
+	}
+	return cert, key, ca
+}

@@ -26,6 +26,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/export"
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/access"
 	"github.com/weir-capture/weir/internal/backoff"
 	"github.com/weir-capture/weir/internal/grpcpeer"
 	"github.com/weir-capture/weir/internal/lograte"
@@ -70,6 +71,9 @@ type Settings struct {
 	Status func() *capturev1.ForwarderStatus
 	// Dial connects to Addr; nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Access is what is shown to the analyzer, and whether TLS is spoken; nil:
+	// nothing, in the clear.
+	Access *access.Client
 	// Rand gives numbers in [0, 1).
 	Rand     func() float64
 	Log      *slog.Logger
@@ -218,7 +222,10 @@ var (
 func (e *Exporter) session(ctx context.Context, drain <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{Addr: e.set.Addr, Name: "analyzer", MaxMessage: maxMessage, Dial: e.set.Dial})
+	peer, err := grpcpeer.Connect(ctx, grpcpeer.Settings{
+		Addr: e.set.Addr, Name: "analyzer", MaxMessage: maxMessage, Dial: e.set.Dial, Access: e.set.Access,
+		Forbidden: "this token or certificate is not a forwarder's, or the spool is another forwarder's: give each forwarder a token and a spool of its own",
+	})
 	if err != nil {
 		return err
 	}
