@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-capture/weir/analyzer/control"
 	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ingest"
 	"github.com/weir-capture/weir/analyzer/ledger"
@@ -24,6 +24,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/web"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/tlsfiles"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/ui"
 )
@@ -37,9 +38,12 @@ const rulesEvery = 2 * time.Second
 
 // Analyzer is one that is ready to serve.
 type Analyzer struct {
-	cfg   Config
-	log   *slog.Logger
-	store *segstore.Store
+	cfg     Config
+	log     *slog.Logger
+	store   *segstore.Store
+	control *control.Store
+	// tls is nil without certificates.
+	tls *tlsfiles.Server
 	// dir is the data directory, for what is beside the store.
 	dir       vfs.FS
 	templates *endpoint.Templates
@@ -49,6 +53,8 @@ type Analyzer struct {
 	web       *web.Server
 	// listeners are closed by the servers that get them.
 	listenWeb, listenIngest net.Listener
+	// backups are those under way.
+	backups backups
 	// listenControl is nil where the data directory cannot hold a socket.
 	listenControl       net.Listener
 	webAddr, ingestAddr net.Addr
@@ -80,6 +86,14 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	if a.store, err = segstore.Open(opt, log); err != nil {
 		return nil, openError(cfg.DataDir, err)
 	}
+	if a.control, err = openControl(cfg, log); err != nil {
+		return nil, err
+	}
+	if cfg.TLSCert != "" {
+		if a.tls, err = tlsfiles.NewServer(cfg.tlsFiles(), tlsfiles.Options{}, log); err != nil {
+			return nil, fmt.Errorf("read TLS_CERT_FILE and TLS_KEY_FILE: %w", err)
+		}
+	}
 	if err = a.ledger.Open(a.dir, a.store.ID(), a.store.End(), a.store); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -97,16 +111,22 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	a.webAddr, a.ingestAddr = a.listenWeb.Addr(), a.listenIngest.Addr()
 	a.directory = ingest.NewDirectory()
 	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID()}, a.store, a.directory, log)
-	a.web, err = web.New(web.Config{
+	webConfig := web.Config{
 		Version: daemon.Version, BuildTime: daemon.BuildTime,
 		ListenAddr: a.Addr().String(), IngestAddr: a.IngestAddr().String(), StoreID: a.store.ID(),
-	}, web.Deps{
+		NoAuth: cfg.NoAuth, PublicURL: cfg.PublicURL, AllowedHosts: cfg.AllowedHosts, TrustedProxies: cfg.TrustedProxies,
+	}
+	if a.tls != nil {
+		webConfig.TLS = a.tls.Config("h2", "http/1.1")
+	}
+	a.web, err = web.New(webConfig, web.Deps{
 		Store:      a.store,
+		Control:    a.control,
 		Forwarders: a.forwarders,
 		Ledger:     a.ledger,
 		Health:     a.health,
 		Importer:   importer.New(a.store, time.Now),
-		Backup:     func(ctx context.Context, w io.Writer) error { return a.store.Backup(ctx, w, nil) },
+		Backup:     a.backup,
 		Viewer:     ui.Handler(log),
 		Checks:     []web.Check{{Name: "store", Probe: a.writable}},
 		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
@@ -196,7 +216,7 @@ func (a *Analyzer) IngestAddr() net.Addr { return a.ingestAddr }
 // send, and last the store, each within its time. A part that fails stops the
 // others too.
 func (a *Analyzer) Run(ctx context.Context) error {
-	a.say()
+	a.say(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Started from the store towards the source; each ends by a context of its
@@ -206,10 +226,14 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		run  func(context.Context) error
 	}
 	parts := []part{
+		{"control store", a.control.Run},
 		{"store", a.store.Run},
 		{"ledger", a.account},
 		{"ingest", func(ctx context.Context) error { return a.ingest.Serve(ctx, a.listenIngest) }},
 		{"web", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenWeb) }},
+	}
+	if a.tls != nil {
+		parts = append(parts, part{"certificates", func(ctx context.Context) error { return a.tls.Run(ctx, nil) }})
 	}
 	if a.cfg.EndpointRules != "" {
 		parts = append(parts, part{"endpoint rules", func(ctx context.Context) error {
@@ -217,7 +241,7 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		}})
 	}
 	if a.listenControl != nil {
-		parts = append(parts, part{"control", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenControl) }})
+		parts = append(parts, part{"control socket", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenControl) }})
 	}
 	var mu sync.Mutex
 	var errs []error
@@ -251,16 +275,27 @@ func (a *Analyzer) Run(ctx context.Context) error {
 }
 
 // say tells what is running, with what it found.
-func (a *Analyzer) say() {
+func (a *Analyzer) say(ctx context.Context) {
 	a.log.Info("START Analyzer " + daemon.Version + " compiled at " + daemon.BuildTime)
 	r := a.store.Recovery()
 	a.log.Info("Opened store",
 		slog.String("dataDir", a.cfg.DataDir), slog.Bool("cleanShutdown", r.Clean), slog.Int64("tornBytesCut", r.CutBytes),
 		slog.Int("segments", r.Segments), slog.Int64("bytes", r.Bytes), slog.Int("spools", r.Spools),
 		slog.Duration("retention", a.cfg.Retention), slog.Int64("retentionBytes", a.cfg.RetentionBytes))
-	a.log.Info("Authentication is off; serving this machine only")
 	a.log.Info("Taking pairs from forwarders", slog.String("addr", a.IngestAddr().String()))
-	a.log.Info("Viewer and API", slog.String("url", "http://"+a.Addr().String()))
+	a.log.Info("Viewer and API", slog.String("url", a.web.URL()))
+	if a.cfg.NoAuth {
+		a.log.Info("Authentication is off; serving this machine only")
+		return
+	}
+	switch link, err := a.SignInLink(ctx); {
+	case err != nil:
+		a.log.Error("Could not make a sign-in link; weir user link makes one", slog.String("error", err.Error()))
+	case link != "":
+		// The one secret that is ever logged: it opens nothing once somebody
+		// has used it, nor an hour from now.
+		a.log.Info("There is no user yet: this link makes the first, within an hour, once", slog.String("url", link))
+	}
 }
 
 // close closes what New opened and Run has not.
@@ -273,6 +308,9 @@ func (a *Analyzer) close() error {
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
+	}
+	if a.control != nil {
+		errs = append(errs, a.control.Close())
 	}
 	if a.dir != nil {
 		errs = append(errs, a.dir.Close()) // the store's index keeps a file there

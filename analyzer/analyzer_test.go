@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,7 +43,11 @@ func TestConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Config{"[::1]:0", "localhost:7", "/d", 36 * time.Hour, 2 << 30, slog.LevelDebug, ""}); c != want {
+	want := Config{
+		ListenAddr: "[::1]:0", IngestAddr: "localhost:7", Doors: Doors{NoAuth: true}, DataDir: "/d",
+		Retention: 36 * time.Hour, RetentionBytes: 2 << 30, LogLevel: slog.LevelDebug,
+	}
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 	for _, bad := range [][2]string{
@@ -52,17 +57,22 @@ func TestConfig(t *testing.T) {
 		{"LISTEN_ADDR", "example.com:4190"},
 		{"LISTEN_ADDR", ":4190"},
 		{"INGEST_ADDR", "10.0.0.1:4191"},
-		{"AUTH", "on"},
 		{"AUTH", "maybe"},
 		{"RETENTION", "soon"},
 		{"RETENTION_BYTES", "1KiB"},
 		{"DATA_DIR", "/a?b"},
 		{"ENDPOINT_RULES", "/no/such/file"},
 		{"STORE", "clickhouse://x"},
-		{"CONTROL_STORE", "postgres://x"},
-		{"PUBLIC_URL", "https://x"},
-		{"ALLOWED_HOSTS", "x"},
-		{"TRUSTED_PROXIES", "10.0.0.0/8"},
+		{"CONTROL_STORE", "mysql://x"},
+		{"CONTROL_STORE", "/a?b"},
+		{"PUBLIC_URL", "weir.example.com"},
+		{"PUBLIC_URL", "http://weir.example.com"},
+		{"PUBLIC_URL", "https://me:secret@x"},
+		{"PUBLIC_URL", "https://x/#a"},
+		{"ALLOWED_HOSTS", "*.example.com"},
+		{"ALLOWED_HOSTS", "x:4190"},
+		{"TRUSTED_PROXIES", "0.0.0.0/0"},
+		{"TRUSTED_PROXIES", "proxy.local"},
 		{"TLS_CERT_FILE", "x"},
 		{"TLS_KEY_FILE", "x"},
 		{"OIDC_ISSUER", "x"},
@@ -79,7 +89,7 @@ func TestConfig(t *testing.T) {
 
 func config(t *testing.T) Config {
 	t.Helper()
-	return Config{ListenAddr: "127.0.0.1:0", IngestAddr: "127.0.0.1:0", DataDir: filepath.Join(t.TempDir(), "data")}
+	return Config{Doors: Doors{NoAuth: true}, ListenAddr: "127.0.0.1:0", IngestAddr: "127.0.0.1:0", DataDir: filepath.Join(t.TempDir(), "data")}
 }
 
 func logger(t *testing.T) *slog.Logger {

@@ -2,8 +2,6 @@ package analyzer
 
 import (
 	"log/slog"
-	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -24,8 +22,10 @@ const (
 // Config is what a user sets.
 type Config struct {
 	// ListenAddr serves the viewer and the API, IngestAddr the forwarders.
-	// "host:port", on the loopback; port 0 picks a free one.
+	// "host:port"; port 0 picks a free one.
 	ListenAddr, IngestAddr string
+	// Doors say who may come in to ListenAddr.
+	Doors
 	// DataDir holds everything that is stored.
 	DataDir string
 	// Retention is how long pairs are kept, RetentionBytes how much of them;
@@ -42,7 +42,7 @@ type Config struct {
 // env.
 func LoadConfig(env *daemon.Env) Config {
 	c := Config{
-		ListenAddr: loopback(env, "LISTEN_ADDR", defaultListen),
+		ListenAddr: env.Addr("LISTEN_ADDR", defaultListen),
 		IngestAddr: loopback(env, "INGEST_ADDR", defaultIngest),
 		DataDir:    env.String("DATA_DIR", ""),
 		Retention:  env.Duration("RETENTION", defaultRetention),
@@ -63,28 +63,22 @@ func LoadConfig(env *daemon.Env) Config {
 			env.Fail("ENDPOINT_RULES", err.Error(), "a file of rules, as docs/operations.md shows")
 		}
 	}
-	// Off is what it is until there is something to turn on.
-	env.OneOf("AUTH", "off", []string{"off"}, "on")
+	c.Doors = loadDoors(env, c.ListenAddr)
 	env.Unsupported(
-		"STORE", "CONTROL_STORE", "PUBLIC_URL", "ALLOWED_HOSTS", "TRUSTED_PROXIES",
-		"TLS_CERT_FILE", "TLS_KEY_FILE",
+		"STORE",
 		"OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE",
 		"ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE",
 	)
 	return c
 }
 
-// loopback is an address that only this machine reaches: whoever reaches it
-// can read what was captured, and nothing asks who that is yet.
+// loopback is an address that only this machine reaches: nothing asks yet who
+// sends pairs.
 func loopback(env *daemon.Env, name, def string) string {
 	v := env.Addr(name, def)
-	host, _, err := net.SplitHostPort(v)
-	if err != nil || v == "" {
-		return v // recorded by Addr
+	if v == "" || onLoopback(v) {
+		return v // a mistake is recorded by Addr
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") {
-		return v
-	}
-	env.Fail(name, "other machines could read what was captured; until this version can authenticate them it serves the loopback only", "an address such as "+def)
+	env.Fail(name, "other machines could send; until this version can authenticate them it serves the loopback only", "an address such as "+def)
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/weir-capture/weir/analyzer/control"
 	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/duckindex"
@@ -37,7 +38,7 @@ var ErrLocked = store.ErrLocked
 // templates may be nil.
 func storeOptions(dataDir string, templates *endpoint.Templates, log *slog.Logger) segstore.Options {
 	return segstore.Options{
-		Dir: dataDir, Beside: []string{ledger.FileName, endpoint.FileName}, Endpoints: templates,
+		Dir: dataDir, Beside: []string{ledger.FileName, endpoint.FileName, control.SnapshotName}, Endpoints: templates,
 		OpenIndex: func(ctx context.Context, dir, storeID string, end uint64) (index.Index, error) {
 			return duckindex.Open(ctx, duckindex.Options{Dir: dir, Store: storeID, End: end, Endpoints: templates}, log)
 		},
@@ -84,6 +85,11 @@ func Backup(ctx context.Context, dataDir string, w io.Writer, p Progress, log *s
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	remove, err := snapshotControl(ctx, dataDir, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	return s.Backup(ctx, w, p.told())
 }
 

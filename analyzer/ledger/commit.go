@@ -223,6 +223,7 @@ func (l *Ledger) supersede(p *process, seq, first uint64, was flow, at, now int6
 // batch counts a batch that is here, or that was declared lost alone.
 func (l *Ledger) batch(p *process, h *capturev1.FrameHead, c store.Commit, at int64) {
 	f := l.outcome(h, c.Unreadable)
+	l.without(&f, c.Deleted)
 	n := f.ended()
 	l.enter(p.app, at, c.At, &f, 1)
 	l.cover(p, h.GetFirstPairSeq(), uint64(n))
@@ -379,6 +380,7 @@ func (l *Ledger) reclaim(p *process, h *capturev1.FrameHead, now int64) {
 func (l *Ledger) stray(a *app, h *capturev1.FrameHead, c store.Commit) {
 	at := batchTime(h.GetTimeMax(), c.At)
 	f := l.outcome(h, c.Unreadable)
+	l.without(&f, c.Deleted)
 	for _, run := range h.GetLost() {
 		key := l.drops.number(Drop{HopForwarder, h.GetLostReason()})
 		for _, n := range run.GetPairs() {

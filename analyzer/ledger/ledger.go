@@ -84,6 +84,10 @@ type Ledger struct {
 	// read any more; early are those that were told of before Open.
 	damaged map[uint64]bool
 	early   []damage
+	// erasing is the deletion that was counted last; what stands at or above
+	// counted was counted with its commit since the start.
+	erasing erasing
+	counted uint64
 	// lostBatches counts those that are remembered one by one.
 	lostBatches int
 
@@ -127,6 +131,7 @@ func (l *Ledger) reset() {
 	l.gaps, l.lostBatches, l.damaged = newGaps(), 0, map[uint64]bool{}
 	l.folded, l.foldedSet, l.foldedCount = nil, map[Epoch]bool{}, 0
 	l.deaths, l.deathsForgotten, l.aged = nil, 0, 0
+	l.erasing, l.counted = erasing{}, 0
 }
 
 // Open reads the snapshot in dir and then, from committer, the commits that it
@@ -167,6 +172,7 @@ func (l *Ledger) restart(dir vfs.FS, storeID string, end uint64, committer store
 	// behind it. No commit tells of it after a start, so that it is saved.
 	slices.SortFunc(l.early, func(a, b damage) int { return cmp.Compare(a.at, b.at) })
 	known := len(l.damaged)
+	l.counted = l.place
 	for c, err := range committer.Commits(l.place) {
 		if err != nil {
 			return false, fmt.Errorf("count commits: %w", err)
@@ -382,7 +388,7 @@ func (l *Ledger) Report(ask Ask) Report {
 	for _, a := range apps {
 		c := words.counts(&a.flow, a.level)
 		r.Apps = append(r.Apps, AppCounts{a.key, c})
-		r.Total.plus(c)
+		r.Total.Add(c)
 		if c.Unaccounted > 0 {
 			r.Reasons = append(r.Reasons, fmt.Sprintf(
 				"app %s: a forwarder had taken %d pairs that are not here, although every forwarder has sent all that it had, and no spool said that it was damaged", a.key.App, c.Unaccounted))
@@ -493,7 +499,7 @@ func (l *Ledger) Totals() Counts {
 	words := l.names()
 	total := words.counts(&flow{}, level{})
 	for _, a := range l.apps {
-		total.plus(words.counts(&a.flow, a.level))
+		total.Add(words.counts(&a.flow, a.level))
 	}
 	return total
 }

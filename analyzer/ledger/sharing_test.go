@@ -39,7 +39,7 @@ func TestReadersAndCommits(t *testing.T) {
 				r := l.Report(Ask{From: 1, To: math.MaxInt64})
 				var steps Counts
 				for _, s := range r.Steps {
-					steps.plus(s.Counts)
+					steps.Add(s.Counts)
 				}
 				if steps.Seen != r.Total.Seen || steps.Stored != r.Total.Stored || !r.Total.Holds() || len(r.Reasons) > 0 {
 					t.Errorf("%+v, steps %+v", r.Total, steps)

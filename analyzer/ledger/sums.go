@@ -181,8 +181,8 @@ func (c *Counts) Holds() bool { return c.Unaccounted == 0 && c.sum() == c.Seen }
 
 func positive(n int64) uint64 { return uint64(max(n, 0)) }
 
-// plus adds sums of apps.
-func (c *Counts) plus(o Counts) {
+// Add adds sums of apps.
+func (c *Counts) Add(o Counts) {
 	c.Seen += o.Seen
 	c.Stored += o.Stored
 	c.Sampled += o.Sampled

@@ -360,7 +360,7 @@ func holds(t rapid.TB, l *Ledger) {
 	for _, s := range r.Steps {
 		c := steps[s.App]
 		last[s.App] = s.Counts
-		c.plus(s.Counts)
+		c.Add(s.Counts)
 		steps[s.App] = c
 	}
 	for _, a := range r.Apps {

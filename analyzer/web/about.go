@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/weir-capture/weir/analyzer/store"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
 	"github.com/weir-capture/weir/query"
 )
@@ -33,7 +34,7 @@ func (s *Server) health(api huma.API) {
 			return &healthOutput{http.StatusOK, httpv1.Health{Status: "ok", Reasons: []string{}}}, nil
 		})
 
-	op := operation(api, "readyz", "/readyz", "Can it answer and take pairs in", "503 with the reasons when it cannot.", nil)
+	op := operation(api, "readyz", "/readyz", "Can it answer and take pairs in", "503 when it cannot, with the reasons for callers who are signed in or on this machine.", nil)
 	op.Responses["503"] = &huma.Response{Description: "Not ready.", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(typeOf[httpv1.Health](), true, "Health")},
 	}}
@@ -41,6 +42,10 @@ func (s *Server) health(api huma.API) {
 		out := &healthOutput{http.StatusOK, httpv1.Health{Status: "ok", Reasons: s.notReady(ctx)}}
 		if len(out.Body.Reasons) > 0 {
 			out.Status, out.Body.Status = http.StatusServiceUnavailable, "not_ready"
+		}
+		if v := visitOf(ctx); !v.known && !v.onMachine() {
+			// They have names of directories, and tell when the disk is full.
+			out.Body.Reasons = []string{}
 		}
 		return out, nil
 	})
@@ -68,8 +73,8 @@ func (s *Server) notReady(ctx context.Context) []string {
 func (s *Server) about(api huma.API) {
 	huma.Register(api, operation(api, "list-proxies", "/api/v1/proxies", "Who is connected, in what state",
 		"As the forwarders last said; they say it every second.", nil),
-		func(context.Context, *noInput) (*output[httpv1.Proxies], error) {
-			return &output[httpv1.Proxies]{proxies(s.forwarders())}, nil
+		func(ctx context.Context, _ *noInput) (*output[httpv1.Proxies], error) {
+			return &output[httpv1.Proxies]{proxies(sightOf(ctx).forwarders(s.forwarders()))}, nil
 		})
 
 	huma.Register(api, operation(api, "get-info", "/api/v1/info", "What answers here", "", nil, http.StatusServiceUnavailable),
@@ -80,10 +85,16 @@ func (s *Server) about(api huma.API) {
 			if err != nil {
 				return nil, s.fail(ctx, err)
 			}
+			g := sightOf(ctx)
+			if !g.whole() {
+				if x.Pairs, err = s.countWithin(ctx, g, x); err != nil {
+					return nil, s.fail(ctx, err)
+				}
+			}
 			return &output[httpv1.Info]{httpv1.Info{
 				Version: s.cfg.Version, BuildTime: s.cfg.BuildTime,
 				ListenAddr: s.cfg.ListenAddr, IngestAddr: s.cfg.IngestAddr,
-				Auth: "off", Redaction: redaction(s.forwarders()),
+				Auth: s.auth(), Redaction: redaction(g.forwarders(s.forwarders())),
 				Started: s.started.UTC(), Now: s.cfg.Now().UTC(),
 				Oldest: nanoOrNil(x.Oldest), Pairs: x.Pairs,
 			}}, nil
@@ -113,6 +124,21 @@ func (s *Server) about(api huma.API) {
 		}
 		return &output[httpv1.QueryCheck]{httpv1.QueryCheck{Canonical: &canonical}}, nil
 	})
+}
+
+// countWithin counts the pairs that are in sight.
+func (s *Server) countWithin(ctx context.Context, g sight, x store.Extent) (n uint64, err error) {
+	if x.Pairs == 0 {
+		return 0, nil
+	}
+	b, err := s.deps.Store.Histogram(ctx, store.Histogram{Query: g.within(nil), From: x.Oldest, To: x.Newest + 1, Buckets: 1})
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range b.Counts {
+		n += sum(c)
+	}
+	return n, nil
 }
 
 // redaction is how many of the forwarders redact: all, some or none.

@@ -58,9 +58,9 @@ func (s *Server) account(api huma.API) {
 
 	huma.Register(api, operation(
 		api, "list-forwarders", "/api/v1/forwarders", "Forwarders, as they last described themselves", "", nil,
-	), func(context.Context, *noInput) (*output[httpv1.Forwarders], error) {
+	), func(ctx context.Context, _ *noInput) (*output[httpv1.Forwarders], error) {
 		out := httpv1.Forwarders{Forwarders: []httpv1.Forwarder{}}
-		for _, f := range s.forwarders() {
+		for _, f := range sightOf(ctx).forwarders(s.forwarders()) {
 			out.Forwarders = append(out.Forwarders, forwarder(f))
 		}
 		return &output[httpv1.Forwarders]{out}, nil
@@ -72,7 +72,7 @@ func noLedger() error {
 	return problem(http.StatusNotImplemented, httpv1.ProblemNotSupported, "This analyzer keeps no ledger.")
 }
 
-func (s *Server) ledger(_ context.Context, in *ledgerInput) (*output[httpv1.Ledger], error) {
+func (s *Server) ledger(ctx context.Context, in *ledgerInput) (*output[httpv1.Ledger], error) {
 	if s.deps.Ledger == nil {
 		return nil, noLedger()
 	}
@@ -91,7 +91,7 @@ func (s *Server) ledger(_ context.Context, in *ledgerInput) (*output[httpv1.Ledg
 	if err != nil {
 		return nil, err
 	}
-	r := s.deps.Ledger.Report(ledger.Ask{App: in.App, From: from, To: to, Step: step})
+	r := sightOf(ctx).report(s.deps.Ledger.Report(ledger.Ask{App: in.App, From: from, To: to, Step: step}))
 	return &output[httpv1.Ledger]{ledgerDocument(r, from, to)}, nil
 }
 

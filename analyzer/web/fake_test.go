@@ -184,7 +184,7 @@ func exchange(n int, method, path string, status int32, reqBody, respBody string
 // serve runs a server over a store until the test ends.
 func serve(t *testing.T, f store.Reader, change ...func(*Config, *Deps)) (*Server, *httptest.Server) {
 	t.Helper()
-	cfg := Config{Version: "v1", BuildTime: "then", ListenAddr: "127.0.0.1:4190", IngestAddr: "127.0.0.1:4191", Now: func() time.Time { return base.Add(time.Hour) }}
+	cfg := Config{NoAuth: true, Version: "v1", BuildTime: "then", ListenAddr: "127.0.0.1:4190", IngestAddr: "127.0.0.1:4191", Now: func() time.Time { return base.Add(time.Hour) }}
 	deps := Deps{Store: f}
 	for _, c := range change {
 		c(&cfg, &deps)

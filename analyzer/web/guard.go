@@ -2,10 +2,8 @@ package web
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
@@ -25,11 +23,20 @@ func writeProblem(w http.ResponseWriter, p *httpv1.Problem) {
 	_ = enc.Encode(p)
 }
 
-// guard lets through what comes from this machine's own pages and programs,
+// hsts is how long a browser asks for the viewer over TLS only (RFC 6797).
+const hsts = "max-age=31536000"
+
+// guard lets through what comes from the viewer's own pages and from programs,
 // and sets the headers that every answer has.
-func guard(next http.Handler) http.Handler {
+func (s *Server) guard(next http.Handler) http.Handler {
+	public := s.cfg.PublicURL != nil && s.cfg.PublicURL.Scheme == "https"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
+		v, h := visitOf(r.Context()), w.Header()
+		if public && v.secure {
+			h.Set("Strict-Transport-Security", hsts)
+		}
+		// Where the viewer's policy says that reports go.
+		h.Set("Reporting-Endpoints", `weir="`+cspReportPath+`"`)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -40,29 +47,33 @@ func guard(next http.Handler) http.Handler {
 			h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 			h.Set("Cache-Control", "no-store")
 		}
-		if !loopbackHost(r.Host) {
+		if !s.hostAllowed(r.Host) {
 			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost,
-				"This analyzer answers only to names of its own machine: localhost, 127.0.0.1 or [::1]. The Host header named another one."))
+				"This analyzer answers only to names of its own: localhost, 127.0.0.1 and [::1], the host of PUBLIC_URL, and ALLOWED_HOSTS. The Host header named another one."))
+			return
+		}
+		// What comes from elsewhere in the clear was read on its way.
+		if !v.secure && !v.local && v.from.IsValid() && !v.from.IsLoopback() && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost,
+				"This analyzer is reached over TLS only: by https, or through a proxy of TRUSTED_PROXIES that says X-Forwarded-Proto: https, or whose address is PUBLIC_URL."))
 			return
 		}
 		// A page elsewhere cannot read the answers, but could keep the tails
-		// or the store busy. Links to a page of the viewer are fine.
-		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && (isAPI(r.URL.Path) || r.Header.Get("Sec-Fetch-Mode") != "navigate") {
+		// or the store busy; so could one of another port of this host, which
+		// to a browser is the same site. Links to a page of the viewer are
+		// fine, and an identity provider sends people back with one.
+		site, navigates := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Mode") == "navigate"
+		if (site == "cross-site" || site == "same-site") && r.URL.Path != oidcCallbackPath && (isAPI(r.URL.Path) || !navigates) ||
+			site == "cross-site" && r.URL.Path == oidcCallbackPath && !navigates {
 			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost, "Pages of other sites may not use this API."))
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && isAPI(r.URL.Path) && !sameHost(origin, r.Host) {
+		if origin := r.Header.Get("Origin"); origin != "" && isAPI(r.URL.Path) && !s.ownOrigin(origin, v) {
 			writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost, "Pages of other origins may not use this API."))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// sameHost reports whether an Origin is of the host that was asked.
-func sameHost(origin, host string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
 // isAPI reports whether a path is answered by programs for programs.
@@ -73,12 +84,7 @@ func isAPI(path string) bool {
 // loopbackHost reports whether a Host header names this machine, on any port:
 // a tunnel may have moved it.
 func loopbackHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	} else {
-		name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	}
+	name := hostname(host)
 	if strings.EqualFold(strings.TrimSuffix(name, "."), "localhost") {
 		return true
 	}

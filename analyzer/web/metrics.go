@@ -20,6 +20,7 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	tailDropped prometheus.Counter
+	cspReports  prometheus.Counter
 }
 
 func newMetrics(st store.Reader, more []prometheus.Collector, tails func() float64) (*metrics, error) {
@@ -36,10 +37,13 @@ func newMetrics(st store.Reader, more []prometheus.Collector, tails func() float
 			Name: "weir_tail_dropped_pairs_total", Help: "Pairs that readers of a live tail were too slow for. They are stored.",
 		}),
 	}
+	m.cspReports = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "weir_csp_reports_total", Help: "Reports of browsers that the viewer's content security policy stopped something.",
+	})
 	all := append([]prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.seconds, m.tailDropped,
+		m.requests, m.seconds, m.tailDropped, m.cspReports,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_tails", Help: "Live tails open now."}, tails),
 		newStoreCollector(st),
 	}, more...)

@@ -79,15 +79,15 @@ type (
 	output[T any] struct{ Body T }
 )
 
-// routes mounts everything on mux and returns the OpenAPI document.
-func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
+// routes mounts everything on rt and returns the OpenAPI document.
+func (s *Server) routes(rt *router) ([]byte, error) {
 	cfg := huma.DefaultConfig("Weir analyzer", "1")
 	cfg.Info.Description = "Captured traffic: pairs of request and response, searched, tailed and counted. " +
 		"Times are RFC 3339 with nanoseconds, durations nanoseconds, sizes bytes. Errors are problem documents (RFC 9457)."
 	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.CreateHooks = nil // no $schema links in answers
-	api := humago.New(mux, cfg)
+	api := humago.New(rt, cfg)
 
 	s.health(api)
 	s.pairs(api)
@@ -96,12 +96,18 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.account(api)
 	s.sums(api)
 	s.transfer(api)
+	s.session(api)
+	s.users(api)
+	s.keys(api)
+	s.auditLog(api)
+	s.views(api)
+	s.deletions(api)
 
 	spec, err := describe(api.OpenAPI())
 	if err != nil {
 		return nil, err
 	}
-	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {
+	rt.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		if fresh(w, r.Header.Get("If-None-Match"), etag(spec)) {
 			return
 		}
@@ -111,15 +117,18 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 		// The reader went away if this fails.
 		_, _ = w.Write(spec)
 	})
-	mux.Handle("GET /metrics", s.metrics.handler())
-	mux.HandleFunc("/api/", notFound(mux))
-	mux.HandleFunc("/api", notFound(mux))
+	rt.HandleFunc("GET /api/v1/session/oidc", s.oidcBegin)
+	rt.HandleFunc("GET "+oidcCallbackPath, s.oidcCallback)
+	rt.HandleFunc("POST "+cspReportPath, s.cspReport)
+	rt.Handle("GET /metrics", s.metrics.handler())
+	rt.HandleFunc("/api/", notFound(rt.mux))
+	rt.HandleFunc("/api", notFound(rt.mux))
 	viewer := s.deps.Viewer
 	if viewer == nil {
-		viewer = notFound(mux)
+		viewer = notFound(rt.mux)
 	}
-	mux.Handle("/", viewer)
-	return spec, nil
+	rt.Handle("/", viewer)
+	return spec, rt.err()
 }
 
 // Descriptions of parameters.
@@ -169,7 +178,7 @@ func operation(api huma.API, id, path, summary, doc string, params []*huma.Param
 		SkipValidateParams: true,
 	}
 	schema := api.OpenAPI().Components.Schemas.Schema(typeOf[httpv1.Problem](), true, "Problem")
-	for _, status := range append(problems, http.StatusForbidden, http.StatusInternalServerError) {
+	for _, status := range append(problems, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
@@ -209,7 +218,11 @@ func (s *Server) pairs(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return &output[httpv1.Pair]{whole(st)}, nil
+		g := sightOf(ctx)
+		if !g.content {
+			quiet(ctx) // there is no content in the answer
+		}
+		return &output[httpv1.Pair]{g.pair(st)}, nil
 	})
 
 	bytesContent := map[string]*huma.MediaType{
@@ -257,10 +270,11 @@ func (s *Server) pairs(api huma.API) {
 // list reads one pair more than it shows, to know whether there is a page
 // after this one.
 func (s *Server) list(ctx context.Context, in *listInput) (*output[httpv1.Pairs], error) {
-	q, err := parseQuery(in.Q)
+	_, q, err := s.ask(ctx, in.Q)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
+	g := sightOf(ctx)
 	limit, err := parseCount("limit", in.Limit, httpv1.DefaultLimit, httpv1.MaxLimit)
 	if err != nil {
 		return nil, err
@@ -303,7 +317,7 @@ func (s *Server) list(ctx context.Context, in *listInput) (*output[httpv1.Pairs]
 			out.NextCursor = next(last)
 			break
 		}
-		out.Pairs = append(out.Pairs, row(st))
+		out.Pairs = append(out.Pairs, g.row(st))
 		last.Time = store.Time(st.Pair)
 		copy(last.ID[:], st.Pair.GetId())
 	}
@@ -318,7 +332,11 @@ func (s *Server) pair(ctx context.Context, id string) (*store.Stored, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
+	note(ctx, id, "")
 	st, err := s.deps.Store.Pair(ctx, key)
+	if err == nil && !sightOf(ctx).has(st.Pair) {
+		err = store.ErrNotFound // to this caller it is not there
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, problem(http.StatusNotFound, httpv1.ProblemNotFound, fmt.Sprintf("No stored pair has the id %s. It may have been removed by retention.", id))
 	}
@@ -447,9 +465,9 @@ func (s *Server) stats(api huma.API) {
 			param("header", "Last-Event-ID", "As cursor, and goes before it: what a browser sends when it comes back.", huma.TypeString),
 		}, http.StatusBadRequest, http.StatusServiceUnavailable,
 	), "The stream.", events, nil), func(ctx context.Context, in *tailInput) (*huma.StreamResponse, error) {
-		q, err := parseQuery(in.Q)
+		_, q, err := s.ask(ctx, in.Q)
 		if err != nil {
-			return nil, s.fail(ctx, err)
+			return nil, err
 		}
 		after, foreign, err := parseTailCursor("cursor", in.Cursor, s.cfg.StoreID)
 		if err == nil && in.LastEventID != "" {
@@ -472,9 +490,9 @@ func (s *Server) stats(api huma.API) {
 }
 
 func (s *Server) histogram(ctx context.Context, in *histogramInput) (*output[httpv1.Histogram], error) {
-	q, err := parseQuery(in.Q)
+	_, q, err := s.ask(ctx, in.Q)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
 	buckets, err := parseCount("buckets", in.Buckets, httpv1.DefaultBuckets, httpv1.MaxBuckets)
 	if err != nil {
@@ -519,7 +537,7 @@ func describe(doc *huma.OpenAPI) ([]byte, error) {
 		tidy(schema)
 	}
 	// huma has no word for an object that may be null.
-	for _, may := range []struct{ in, member string }{{"QueryCheck", "mistake"}, {"Forwarder", "telemetry"}} {
+	for _, may := range []struct{ in, member string }{{"QueryCheck", "mistake"}, {"Forwarder", "telemetry"}, {"Session", "identity"}} {
 		if in := all[may.in]; in != nil {
 			member := in.Properties[may.member]
 			in.Properties[may.member] = &huma.Schema{

@@ -101,11 +101,11 @@ func (s *Server) summer(path string) (store.Stats, error) {
 
 // selection reads what all statistics are asked with.
 func (s *Server) selection(ctx context.Context, q, from, to string) (store.Selection, error) {
-	parsed, err := parseQuery(q)
+	_, narrowed, err := s.ask(ctx, q)
 	if err != nil {
-		return store.Selection{}, s.fail(ctx, err)
+		return store.Selection{}, err
 	}
-	sel := store.Selection{Query: parsed}
+	sel := store.Selection{Query: narrowed}
 	sel.From, sel.To, err = parseRange(from, to, s.cfg.Now())
 	return sel, err
 }

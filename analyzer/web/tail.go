@@ -27,6 +27,8 @@ type stream struct {
 	last time.Time // when something was written
 	// storeID is a part of cursors.
 	storeID string
+	// sight is the reader's.
+	sight sight
 }
 
 // send writes one event and flushes it. id may be empty.
@@ -73,7 +75,7 @@ func (s *stream) event(ev store.Event) error {
 	}
 	switch {
 	case ev.Stored != nil:
-		return s.send("pair", at, row(ev.Stored))
+		return s.send("pair", at, s.sight.row(ev.Stored))
 	case at != "":
 		return s.write("id: " + at + "\n\n")
 	}
@@ -109,7 +111,7 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, ask store.Tail, fo
 
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
-	out := &stream{w: w, ctl: http.NewResponseController(w), storeID: s.cfg.StoreID}
+	out := &stream{w: w, ctl: http.NewResponseController(w), storeID: s.cfg.StoreID, sight: sightOf(ctx)}
 	// The reader knows at once that it is connected, and how soon to come back.
 	if out.write("retry: 1000\n: connected\n\n") != nil {
 		return

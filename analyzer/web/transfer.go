@@ -136,6 +136,7 @@ func (s *Server) export(ctx context.Context, in *exportInput) (*huma.StreamRespo
 	if err != nil {
 		return nil, err
 	}
+	note(ctx, string(format), fmt.Sprintf("from %s to %s q %s", in.From, in.To, in.Q))
 	leave, err := s.enterExport()
 	if err != nil {
 		return nil, err
@@ -288,6 +289,7 @@ func (s *Server) take(ctx context.Context, in *importInput) (*huma.StreamRespons
 		return nil, problem(http.StatusUnsupportedMediaType, httpv1.ProblemParameter,
 			fmt.Sprintf("Content-Type %s is not one of a file; want application/json, application/x-ndjson or application/octet-stream.", shown(in.ContentType)))
 	}
+	note(ctx, in.App, string(format))
 	run, err := s.deps.Importer.Begin(in.App)
 	if errors.Is(err, importer.ErrBusy) {
 		return nil, problem(http.StatusServiceUnavailable, httpv1.ProblemBusy, "Another import is running; one runs at a time. Ask again later.")

@@ -3,25 +3,31 @@
 // health and metrics. It asks the store through store.Reader and knows no
 // engine.
 //
-// Captured content never becomes a document of this origin: bodies leave as
-// attachments that no browser renders. Only names of this machine are
-// accepted as Host, so that a page elsewhere cannot reach the API by pointing
-// its own name at 127.0.0.1.
+// Every route has a row in a table (doors) that says who may come in, and
+// nothing can be mounted without one. What somebody may not see is left out of
+// queries before the store is asked. Captured content never becomes a document
+// of this origin: bodies leave as attachments that no browser renders. Only
+// names of this analyzer are accepted as Host, so that a page elsewhere cannot
+// reach the API by pointing its own name here.
 package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 
+	"github.com/weir-capture/weir/analyzer/control"
 	"github.com/weir-capture/weir/analyzer/ledger"
 	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
@@ -35,6 +41,23 @@ type Config struct {
 	Version, BuildTime string
 	// ListenAddr and IngestAddr are shown to people.
 	ListenAddr, IngestAddr string
+	// NoAuth lets in everybody who reaches the listener, as an admin: for
+	// listeners that only this machine reaches.
+	NoAuth bool
+	// PublicURL is where people find the viewer, where that is not ListenAddr;
+	// nil: it is. AllowedHosts are more names that requests may ask for,
+	// besides its host and those of this machine.
+	PublicURL    *url.URL
+	AllowedHosts []string
+	// TrustedProxies are believed what they say of their clients.
+	TrustedProxies []netip.Prefix
+	// TLS is what Serve speaks on TCP; nil: it does not. IngestTLS is whether
+	// forwarders have to.
+	TLS       *tls.Config
+	IngestTLS bool
+	// Recheck is how often a caller of an answer that goes on is looked up
+	// again: 15 s.
+	Recheck time.Duration
 	// StoreID tells the cursors of this store's tails from another's.
 	StoreID string
 	// Tails is how many live tails run at once: 256.
@@ -70,6 +93,9 @@ func (c Config) withDefaults() Config {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
+	if c.Recheck == 0 {
+		c.Recheck = 15 * time.Second
+	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 5 * time.Second
 	}
@@ -82,6 +108,11 @@ func (c Config) withDefaults() Config {
 // Deps is what the server asks. Only Store is needed.
 type Deps struct {
 	Store store.Reader
+	// Control knows who may come in. Without it and with authentication
+	// nobody may.
+	Control *control.Store
+	// Deleter deletes for good; without one that is refused.
+	Deleter Deleter
 	// Forwarders are those seen since the analyzer started.
 	Forwarders func() []Forwarder
 	// Ledger knows what became of everything that was seen.
@@ -141,6 +172,9 @@ type Server struct {
 	metrics *metrics
 	spec    []byte
 	handler http.Handler
+	// How often somebody may ask: callers by who they are, strangers and those
+	// who sign in by their address.
+	callers, strangers, signIns *limiter
 
 	// tails and exports are semaphores; stopping ends all of them.
 	tails    chan struct{}
@@ -158,9 +192,18 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if s.metrics, err = newMetrics(deps.Store, deps.Collectors, func() float64 { return float64(len(s.tails)) }); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	s.callers = newLimiter(callerRate, callerBurst, cfg.Now)
+	s.strangers = newLimiter(strangerRate, strangerBurst, cfg.Now)
+	s.signIns = newLimiter(signInRate, signInBurst, cfg.Now)
 	mux := http.NewServeMux()
-	if s.spec, err = s.routes(mux); err != nil {
-		return nil, fmt.Errorf("describe API: %w", err)
+	if s.spec, err = s.routes(&router{s: s, mux: mux, mounted: map[string]bool{}}); err != nil {
+		return nil, fmt.Errorf("mount routes: %w", err)
+	}
+	crossOrigin := http.NewCrossOriginProtection()
+	if p := cfg.PublicURL; p != nil {
+		if err := crossOrigin.AddTrustedOrigin(p.Scheme + "://" + p.Host); err != nil {
+			return nil, fmt.Errorf("trust the public address: %w", err)
+		}
 	}
 	compressed := compress(mux)
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +215,10 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		}
 		mux.ServeHTTP(w, r)
 	})
-	s.handler = s.metrics.instrument(mux, guard(http.NewCrossOriginProtection().Handler(inner)))
+	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, problem(http.StatusForbidden, httpv1.ProblemHost, "Pages of other origins may not use this API."))
+	}))
+	s.handler = s.metrics.instrument(mux, s.arrive(s.guard(crossOrigin.Handler(inner))))
 	return s, nil
 }
 
@@ -180,7 +226,8 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Serve answers on ln until ctx ends, then lets answers under way finish
-// within StopTimeout, ends the tails, and returns nil. It closes ln.
+// within StopTimeout, ends the tails, and returns nil. It closes ln. Whoever
+// comes by a Unix socket is on this machine and may open it: that is an admin.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           s.handler,
@@ -192,8 +239,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	serve := srv.Serve
+	if ln.Addr().Network() == "unix" {
+		srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, localConn{}, true)
+		}
+	} else if s.cfg.TLS != nil {
+		srv.TLSConfig = s.cfg.TLS
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(netutil.LimitListener(ln, s.cfg.Conns)) }()
+	go func() { failed <- serve(netutil.LimitListener(ln, s.cfg.Conns)) }()
 	select {
 	case err := <-failed:
 		s.stop()

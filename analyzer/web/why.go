@@ -38,7 +38,8 @@ const (
 
 // inquiry is one question of where a request went.
 type inquiry struct {
-	q        *query.Query
+	q        *query.Query // as it was asked
+	sight    sight
 	asked    example
 	from, to int64
 	now      int64
@@ -54,9 +55,9 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 	if s.deps.Ledger == nil {
 		return nil, noLedger()
 	}
-	q, err := parseQuery(in.Q)
+	q, _, err := s.ask(ctx, in.Q)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
 	if q == nil || len(terms(q.Root)) == 0 {
 		return nil, badParam("q says nothing of the request; want at least one term, such as path:/pay.")
@@ -73,11 +74,11 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 	if err != nil {
 		return nil, err
 	}
-	w := &inquiry{q: q, asked: exampleOf(q), now: now.UnixNano(), from: max(around-int64(within), 1), to: min(around, math.MaxInt64-int64(within)) + int64(within)}
+	w := &inquiry{q: q, sight: sightOf(ctx), asked: exampleOf(q), now: now.UnixNano(), from: max(around-int64(within), 1), to: min(around, math.MaxInt64-int64(within)) + int64(within)}
 	if w.from > w.now {
 		return nil, badParam("around=%s is in the future: here it is %s.", shown(in.Around), now.UTC().Format(time.RFC3339))
 	}
-	w.report = s.deps.Ledger.Report(ledger.Ask{App: w.asked.app(), From: w.from, To: w.to, Step: minLedgerStep})
+	w.report = w.sight.report(s.deps.Ledger.Report(ledger.Ask{App: w.asked.app(), From: w.from, To: w.to, Step: minLedgerStep}))
 
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
@@ -89,14 +90,14 @@ func (s *Server) why(ctx context.Context, in *whyInput) (*output[httpv1.Why], er
 			return nil, s.fail(ctx, err)
 		}
 	}
-	known := s.forwarders()
+	known := w.sight.forwarders(s.forwarders())
 	w.filtered(known)
 	w.dropped()
 	w.died()
 	w.sampled()
 	w.inFlight()
 	if len(w.findings) == 0 || w.findings[0].Kind != "stored" {
-		w.neverSeen(s.deps.Ledger.Processes(1, math.MaxInt64, math.MaxInt32), proxies(known).Proxies)
+		w.neverSeen(w.sight.processes(s.deps.Ledger.Processes(1, math.MaxInt64, math.MaxInt32)), proxies(known).Proxies)
 	}
 	// Certain ones before possible ones; otherwise in the order above.
 	slices.SortStableFunc(w.findings, func(a, b httpv1.WhyFinding) int {
@@ -132,7 +133,7 @@ func complete(f httpv1.WhyFinding) httpv1.WhyFinding {
 // many in words.
 func (w *inquiry) find(ctx context.Context, st store.Reader, q *query.Query) (rows []httpv1.Row, n uint64, found string, err error) {
 	partial := false
-	for p, err := range st.List(ctx, store.List{Query: q, From: w.from, To: w.to, Limit: whyCount}) {
+	for p, err := range st.List(ctx, store.List{Query: w.sight.within(q), From: w.from, To: w.to, Limit: whyCount}) {
 		if errors.Is(err, store.ErrPartial) {
 			partial = true
 			break
@@ -141,7 +142,7 @@ func (w *inquiry) find(ctx context.Context, st store.Reader, q *query.Query) (ro
 			return nil, 0, "", err
 		}
 		if n++; len(rows) < whyRows {
-			rows = append(rows, row(p))
+			rows = append(rows, w.sight.row(p))
 		}
 	}
 	w.partial = w.partial || partial

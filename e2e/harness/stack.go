@@ -65,6 +65,7 @@ func NewStack(t testing.TB, bins *Bins, upstream int) *Stack {
 		"SPOOL_DIR":     filepath.Join(s.Dir, "spool"),
 	}
 	s.AnalyzerEnv = map[string]string{
+		"AUTH":        "off",
 		"LISTEN_ADDR": Addr(s.ViewerPort),
 		"INGEST_ADDR": Addr(s.IngestPort),
 		"DATA_DIR":    filepath.Join(s.Dir, "data"),

@@ -98,7 +98,7 @@ func TestScripts(t *testing.T) {
 	fill(t, st, at)
 	now := at.Add(time.Minute)
 	serve := func(unaccounted bool) string {
-		srv, err := web.New(web.Config{Now: func() time.Time { return now }}, web.Deps{
+		srv, err := web.New(web.Config{NoAuth: true, Now: func() time.Time { return now }}, web.Deps{
 			Store: st, Importer: importer.New(st, time.Now), Ledger: account(t, at, now, unaccounted), Forwarders: func() []web.Forwarder {
 				return []web.Forwarder{{Connected: true, LastSeen: now, Status: &capturev1.ForwarderStatus{
 					ForwarderId: "f1", Cluster: "c", Now: now.UnixNano(),
