@@ -1,10 +1,11 @@
 import { createTheme, localStorageColorSchemeManager, MantineProvider, type MantineColorsTuple } from '@mantine/core';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { RouterProvider } from '@tanstack/react-router';
-import { useState } from 'react';
-import { Problem } from './api/client';
+import { useEffect, useState } from 'react';
+import { Problem, whenSignedOut } from './api/client';
 import { makeFeed } from './feed';
 import { FeedContext } from './feed/context';
+import { leaveForSignIn } from './lib/session';
 import { makeRouter } from './router';
 
 // Mantine wants ten shades; ours are the two of the tokens, set as variables
@@ -49,6 +50,13 @@ function makeQueryClient(): QueryClient {
 export function App() {
   const [client] = useState(makeQueryClient);
   const [router] = useState(makeRouter);
+  useEffect(() => {
+    whenSignedOut(() => {
+      const { pathname, searchStr } = router.state.location;
+      if (pathname !== '/sign-in') leaveForSignIn(pathname + searchStr);
+    });
+    return () => whenSignedOut(() => undefined);
+  }, [router]);
   const [feed] = useState(() => makeFeed(client));
   return (
     <MantineProvider

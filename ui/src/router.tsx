@@ -1,13 +1,13 @@
-import { createRootRoute, createRoute, createRouter, Link, Navigate } from '@tanstack/react-router';
-import { Shell } from './components/Shell';
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, Navigate } from '@tanstack/react-router';
+import { Root } from './components/Root';
 import { root } from './lib/root';
-import { parseQueryString, readLedgerSearch, readSearch, writeQueryString } from './lib/search';
+import { parseQueryString, readDeletionSearch, readLedgerSearch, readSearch, readSignInSearch, writeQueryString } from './lib/search';
 import { Doctor } from './pages/Doctor';
 import { Ledger } from './pages/Ledger';
 import { Proxies } from './pages/Proxies';
 import { Traffic } from './pages/Traffic';
 
-const rootRoute = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+const rootRoute = createRootRoute({ component: Root, notFoundComponent: NotFound });
 
 const trafficRoute = createRoute({
   getParentRoute: () => rootRoute,
@@ -35,6 +35,40 @@ const doctorRoute = createRoute({
   component: Doctor,
 });
 
+// What few readers open is fetched when they do.
+
+const signInRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/sign-in',
+  validateSearch: readSignInSearch,
+  component: lazyRouteComponent(() => import('./pages/SignIn'), 'SignIn'),
+});
+
+const usersRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/users',
+  component: lazyRouteComponent(() => import('./pages/Users'), 'Users'),
+});
+
+const keysRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/keys',
+  component: lazyRouteComponent(() => import('./pages/Keys'), 'Keys'),
+});
+
+const auditRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/audit',
+  component: lazyRouteComponent(() => import('./pages/Audit'), 'Audit'),
+});
+
+const deletionsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/deletions',
+  validateSearch: readDeletionSearch,
+  component: lazyRouteComponent(() => import('./pages/Deletions'), 'Deletions'),
+});
+
 /** A link to one pair: Traffic with its detail open. */
 const pairRoute = createRoute({
   getParentRoute: () => rootRoute,
@@ -58,7 +92,7 @@ function NotFound() {
 
 export function makeRouter() {
   return createRouter({
-    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute]),
+    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
     basepath: root,
     parseSearch: (text) => parseQueryString(text),
     stringifySearch: writeQueryString,

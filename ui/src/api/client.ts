@@ -1,6 +1,6 @@
 import { at } from '../lib/root';
 import { visibleText } from '../lib/visible';
-import type { ProblemDocument, QueryMistake } from './types';
+import type { ProblemDocument, QueryMistake, Role } from './types';
 
 /** The analyzer answered, and said no. */
 export class Problem extends Error {
@@ -21,6 +21,16 @@ export class Problem extends Error {
     return this.status === 400 && this.document.type === 'urn:weir:problem:query';
   }
 
+  /** Nobody is signed in, or not any more. */
+  get signedOut(): boolean {
+    return this.status === 401;
+  }
+
+  /** The role that the call needs and the reader does not have; null where that is not why. */
+  get needs(): Role | null {
+    return this.status === 403 ? (this.document.role || null) : null;
+  }
+
   /** The call is not built yet in this analyzer. */
   get notBuilt(): boolean {
     return this.status === 501;
@@ -32,6 +42,13 @@ export class Unreachable extends Error {
   constructor(cause: unknown) {
     super('The analyzer is not answering.', { cause });
   }
+}
+
+/** What to do when the analyzer does not know the reader any more; set once, by the page. */
+let onSignedOut: () => void = () => undefined;
+
+export function whenSignedOut(act: () => void): void {
+  onSignedOut = act;
 }
 
 export type Params = Record<string, string | number | boolean | undefined>;
@@ -66,7 +83,10 @@ export async function call(path: string, params?: Params, init?: RequestInit): P
       // Half an answer is still a refusal; its status says which.
     }
   }
-  throw new Problem(response.status, document);
+  const problem = new Problem(response.status, document);
+  // A wrong password is the sign-in page's own affair.
+  if (problem.signedOut && !path.startsWith('session')) onSignedOut();
+  throw problem;
 }
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
@@ -77,4 +97,22 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
     if (signal?.aborted) throw error;
     throw new Unreachable(error);
   }
+}
+
+/** Sends a document, and resolves with the answer's; null where it has none. */
+export async function sendJson<T>(method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<T> {
+  const response = await send(method, path, body);
+  return (response.status === 204 ? null : await response.json()) as T;
+}
+
+/** Sends a document for an answer that is text. */
+export async function sendForText(path: string, body: object): Promise<string> {
+  return (await send('POST', path, body)).text();
+}
+
+function send(method: string, path: string, body?: object): Promise<Response> {
+  return call(path, undefined, {
+    method,
+    ...(body ? { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : {}),
+  });
 }

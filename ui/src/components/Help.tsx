@@ -13,6 +13,8 @@ const keys: readonly [string[], string][] = [
   [['/'], 'go to the query'],
   [['Space'], 'pause or go on'],
   [['Home', 'End'], 'newest, oldest'],
+  [['n'], 'add, on Users and Keys'],
+  [['v'], 'verify, on the audit log'],
   [['?'], 'this page'],
 ];
 

@@ -1,16 +1,19 @@
 import { Link, Outlet } from '@tanstack/react-router';
 import { useState } from 'react';
+import type { Session } from '../api/types';
 import { useNotice } from '../lib/notice';
 import { useKeys } from '../lib/use-keys';
 import { Banners } from './Banners';
 import { Help } from './Help';
 import { Icon } from './Icon';
+import { PrivacyNotice } from './PrivacyNotice';
 import s from './Shell.module.css';
 import { StatusStrip } from './StatusStrip';
 import { ThemeMenu } from './ThemeMenu';
+import { UserMenu } from './UserMenu';
 
 /** What is on every page: the way around, the state of the pipeline, and what must not be missed. */
-export function Shell() {
+export function Shell({ session }: { session: Session }) {
   const [help, setHelp] = useState(false);
   useKeys({ '?': () => setHelp(true) });
   return (
@@ -38,11 +41,13 @@ export function Shell() {
         </nav>
         <StatusStrip />
         <ThemeMenu />
+        <UserMenu session={session} />
         <button type="button" className="btn bare icon" onClick={() => setHelp(true)} aria-label="Keys and query language" title="Keys and query language (?)">
           <Icon name="help" />
         </button>
       </header>
       <Banners />
+      <PrivacyNotice session={session} />
       <Outlet />
       <Help opened={help} onClose={() => setHelp(false)} />
       <Notice />

@@ -55,6 +55,26 @@ export function readLedgerSearch(raw: Record<string, unknown>): LedgerSearch {
   return out;
 }
 
+/** Keeps the named members that are text. */
+function readTexts<K extends string>(raw: Record<string, unknown>, names: readonly K[]): Partial<Record<K, string>> {
+  const out: Partial<Record<K, string>> = {};
+  for (const name of names) {
+    const value = raw[name];
+    if (typeof value === 'string' && value.trim() !== '') out[name] = value.trim();
+  }
+  return out;
+}
+
+/** Where the reader was before they had to sign in, and why the identity provider refused them. */
+export type SignInSearch = Partial<Record<'to' | 'error', string>>;
+
+export const readSignInSearch = (raw: Record<string, unknown>): SignInSearch => readTexts(raw, ['to', 'error']);
+
+/** Which pairs somebody is about to delete. */
+export type DeletionSearch = Partial<Record<'q' | 'from' | 'to', string>>;
+
+export const readDeletionSearch = (raw: Record<string, unknown>): DeletionSearch => readTexts(raw, ['q', 'from', 'to']);
+
 export function searchRange(search: Pick<TrafficSearch, 'from' | 'to'>): Range {
   const from = search.from ?? defaultFrom;
   return search.to ? { from, to: search.to } : { from };

@@ -50,6 +50,7 @@ const forwarder: ForwarderState = {
   forwarder_id: 'f',
   last_seen: new Date().toISOString(),
   proxies_omitted: 0,
+  proxies_unauthenticated: false,
   sampling: {},
   skewed: false,
   spool: { bytes_limit: 1e10, bytes_used: 4e8, exported_offset: 10, next_offset: 14, oldest_offset: 1 },

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
-import { Fragment, useState, type ReactNode } from 'react';
+import { Fragment, lazy, Suspense, useState, type ReactNode } from 'react';
 import { infoQuery, proxiesQuery } from '../api/queries';
 import type { ProxyState } from '../api/types';
 import { Icon, type IconName } from '../components/Icon';
@@ -13,11 +13,15 @@ import { upstreamHint } from '../lib/hints';
 import { usePrefs } from '../lib/prefs';
 import { protocolInfo } from '../lib/protocols';
 import { dropLabel } from '../lib/reasons';
+import { useMay } from '../lib/session';
 import { parseMs } from '../lib/time';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
 import { visibleText } from '../lib/visible';
 import s from './Proxies.module.css';
+
+const AddProxy = lazy(async () => ({ default: (await import('../components/pipeline/AddProxy')).AddProxy }));
+const AddForwarder = lazy(async () => ({ default: (await import('../components/pipeline/AddForwarder')).AddForwarder }));
 
 const columns = 11;
 /** When one that ended did, it says so instead of when it was heard. */
@@ -31,6 +35,9 @@ export function Proxies() {
   const gone = proxies.filter((p) => p.state === 'reaped' || p.state === 'stopped');
   const here = proxies.filter((p) => !gone.includes(p));
   const forwarders = data?.forwarders ?? [];
+  const may = useMay('operator');
+  const [adding, setAdding] = useState<'proxy' | 'forwarder' | null>(null);
+  const barred = may ? undefined : 'Needs role operator: tokens are made with it';
   return (
     <main className={s.page}>
       <h1 className="sr">Proxies</h1>
@@ -39,7 +46,13 @@ export function Proxies() {
         <>
           <Pipeline answer={data} now={now} />
           <section aria-labelledby="proxies-here">
-            <h2 id="proxies-here">Proxies</h2>
+            <div className={s.head}>
+              <h2 id="proxies-here">Proxies</h2>
+              <button type="button" className="btn" onClick={() => setAdding('proxy')} disabled={!may} title={barred}>
+                Add a proxy
+              </button>
+              {barred && <span className="muted">needs role operator</span>}
+            </div>
             {here.length > 0 ? (
               <ProxyTable proxies={here} now={now} label="Proxies" />
             ) : (
@@ -55,7 +68,13 @@ export function Proxies() {
             </section>
           )}
           <section aria-labelledby="forwarders">
-            <h2 id="forwarders">Forwarders</h2>
+            <div className={s.head}>
+              <h2 id="forwarders">Forwarders</h2>
+              <button type="button" className="btn" onClick={() => setAdding('forwarder')} disabled={!may} title={barred}>
+                Add a forwarder
+              </button>
+              {barred && <span className="muted">needs role operator</span>}
+            </div>
             {forwarders.some((f) => f.proxies_omitted > 0) && (
               <p className={s.note}>
                 {plural(
@@ -70,6 +89,10 @@ export function Proxies() {
           </section>
         </>
       )}
+      <Suspense fallback={null}>
+        {adding === 'proxy' && <AddProxy onClose={() => setAdding(null)} />}
+        {adding === 'forwarder' && <AddForwarder onClose={() => setAdding(null)} />}
+      </Suspense>
     </main>
   );
 }

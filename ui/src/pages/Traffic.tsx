@@ -22,6 +22,7 @@ import { setPrefs, usePrefs } from '../lib/prefs';
 import { addClause, appOf } from '../lib/query';
 import { isLive, rangeLabel, wider, type Range } from '../lib/range';
 import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../lib/search';
+import { useMay } from '../lib/session';
 import { useKeys } from '../lib/use-keys';
 import { useNow } from '../lib/use-now';
 import { useTitle } from '../lib/use-title';
@@ -58,6 +59,7 @@ export function Traffic() {
   const feed = useFeed();
   const { zone, detailWidth } = usePrefs();
   const queryBar = useRef<QueryBarHandle>(null);
+  const mayRead = useMay('investigator');
 
   const q = search.q ?? '';
   const range = useMemo(() => searchRange(search), [search]);
@@ -190,6 +192,10 @@ export function Traffic() {
     c: () => {
       const id = openId ?? cursor;
       if (!id) return false;
+      if (!mayRead) {
+        notice('Copying as a curl command needs role investigator');
+        return undefined;
+      }
       void copyCurl(id);
       return undefined;
     },

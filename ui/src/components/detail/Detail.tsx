@@ -8,9 +8,11 @@ import { usePrefs } from '../../lib/prefs';
 import { isDecoded, protocolInfo } from '../../lib/protocols';
 import { at } from '../../lib/root';
 import { detailTabs, type DetailTab } from '../../lib/search';
+import { useMay } from '../../lib/session';
 import { useCopy } from '../../lib/use-copy';
 import { visibleText } from '../../lib/visible';
 import { Icon } from '../Icon';
+import { NeedsRole } from '../NeedsRole';
 import { Status } from '../Status';
 import { Bodies } from './Bodies';
 import s from './Detail.module.css';
@@ -47,6 +49,7 @@ interface Props {
 export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter, onCopyCurl }: Props) {
   const { data, error, refetch } = useQuery(pairQuery(id));
   const { sides } = usePrefs();
+  const may = useMay('investigator');
   // The query is keyed by id already; an analyzer or a proxy that answers with
   // another pair must not be believed either.
   const pair: Pair | undefined = data?.id === id ? data : undefined;
@@ -66,7 +69,7 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
             <Icon name="chevron" />
           </button>
           {head && isDecoded(head.protocol) && (
-            <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} title="Copy as a curl command (c)">
+            <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} disabled={!may} title={may ? 'Copy as a curl command (c)' : 'Copying as a curl command needs role investigator'}>
               <Icon name="copy" />
               curl
             </button>
@@ -102,7 +105,12 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
   );
 }
 
+/** What a tab shows, for the sentence that says who may see it; empty where a viewer may. */
+const contents: Readonly<Record<DetailTab, string>> = { overview: '', headers: 'Reading headers', body: 'Reading bodies', timing: '', raw: 'Reading raw bytes' };
+
 function Tab({ pair, tab, onFilter, onTab }: { pair: Pair; tab: DetailTab; onFilter: (clause: string) => void; onTab: (tab: DetailTab) => void }) {
+  const may = useMay('investigator');
+  if (!may && contents[tab]) return <NeedsRole least="investigator" what={contents[tab]} />;
   switch (tab) {
     case 'headers':
       return <Headers pair={pair} onFilter={onFilter} />;

@@ -9,6 +9,7 @@ import { isDecoded, protocolInfo } from '../../lib/protocols';
 import { quoteKey, quoteValue } from '../../lib/query';
 import { reasons } from '../../lib/status';
 import type { DetailTab } from '../../lib/search';
+import { useMay } from '../../lib/session';
 import { parseMs } from '../../lib/time';
 import { useNow } from '../../lib/use-now';
 import { visibleText } from '../../lib/visible';
@@ -16,6 +17,7 @@ import { CopyButton } from '../CopyButton';
 import { weightMeans } from '../FlagChip';
 import { Icon } from '../Icon';
 import s from './Detail.module.css';
+import { NeedsRole } from '../NeedsRole';
 import { Receipts } from './Receipts';
 import { SidePanel, Sides } from './Side';
 import { Waterfall } from './Waterfall';
@@ -31,6 +33,7 @@ interface Props {
 export function Overview({ pair, onFilter, onTab }: Props) {
   const { zone } = usePrefs();
   const now = useNow(1000);
+  const may = useMay('investigator');
   const decoded = isDecoded(pair.protocol);
   const ms = parseMs(pair.time);
   const flags = sortFlags(pair.flags);
@@ -128,7 +131,8 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           <Waterfall timing={pair.timing} slim />
         </div>
       )}
-      {decoded && (
+      {decoded && !may && <NeedsRole least="investigator" what="Reading headers and bodies" />}
+      {decoded && may && (
         <Sides natural>
           <Preview title="Request" message={pair.request} onTab={onTab} />
           <Preview title="Response" message={pair.response} onTab={onTab} />

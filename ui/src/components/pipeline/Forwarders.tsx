@@ -155,6 +155,7 @@ function Everything({ forwarder: f, now }: { forwarder: ForwarderState; now: num
   const facts: [string, ReactNode][] = [
     ['Started', Number.isNaN(started) ? '–' : `${formatMoment(started, zone)} (${formatAgo(started, now)})`],
     ['Clock skew', formatDuration(f.clock_skew_ns)],
+    ['Proxies show', f.proxies_unauthenticated ? 'nothing: PROXY_TOKENS_FILE and TLS_CLIENT_CA_FILE are not set' : 'a token or a certificate'],
     ['Spool', `${formatSize(f.spool.bytes_used)} of ${formatSize(f.spool.bytes_limit)}`],
     ['Sampling', Object.entries(f.sampling).map(([app, n]) => `${app === '*' ? 'all others' : visibleText(app)} 1/${formatCount(n)}`).join(', ') || 'left to the proxies'],
     ...f.destinations.map((d): [string, ReactNode] => [
