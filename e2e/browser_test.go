@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -115,6 +116,7 @@ type said struct {
 // answer is what the test has to say to what a walk asks for.
 type answer struct {
 	Front string `json:"front,omitempty"`
+	Text  string `json:"text,omitempty"`
 }
 
 // walk runs a script of the folder browser against the stack, does what it
@@ -122,13 +124,21 @@ type answer struct {
 // is an error of the test.
 func walk(t *testing.T, s *harness.Stack, script string, asks map[string]func() answer) map[string]said {
 	t.Helper()
+	return walkWith(t, s, script, nil, asks)
+}
+
+// walkWith is walk with more for the script to know.
+func walkWith(t *testing.T, s *harness.Stack, script string, more map[string]any, asks map[string]func() answer) map[string]said {
+	t.Helper()
 	out := harness.Artifacts(t)
-	cfg, err := json.Marshal(map[string]any{
+	know := map[string]any{
 		"viewer": s.Viewer(), "proxy": s.Front(), "proxyPort": s.ProxyPort,
 		"playwright": filepath.Join(harness.Root(), "ui", "package.json"), "chromium": harness.LookPath(t, "chromium"), "out": out,
 		// Chromium refuses to run in its sandbox as root.
 		"sandbox": os.Geteuid() != 0,
-	})
+	}
+	maps.Copy(know, more)
+	cfg, err := json.Marshal(know)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,10 @@ export const limit = 10_000;
 
 const modules = createRequire(cfg.playwright);
 const trouble = [];
+/** What the content security policy had to report, on all pages. */
+let violations = 0;
+/** Refusals that a walk brings about on purpose, by their addresses. */
+const expected = [];
 let failed = false;
 let browser;
 /** The page of which a failed step leaves a picture: the first that was opened. */
@@ -37,7 +41,7 @@ export async function begin() {
 
 export async function end() {
   await browser.close();
-  say('end', trouble.length === 0, { trouble });
+  say('end', trouble.length === 0 && violations === 0, { trouble, violations });
   process.exit(failed ? 1 : 0);
 }
 
@@ -51,11 +55,24 @@ export async function open(options) {
   const page = await context.newPage();
   main ??= page;
   page.setDefaultTimeout(limit);
+  const wanted = (url) => expected.some((pattern) => pattern.test(url));
   page.on('response', (res) => {
-    if (res.status() >= 400) trouble.push(`status ${res.status()}: ${res.url()}`);
+    if (res.status() >= 400 && !wanted(res.url())) trouble.push(`status ${res.status()}: ${res.url()}`);
   });
   page.on('console', (msg) => {
-    if (['error', 'warning'].includes(msg.type())) trouble.push(`console ${msg.type()}: ${msg.text()} (${msg.location().url})`);
+    if (['error', 'warning'].includes(msg.type()) && !(msg.text().startsWith('Failed to load resource') && wanted(msg.location().url))) trouble.push(`console ${msg.type()}: ${msg.text()} (${msg.location().url})`);
+  });
+  page.on('dialog', (dialog) => {
+    trouble.push(`a dialog of the browser: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  // By the debugger's way, which the policy does not bar.
+  await page.exposeBinding('weirViolation', (_, what) => {
+    violations++;
+    trouble.push(`the policy was violated: ${what}`);
+  });
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (e) => globalThis.weirViolation(`${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
   });
   page.on('pageerror', (err) => trouble.push(`uncaught: ${err}`));
   page.on('request', (req) => {
@@ -63,6 +80,33 @@ export async function open(options) {
     if (!['data:', 'blob:'].includes(url.protocol) && url.origin !== cfg.viewer) trouble.push(`a request to a third party: ${req.url()}`);
   });
   return page;
+}
+
+/** Refusals of these addresses are what the walk is about, and no trouble. */
+export function expectRefusals(...patterns) {
+  expected.push(...patterns);
+}
+
+/** Whether a violation of the policy would be counted: makes one, and takes it back. */
+export async function violationsCount(page) {
+  const before = violations;
+  await page.evaluate(() => {
+    const script = document.createElement('script');
+    try {
+      script.textContent = 'window.__inline = 1';
+    } catch {
+      // Trusted types refuse it already; that is a violation, too.
+    }
+    document.head.append(script);
+    script.remove();
+  });
+  const until = Date.now() + limit;
+  while (violations === before && Date.now() < until) await page.waitForTimeout(20);
+  const counted = violations - before;
+  violations = before;
+  for (let i = trouble.length - 1; i >= 0; i--) if (/policy was violated|Content Security Policy|TrustedScript|trusted type/i.test(trouble[i])) trouble.splice(i, 1);
+  if (counted === 0) throw new Error('an inline script was not reported');
+  if (await page.evaluate(() => '__inline' in globalThis)) throw new Error('an inline script ran');
 }
 
 export async function shot(page, name) {
