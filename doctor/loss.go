@@ -58,6 +58,10 @@ var losses = map[place]Cause{
 		"they were damaged on the analyzer's disk",
 		"Check the disk under DATA_DIR.",
 	},
+	{"analyzer", "deleted"}: {
+		"somebody deleted them by query",
+		"Nothing is wrong: the deletions, with who asked for them, are listed under /api/v1/deletions.",
+	},
 	{"none", "died"}: {
 		"the proxy ended without a goodbye",
 		"Find out why it died: its supervisor's log, or the kernel's when memory ran out. What it had not sent by then is gone, and what it saw after its last report nobody can know.",

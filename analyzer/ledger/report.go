@@ -32,6 +32,8 @@ const (
 	ReasonSpoolDamaged = "spool_damaged"
 	ReasonUnreadable   = "unreadable"
 	ReasonDamaged      = "damaged"
+	// ReasonDeleted is of pairs that somebody deleted by query.
+	ReasonDeleted = "deleted"
 	// ReasonDied and ReasonUnaccounted are of gaps only: those counts stand
 	// apart from what was dropped.
 	ReasonDied        = "died"

@@ -56,6 +56,7 @@ type snapshot struct {
 	GapsForgotten uint64     `json:"gaps_forgotten"`
 
 	Damaged []uint64 `json:"damaged,omitempty"`
+	Erasing *erasing `json:"erasing,omitempty"`
 
 	Folded          []Epoch `json:"folded"`
 	FoldedCount     uint64  `json:"folded_count"`
@@ -266,6 +267,10 @@ func (l *Ledger) copied() *copied {
 		Processes: make([]processState, 0, len(l.processes)),
 	}}
 	s := &c.of
+	if l.erasing != (erasing{}) {
+		e := l.erasing
+		s.Erasing = &e
+	}
 	gaps := make([]stretch, len(l.gaps.list))
 	for i, g := range l.gaps.list {
 		gaps[i] = *g
@@ -323,6 +328,9 @@ func (c *copied) snapshot() *snapshot {
 func (l *Ledger) adopt(s *snapshot) error {
 	l.reset()
 	l.since, l.place = s.Since, s.Place
+	if s.Erasing != nil {
+		l.erasing = *s.Erasing
+	}
 	if err := errors.Join(adoptWords(l.rules, s.Rules), adoptWords(l.drops, s.Drops)); err != nil {
 		return fmt.Errorf("read ledger: %w", err)
 	}

@@ -96,6 +96,18 @@ type Have struct {
 // OffsetRange is [From, To).
 type OffsetRange struct{ From, To uint64 }
 
+// Erased tells of pairs that a deletion by query took out of a stored frame.
+type Erased struct {
+	Deletion ID
+	// At is where the frame stands in the store's order, Head its head, which
+	// counts the pairs still; it is to be read only.
+	At    uint64
+	Head  *capturev1.FrameHead
+	Pairs uint32
+	// Before: the deletion did it before a crash, so that it may be known.
+	Before bool
+}
+
 // Commit is one frame that became durable, as those need it who count.
 type Commit struct {
 	Spool ID
@@ -116,6 +128,10 @@ type Commit struct {
 	// now it is here. What was counted for it then no longer counts, but this
 	// does.
 	Reclaimed bool
+	// Deleted pairs of the frame were deleted by query since: Head counts them
+	// still. Deletion is the one that was the last.
+	Deleted  uint32
+	Deletion ID
 	// At is when it became durable, Unix nanoseconds.
 	At int64
 	// Next is the place in the store's own order behind it; Commits goes on

@@ -55,6 +55,10 @@ const known: Readonly<Record<string, Omit<ReasonInfo, 'label'>>> = {
     cause: "they were damaged on the analyzer's disk",
     fix: 'Check the disk under DATA_DIR.',
   },
+  'analyzer deleted': {
+    cause: 'somebody deleted them by query',
+    fix: 'Nothing is wrong: the deletions, with who asked for them, are listed under /api/v1/deletions.',
+  },
   'none died': {
     cause: 'the proxy ended without a goodbye',
     fix: "Find out why it died: its supervisor's log, or the kernel's when memory ran out. What it had not sent by then is gone, and what it saw after its last report nobody can know.",
