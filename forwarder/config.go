@@ -9,6 +9,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/filter"
 	"github.com/weir-capture/weir/forwarder/sampling"
 	"github.com/weir-capture/weir/internal/access"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/statedir"
 	"github.com/weir-capture/weir/redact"
 	"github.com/weir-capture/weir/spool"
@@ -57,6 +58,8 @@ type Config struct {
 	SpoolDir   string
 	SpoolBytes int64
 	WhenFull   spool.WhenFull
+	// Master encrypts the spool from now on; nil: nothing does.
+	Master *keyring.Master
 }
 
 // LoadConfig reads the variables of the contract. Mistakes are collected in
@@ -91,6 +94,7 @@ func LoadConfig(env *daemon.Env) Config {
 	if n, ok := daemon.ParseSize(env.String("SPOOL_MAX_BYTES", "")); ok && n < minSpoolBytes {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
+	c.Master = loadMaster(env)
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
 	c.Doors = loadDoors(env)
 	return c

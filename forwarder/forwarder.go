@@ -27,6 +27,7 @@ import (
 	"github.com/weir-capture/weir/forwarder/telemetry"
 	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/internal/clock"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/lograte"
 	"github.com/weir-capture/weir/internal/tlsfiles"
 	"github.com/weir-capture/weir/internal/vfs"
@@ -86,6 +87,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 	f.spool, err = spool.Open(cfg.SpoolDir, spool.Options{
 		MaxBytes: cfg.SpoolBytes, WhenFull: cfg.WhenFull, Cursors: names(destinations),
 		Count: receive.Pairs, Condense: receive.Condense(f.repeated), State: accepted.State, OnDrop: f.dropped,
+		Master: cfg.Master,
 	})
 	if err != nil {
 		return nil, spoolError(cfg.SpoolDir, err)
@@ -145,6 +147,9 @@ func spoolError(dir string, err error) error {
 	err = fmt.Errorf("open SPOOL_DIR %s: %w", dir, err)
 	if _, ok := errors.AsType[*vfs.LockedError](err); ok {
 		return &daemon.Hinted{Err: err, Hint: "Each forwarder needs a spool of its own: stop the other one, or set SPOOL_DIR to another directory."}
+	}
+	if hint := keyHint(err); hint != "" {
+		return &daemon.Hinted{Err: err, Hint: hint}
 	}
 	return &daemon.Hinted{Err: err, Hint: "Set SPOOL_DIR to a directory that can be written."}
 }
@@ -249,6 +254,9 @@ func (f *Forwarder) telemetryInterval() time.Duration {
 func (f *Forwarder) announce() {
 	f.log.Info("SERVICE_PORT: " + strconv.Itoa(f.cfg.Port))
 	f.log.Info(fmt.Sprintf("START Forwarder %s compiled at %s", daemon.Version, daemon.BuildTime))
+	if f.cfg.Master == nil {
+		f.log.Info("Not encrypted at rest: " + keyring.Variable + " is not set")
+	}
 	if name := f.redactor.Name(); name == "" {
 		f.log.Info("DLP is not configured, skipping")
 	} else {
