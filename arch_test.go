@@ -62,7 +62,7 @@ var rules = []rule{
 	{"cmd/goproxy", []string{"goproxy", "daemon"}, nil, "one program"},
 	{"cmd/forwarder", []string{"forwarder", "daemon"}, nil, "one program"},
 	{"cmd/analyzer", []string{"analyzer", "daemon"}, nil, "one program"},
-	{"cmd/weir", []string{"goproxy", "forwarder", "analyzer", "daemon", "client", "demo", "doctor", "query", "protocol/protocols", "interchange", "redact", "api/..."}, nil, "the command line; up and demo run all three programs"},
+	{"cmd/weir", []string{"goproxy", "forwarder", "analyzer", "daemon", "client", "demo", "doctor", "query", "protocol/protocols", "interchange", "redact", "seglog", "api/..."}, nil, "the command line; up and demo run all three programs"},
 	{"bench/store", []string{"bench/store/...", "api/capture/...", "goproxy/ship/wire", "seglog", "frame"}, nil, "sends what proxies and forwarders send, as cheaply as they do, and builds its peers on the same log"},
 	{"bench", []string{"api/capture/...", "redact"}, nil, "measures the programs from outside, beside those of others; redaction, which nobody else has, by itself"},
 	{"e2e", []string{"api/..."}, nil, "starts the real binaries and talks to their front doors"},

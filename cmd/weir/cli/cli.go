@@ -257,7 +257,7 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	case "import":
 		err = take(ctx, std, api, g.Import)
 	case "dlp":
-		err = dlpScan(ctx, std, api, g.Dlp.Scan)
+		err = dlpScan(ctx, std, api, programs, g.Dlp.Scan)
 	case "key":
 		err = keys(ctx, std, api, command, g.Key)
 	case "user":

@@ -40,14 +40,20 @@ takes something, where, and how often.`
 
 type dlpScanCommand struct {
 	selected
-	Rules  string `default:"standard+pii" placeholder:"SET|FILE" help:"A rule set's name or file (${default})."`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Spool   string `name:"spool" env:"SPOOL_DIR" placeholder:"DIR" help:"Look through a forwarder's spool as well; the forwarder must not run."`
+	NoStore bool   `name:"no-store" help:"Look through the spool only."`
+	Rules   string `default:"standard+pii" placeholder:"SET|FILE" help:"A rule set's name or file (${default})."`
+	Output  string `short:"o" enum:"table,json" default:"table" help:"table or json."`
 }
 
 func (dlpScanCommand) Help() string {
 	return `Example:
 
   weir dlp scan --from 24h
+  weir dlp scan --no-store --spool /var/lib/weir/spool
+
+Nothing is changed, and values are never shown. An encrypted spool is read with
+ENCRYPTION_KEY or ENCRYPTION_KEY_FILE.
 
 Exit status 0: nothing was found. 1: something was, or the answer could not be
 had.`
@@ -97,8 +103,9 @@ func sweep(r *redact.Redactor, pairs iter.Seq2[*capturev1.RRPair, error]) (*find
 	var wrong []error
 	for p, err := range pairs {
 		if err != nil {
-			var entry *interchange.EntryError
-			if !errors.As(err, &entry) || entry.Final || len(wrong) == 10 {
+			entry, isEntry := errors.AsType[*interchange.EntryError](err)
+			_, isRecord := errors.AsType[*UnreadableError](err)
+			if !isRecord && (!isEntry || entry.Final) || len(wrong) == 10 {
 				return nil, errors.Join(append(wrong, err)...)
 			}
 			wrong = append(wrong, err)
@@ -176,11 +183,42 @@ func dlpTest(std IO, c dlpTestCommand) error {
 	return errors.Join(f.print(std, c.Output), err)
 }
 
-func dlpScan(ctx context.Context, std IO, api *client.Client, c dlpScanCommand) error {
+func dlpScan(ctx context.Context, std IO, api *client.Client, programs Programs, c dlpScanCommand) error {
 	r, err := rulesOf(c.Rules)
 	if err != nil {
 		return err
 	}
+	if c.NoStore && c.Spool == "" {
+		return &UsageError{errors.New("--no-store leaves nothing to look through: name a spool with --spool")}
+	}
+	found := false
+	if !c.NoStore {
+		if found, err = scanStore(ctx, std, api, r, c); err != nil {
+			return err
+		}
+	}
+	if c.Spool != "" {
+		if c.Output != "json" {
+			fmt.Fprintf(std.Out, "Spool %s:\n", clean(c.Spool, false))
+		}
+		f, err := sweep(r, programs.Files.Spool(ctx, c.Spool))
+		if f == nil {
+			return err
+		}
+		if err := errors.Join(f.print(std, c.Output), err); err != nil {
+			return err
+		}
+		found = found || f.Changed > 0
+	}
+	if found {
+		return ErrQuiet
+	}
+	return nil
+}
+
+// scanStore looks through what the analyzer has, and reports whether there is
+// something to take.
+func scanStore(ctx context.Context, std IO, api *client.Client, r *redact.Redactor, c dlpScanCommand) (bool, error) {
 	read, written := io.Pipe()
 	ask := c.ask()
 	go func() {
@@ -190,13 +228,7 @@ func dlpScan(ctx context.Context, std IO, api *client.Client, c dlpScanCommand) 
 	defer read.Close()
 	f, err := sweep(r, interchange.Read(interchange.JSONL, read, interchange.Limits{}))
 	if f == nil {
-		return pointAt(std, ask.Query, err)
+		return false, pointAt(std, ask.Query, err)
 	}
-	if err := errors.Join(f.print(std, c.Output), err); err != nil {
-		return err
-	}
-	if f.Changed > 0 {
-		return ErrQuiet
-	}
-	return nil
+	return f.Changed > 0, errors.Join(f.print(std, c.Output), err)
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/client"
 )
 
@@ -18,7 +20,16 @@ type Files struct {
 	Rebuild func(ctx context.Context, dir string, progress func(done, of int64)) error
 	Backup  func(ctx context.Context, dir string, w io.Writer) error
 	Restore func(ctx context.Context, dir string, r io.Reader) error
+	// Spool gives the pairs in the spool directory of a forwarder that does not
+	// run. An *UnreadableError is of one record, any other error the last.
+	Spool func(ctx context.Context, dir string) iter.Seq2[*capturev1.RRPair, error]
 }
+
+// UnreadableError: a record of a spool is damaged.
+type UnreadableError struct{ Err error }
+
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // Verified is what a check of the files found.
 type Verified struct {

@@ -5,11 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
+	"os"
 
 	"github.com/weir-capture/weir/analyzer"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/cmd/weir/cli"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/forwarder"
+	"github.com/weir-capture/weir/internal/keyring"
+	"github.com/weir-capture/weir/internal/vfs"
+	"github.com/weir-capture/weir/seglog"
 )
 
 // Files is work on an analyzer's data directory, which needs the directory for
@@ -33,7 +40,50 @@ func Files(logTo io.Writer) cli.Files {
 		Restore: func(ctx context.Context, dir string, r io.Reader) error {
 			return alone(analyzer.Restore(ctx, dir, r))
 		},
+		Spool: spoolPairs,
 	}
+}
+
+// spoolPairs reads the spool of a forwarder that does not run.
+func spoolPairs(ctx context.Context, dir string) iter.Seq2[*capturev1.RRPair, error] {
+	return func(yield func(*capturev1.RRPair, error) bool) {
+		master, err := masterKey()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for p, err := range forwarder.SpoolPairs(ctx, dir, master) {
+			switch {
+			case err == nil:
+			case seglog.IsDamage(err):
+				err = &cli.UnreadableError{Err: err}
+			case errorIs[*vfs.LockedError](err):
+				err = &daemon.Hinted{Err: err, Hint: "This needs the files to itself: stop the forwarder first."}
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+func errorIs[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// masterKey is the one of data at rest, if the environment has one.
+func masterKey() (*keyring.Master, error) {
+	env := daemon.NewEnv(os.LookupEnv)
+	text := env.Secret(keyring.Variable)
+	if err := env.Err(); err != nil || text == "" {
+		return nil, err
+	}
+	master, err := keyring.ParseMaster(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyring.Variable, err)
+	}
+	return master, nil
 }
 
 // alone says what to do about a directory that is in use.
