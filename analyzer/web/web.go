@@ -111,6 +111,8 @@ type Deps struct {
 	// Control knows who may come in. Without it and with authentication
 	// nobody may.
 	Control *control.Store
+	// OIDC signs people in too; nil for none.
+	OIDC IdentityProvider
 	// Deleter deletes for good; without one that is refused.
 	Deleter Deleter
 	// Forwarders are those seen since the analyzer started.
@@ -135,6 +137,9 @@ type Deps struct {
 
 // Health is what an analyzer knows of itself.
 type Health = doctor.Analyzer
+
+// Doors is what it knows of who may come in.
+type Doors = doctor.Doors
 
 // Ledger answers for what was seen; *ledger.Ledger is one.
 type Ledger interface {
