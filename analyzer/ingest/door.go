@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -94,8 +95,15 @@ func (s *Server) certified(chain []*x509.Certificate) (Identity, error) {
 	if name == "" {
 		return Identity{}, ErrDenied
 	}
-	return Identity{ID: "cert:" + name, Name: name}, nil
+	return Identity{ID: certPrefix + name, Name: name}, nil
 }
+
+// certPrefix begins the ids of those who show a certificate.
+const certPrefix = "cert:"
+
+// ByCertificate says whether an Identity's id is from a certificate, and not
+// from Door.Authenticate.
+func ByCertificate(id string) bool { return strings.HasPrefix(id, certPrefix) }
 
 // onLoopback says whether only this machine reaches a listener.
 func onLoopback(listen net.Addr) bool {
