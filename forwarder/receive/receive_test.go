@@ -55,6 +55,7 @@ type options struct {
 	when      spool.WhenFull
 	redactor  receive.Redactor
 	keepOneIn func(app string) uint32
+	door      receive.Door
 	now       func() time.Time
 	// listener and dial replace a real port.
 	listener net.Listener
@@ -95,7 +96,7 @@ func start(t *testing.T, o options) *rig {
 	r.registry = registry.New(log, func(e registry.Epoch) { r.receiver.Expire(e) })
 	r.receiver = receive.New(receive.Settings{
 		ForwarderID: "f", Version: "v", Cluster: "prod", Spool: sp, Accepted: accepted, Registry: r.registry,
-		Filter: fl, Redactor: o.redactor, KeepOneIn: o.keepOneIn, Log: log, Repeated: lograte.New(log, time.Hour),
+		Filter: fl, Redactor: o.redactor, KeepOneIn: o.keepOneIn, Log: log, Repeated: lograte.New(log, time.Hour), Door: o.door,
 	})
 	ln, dial := o.listener, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 	if ln == nil {
