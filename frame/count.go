@@ -18,7 +18,7 @@ func Count(body []byte) (int, error) {
 	if !h.HasFCS || h.FrameContentSize > MaxBodyLen {
 		return 0, fmt.Errorf("count pairs: %w: body says that it holds %d bytes", ErrMalformed, h.FrameContentSize)
 	}
-	raw, err := decompress(body, int(h.FrameContentSize), nil)
+	raw, err := decompress(body, int(h.FrameContentSize), nil, decoder)
 	if err != nil {
 		return 0, fmt.Errorf("count pairs: %w: %w", ErrMalformed, err)
 	}

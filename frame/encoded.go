@@ -10,8 +10,11 @@ import (
 
 // Numbers of fields in capturev1.
 const (
-	bodyPairs  = 1
-	pairSource = 2
+	bodyPairs    = 1
+	pairSource   = 2
+	pairRequest  = 17
+	pairResponse = 18
+	messageHead  = 1
 )
 
 // EncodeSource is src as a pair carries it, for AppendPair.

@@ -86,7 +86,7 @@ func checkHead(h *capturev1.FrameHead) error {
 // Pairs opens a body. head is what Head gave for the same frame. The pairs
 // are the caller's.
 func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) {
-	raw, err := Raw(head, body, nil)
+	raw, err := open(head, body, nil, decoder)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +101,16 @@ func Pairs(head *capturev1.FrameHead, body []byte) ([]*capturev1.RRPair, error) 
 // outside of it.
 var (
 	encoder, encoderErr = newEncoder()
-	decoder, decoderErr = zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers()), zstd.WithDecoderMaxMemory(MaxBodyLen))
+	decoder, decoderErr = newDecoder(false)
+	// trusting does not look at zstd's checksum.
+	trusting, trustingErr = newDecoder(true)
 )
 
 func workers() int { return min(runtime.GOMAXPROCS(0), 8) }
+
+func newDecoder(trust bool) (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers()), zstd.WithDecoderMaxMemory(MaxBodyLen), zstd.IgnoreChecksum(trust))
+}
 
 func newEncoder() (*zstd.Encoder, error) {
 	// A single segment always says how long its content is; otherwise less
@@ -126,7 +132,7 @@ func compress(raw []byte) ([]byte, error) {
 // decompress gives exactly want bytes or an error. What the body itself says
 // about its length is looked at first: nothing is allocated on its word. buf is
 // used when it is large enough.
-func decompress(body []byte, want int, buf []byte) ([]byte, error) {
+func decompress(body []byte, want int, buf []byte, d *zstd.Decoder) ([]byte, error) {
 	if want > MaxBodyLen {
 		return nil, fmt.Errorf("body of %d bytes", want)
 	}
@@ -137,10 +143,10 @@ func decompress(body []byte, want int, buf []byte) ([]byte, error) {
 	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(want) {
 		return nil, fmt.Errorf("head says %d bytes, body says %d", want, h.FrameContentSize)
 	}
-	if decoderErr != nil {
-		return nil, decoderErr
+	if err := errors.Join(decoderErr, trustingErr); err != nil {
+		return nil, err
 	}
-	raw, err := decoder.DecodeAll(body, buf[:0])
+	raw, err := d.DecodeAll(body, buf[:0])
 	if err != nil {
 		return nil, err
 	}

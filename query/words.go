@@ -221,10 +221,12 @@ func Texts(p *capturev1.RRPair, do func(text []byte)) {
 // IsEncoded reports whether a body's content is not what its bytes are, so
 // that a text may be found in it that does not stand in them.
 func IsEncoded(m *capturev1.Message) bool {
-	if len(m.GetBody()) == 0 || m.GetBodyDecoded() {
-		return false
-	}
-	for f := range httphead.Fields(m.GetHead()) {
+	return len(m.GetBody()) > 0 && !m.GetBodyDecoded() && NamesCoding(m.GetHead())
+}
+
+// NamesCoding reports whether a header block names a content coding.
+func NamesCoding(head []byte) bool {
+	for f := range httphead.Fields(head) {
 		if f.Is("content-encoding") {
 			return true
 		}

@@ -26,7 +26,7 @@ import (
 // What a proxy goes by when it cuts batches (goproxy/ship).
 const (
 	batchPairs = 64
-	batchBytes = 128 << 10
+	batchBytes = 256 << 10
 	batchAge   = 50 * time.Millisecond
 	alonePair  = 64 << 10
 	beatEvery  = time.Second

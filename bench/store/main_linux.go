@@ -31,7 +31,9 @@ type bench struct {
 	// patience bounds the repeats of one question, coldFor all of them cold.
 	patience, coldFor, mixedFor time.Duration
 	cooler                      cooler
-	profiles                    string
+	// keep leaves Weir's store in dir, and begins with the one that is there.
+	keep     bool
+	profiles string
 	// steps are those of Weir beside ingest.
 	steps   []string
 	started time.Time
@@ -63,6 +65,7 @@ func run() error {
 	flag.DurationVar(&b.coldFor, "cold", 8*time.Minute, "how long the cold repeats of all questions may take")
 	flag.DurationVar(&b.mixedFor, "mixed", time.Minute, "how long pairs and dashboards are mixed")
 	flag.BoolVar(&b.cooler.gentle, "gentle", false, "make only the store's own files cold, for a machine that others use")
+	flag.BoolVar(&b.keep, "keep", false, "leave Weir's store in -dir, and begin with the one that an earlier run of the same size has left")
 	flag.StringVar(&b.profiles, "profiles", "", "folder that is given to the programs as PROFILE_DIR")
 	flag.StringVar(&peer, "peer", "", "internal: be this peer")
 	flag.StringVar(&ask, "ask", "", "internal: what the peer does")
@@ -86,6 +89,9 @@ func run() error {
 			b.cooler.gentle = true
 			b.note("Caches of the whole machine could not be dropped (%v).", err)
 		}
+	}
+	if b.keep && (b.dir == "" || len(b.sizes) > 1) {
+		return errors.New("-keep: it takes one size, and a folder with -dir")
 	}
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "weir-bench-store-")
@@ -126,26 +132,66 @@ func (b *bench) note(format string, args ...any) {
 	b.say("%s", b.notes[len(b.notes)-1])
 }
 
-// needBytes is what a subject may write for one pair: store and spool, or what
-// a database leaves before it checkpoints, and air.
-const needBytes = 6000
+// needBytes is what a subject may have on the disk at once.
+func needBytes(subject string, pairs uint64) int64 {
+	const beside = 2 << 30 // spool, ballast, logs, and air
+	each := uint64(1700)   // a quarter more than a pair takes
+	if subject != "weir" {
+		each = 6000 // with what a database leaves before it checkpoints
+	}
+	return int64(pairs*each) + beside
+}
+
+// keptFile says of a store that was kept when its corpus ended, and how long an
+// encoded pair of it is.
+const keptFile = "KEPT"
+
+func keptNote(end time.Time, pairBytes float64) string {
+	return fmt.Sprintf("%s %.2f\n", end.Format(time.RFC3339), pairBytes)
+}
+
+// measureKept asks a store that an earlier run has left.
+func (b *bench) measureKept(ctx context.Context, dir string, pairs uint64, note string) error {
+	var end string
+	w := &weir{b: b, dir: dir, kept: true, figures: Figures{}}
+	if _, err := fmt.Sscan(note, &end, &w.pairBytes); err != nil {
+		return fmt.Errorf("read what was noted of the kept store: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339, end)
+	if err != nil {
+		return fmt.Errorf("read what was noted of the kept store: %w", err)
+	}
+	w.corpus = corpus.Day(pairs, at)
+	b.results["weir"] = map[uint64]Figures{pairs: w.figures}
+	return w.run(ctx)
+}
 
 func (b *bench) measure(ctx context.Context, name string, pairs uint64) error {
+	dir := filepath.Join(b.dir, name)
+	if b.keep && name == "weir" {
+		if kept, err := os.ReadFile(filepath.Join(dir, keptFile)); err == nil {
+			return b.measureKept(ctx, dir, pairs, string(kept))
+		}
+	}
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
 	free, err := diskFree(b.dir)
 	if err != nil {
 		return err
 	}
-	if need := int64(pairs) * needBytes; free < need {
+	if need := needBytes(name, pairs); free < need {
 		return fmt.Errorf("%s has %.1f GB free, and it may take %.1f GB", b.dir, float64(free)/1e9, float64(need)/1e9)
 	}
-	dir := filepath.Join(b.dir, name)
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove what was there: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	if !b.keep {
+		defer os.RemoveAll(dir)
+	}
 	// What was written before is not this subject's to wait for.
 	syscall.Sync()
 	figures := Figures{}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -168,6 +170,22 @@ func diskUsed(dir string) (total int64, err error) {
 		return nil
 	})
 	return total, err
+}
+
+// diskKinds is the same by the ends of the files' names, without those that
+// take less than a thousandth.
+func diskKinds(dir string) (map[string]int64, error) {
+	kinds := map[string]int64{}
+	var total int64
+	err := eachFile(dir, func(path string, info fs.FileInfo) error {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			kinds[strings.TrimPrefix(cmp.Or(filepath.Ext(path), filepath.Base(path)), ".")] += st.Blocks * 512
+			total += st.Blocks * 512
+		}
+		return nil
+	})
+	maps.DeleteFunc(kinds, func(_ string, n int64) bool { return n*1000 < total })
+	return kinds, err
 }
 
 func eachFile(dir string, do func(path string, info fs.FileInfo) error) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ type weir struct {
 	figures             Figures
 	pairBytes           float64
 	stored              float64
+	kept                bool // the store was there
 }
 
 func (w *weir) dataDir() string { return filepath.Join(w.dir, "data") }
@@ -44,7 +46,7 @@ func (w *weir) startAnalyzer(ctx context.Context) (time.Duration, error) {
 	}
 	w.api, w.ingest = "http://127.0.0.1:"+api, "127.0.0.1:"+ingest
 	w.analyzer, err = launch(ctx, w.dir, append([]string{
-		"LISTEN_ADDR=127.0.0.1:" + api, "INGEST_ADDR=" + w.ingest, "DATA_DIR=" + w.dataDir(), "LOG_LEVEL=warn",
+		"LISTEN_ADDR=127.0.0.1:" + api, "INGEST_ADDR=" + w.ingest, "DATA_DIR=" + w.dataDir(), "LOG_LEVEL=warn", "AUTH=off",
 	}, w.b.profile("analyzer")...), filepath.Join(w.b.bin, "analyzer"))
 	if err != nil {
 		return 0, err
@@ -93,7 +95,7 @@ func (w *weir) run(ctx context.Context) error {
 		{"mixed", w.mixed},
 		{"cold", w.cold},
 	} {
-		if step.name != "ingest" && !slices.Contains(w.b.steps, step.name) {
+		if step.name != "ingest" && !slices.Contains(w.b.steps, step.name) || step.name == "ingest" && w.kept {
 			continue
 		}
 		began := time.Now()
@@ -191,7 +193,18 @@ func (w *weir) takeIn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.figures["bytes"] = Figure{Value: float64(used) / n, Note: fmt.Sprintf("of %.0f, everything below DATA_DIR", w.pairBytes)}
+	kinds, err := diskKinds(w.dataDir())
+	if err != nil {
+		return err
+	}
+	note := fmt.Sprintf("of %.0f, everything below DATA_DIR:", w.pairBytes)
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		note += fmt.Sprintf(" %s %.0f", k, float64(kinds[k])/n)
+	}
+	w.figures["bytes"] = Figure{Value: float64(used) / n, Note: note}
+	if w.b.keep {
+		return os.WriteFile(filepath.Join(w.dir, keptFile), []byte(keptNote(w.b.end, w.pairBytes)), 0o644)
+	}
 	return nil
 }
 
@@ -302,7 +315,7 @@ func (w *weir) mixed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := &feed{addr: w.push, corpus: c, run: 2, paced: true, sentOne: seen.sent}
+	f := &feed{addr: w.push, corpus: c, run: uint64(c.From), paced: true, sentOne: seen.sent}
 	got, err := f.send(ctx)
 	f1, a1, cpuErr := w.both()
 	stop()

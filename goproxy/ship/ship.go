@@ -37,7 +37,7 @@ const (
 	// A batch is cut at maxPairs pairs, maxBytes bytes or maxAge, whichever
 	// comes first. A pair above aloneBytes travels alone.
 	maxPairs   = 64
-	maxBytes   = 128 << 10
+	maxBytes   = 256 << 10
 	maxAge     = 50 * time.Millisecond
 	aloneBytes = 64 << 10
 

@@ -227,14 +227,14 @@ func TestBatches(t *testing.T) {
 		synctest.Wait()
 		y.add(130, 100) // cut by number, twice; the rest by age
 		time.Sleep(time.Second)
-		y.add(3, 60<<10) // cut by size at the third
+		y.add(5, 60<<10) // cut by size at the fifth
 		y.add(1, 10)     //
 		y.add(1, 70<<10) // alone, and what was open before it
 		time.Sleep(time.Second)
-		if got, want := fmt.Sprint(sizes()), "[3 64 64 2 3 1 1]"; got != want {
+		if got, want := fmt.Sprint(sizes()), "[3 64 64 2 5 1 1]"; got != want {
 			t.Errorf("batches of %s pairs, want %s", got, want)
 		}
-		y.exact(3+130+3+1+1, f)
+		y.exact(3+130+5+1+1, f)
 		b := f.Batches()[1]
 		if b.EpochStarted != 7 || b.Source.GetApp() != "shop" || b.MaybeDuplicate || b.Counters.GetBatched() < 67 {
 			t.Errorf("%v %v, maybe a duplicate: %v, %v", b.Source, b.EpochStarted, b.MaybeDuplicate, b.Counters)

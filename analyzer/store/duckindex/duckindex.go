@@ -113,8 +113,9 @@ type Index struct {
 	// calls are the questions under way.
 	calls sync.WaitGroup
 
-	// heavy bounds the sums that run at once.
+	// heavy bounds the sums that run at once, ranking those with percentiles.
 	heavy     *semaphore.Weighted
+	ranking   *semaphore.Weighted
 	timeLimit time.Duration
 	exactRows int64
 
@@ -140,7 +141,9 @@ type Options struct {
 	Store string
 	// End is the end of the log. An index that knows more is of another one.
 	End uint64
-	// MemoryLimit is DuckDB's, as it writes sizes; empty is 256MB.
+	// MemoryLimit is DuckDB's, as it writes sizes; empty is 160MB: what its
+	// sums take and its allocator holds back comes on top of it, and what it does
+	// not keep of the file the kernel does.
 	MemoryLimit string
 	// Endpoints, when set, give rows their templates when they are inserted,
 	// and learn from them. When a template becomes another, so it does in the
@@ -233,7 +236,7 @@ func take(dir string) (path string, err error) {
 
 func open(ctx context.Context, opt Options, path string, create bool) (x *Index, err error) {
 	if opt.MemoryLimit == "" {
-		opt.MemoryLimit = "256MB"
+		opt.MemoryLimit = "160MB"
 	}
 	settings := url.Values{
 		"memory_limit":                  {opt.MemoryLimit},
@@ -244,6 +247,10 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 		"allow_community_extensions":    {"false"},
 		"preserve_insertion_order":      {"false"},
 		"storage_compatibility_version": {"latest"},
+		// What sums have let go of goes back to the system soon.
+		"allocator_background_threads":                {"true"},
+		"allocator_flush_threshold":                   {"4MB"},
+		"allocator_bulk_deallocation_flush_threshold": {"4MB"},
 		// A checkpoint writes the last row group anew: not too often.
 		"checkpoint_threshold": {"64MB"},
 		// Errors that reach a log must not carry rows' values along.
@@ -254,6 +261,7 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	attached := false
 	x = &Index{
 		heavy:     semaphore.NewWeighted(maxSums),
+		ranking:   semaphore.NewWeighted(1),
 		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 2_000_000),
 		learnt: opt.Endpoints,
 	}

@@ -182,7 +182,7 @@ func TestShutIn(t *testing.T) {
 	}
 	var limit string
 	var threads int
-	if err := x.db.QueryRowContext(t.Context(), "SELECT current_setting('memory_limit'), current_setting('threads')").Scan(&limit, &threads); err != nil || threads != 2 || !strings.HasPrefix(limit, "244.1") {
+	if err := x.db.QueryRowContext(t.Context(), "SELECT current_setting('memory_limit'), current_setting('threads')").Scan(&limit, &threads); err != nil || threads != 2 || !strings.HasPrefix(limit, "152.5") {
 		t.Errorf("memory_limit %s, threads %d, %v", limit, threads, err)
 	}
 }

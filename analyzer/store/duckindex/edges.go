@@ -27,7 +27,7 @@ func (x *Index) Edges(ctx context.Context, e index.Edges) (*store.EdgeList, erro
 func (x *Index) edges(ctx context.Context, e index.Edges) (*store.EdgeList, error) {
 	out := new(store.EdgeList)
 	tooMany := false
-	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+	partial, err := x.ranked(ctx, func(ctx context.Context) error {
 		m, err := x.measure(ctx, e.Sum)
 		if err != nil {
 			return err

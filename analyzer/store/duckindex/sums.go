@@ -116,6 +116,16 @@ func (x *Index) analytic(ctx context.Context, do func(context.Context) error) (*
 	}
 }
 
+// ranked is analytic for sums with percentiles, one at a time: what they keep of
+// each row no limit bounds but the number of rows.
+func (x *Index) ranked(ctx context.Context, do func(context.Context) error) (*store.PartialError, error) {
+	if err := x.ranking.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer x.ranking.Release(1)
+	return x.analytic(ctx, do)
+}
+
 // Facets implements index.Index.
 func (x *Index) Facets(ctx context.Context, f index.Facets) (*store.FacetCounts, error) {
 	return kept(ctx, x, fmt.Sprintf("facets %q %d %q", f.Fields, f.Limit, f.Prefix), f.Sum, cloneFacets,
@@ -259,7 +269,9 @@ func (m measure) column() column {
 // percentiles writes the quantiles of durations.
 func (m measure) percentiles(list string) string {
 	name := `"` + m.column().name + `"`
-	expr := "quantile_disc(CAST(" + name + " AS BIGINT), " + list + ")"
+	// It keeps the value of every row in memory that no limit counts: buckets
+	// stay as narrow as they are stored.
+	expr := "quantile_disc(" + name + ", " + list + ")"
 	if !m.all {
 		// It takes a fifth of the time of a sum.
 		expr += " FILTER (" + name + " >= 0)"
@@ -277,14 +289,14 @@ func (m measure) spread(got any, longest int64, into ...*int64) error {
 		return nil
 	}
 	for i, p := range into {
-		n, ok := list[i].(int64)
-		if !ok {
+		switch n := list[i].(type) {
+		case int64:
+			*p = n
+		case int16:
+			*p = min(index.BucketValue(n), longest)
+		default:
 			return fmt.Errorf("percentile is a %T", list[i])
 		}
-		if !m.exact {
-			n = min(index.BucketValue(int16(n)), longest)
-		}
-		*p = n
 	}
 	return nil
 }
@@ -312,7 +324,7 @@ func (x *Index) Endpoints(ctx context.Context, e index.Endpoints) (*store.Endpoi
 func (x *Index) endpoints(ctx context.Context, e index.Endpoints) (*store.EndpointList, error) {
 	out := new(store.EndpointList)
 	limit := sums.Limit(e.Limit, sums.DefaultLines)
-	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+	partial, err := x.ranked(ctx, func(ctx context.Context) error {
 		m, err := x.measure(ctx, e.Sum)
 		if err != nil {
 			return err

@@ -87,21 +87,43 @@ func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
 	return d, nil
 }
 
-// storedPairs wraps pairs of a frame; their Seq is not known yet. A pair that
-// came without a proper id gets one that follows from where it stands, so
-// that it has the same whenever it is read.
+// decodeSome is decode for those pairs of whose encoding want says so.
+func (r *recordHead) decodeSome(off uint64, raw []byte, want func(pair []byte) bool) (*decoded, error) {
+	d := &decoded{at: r.at, bytes: int64(len(raw))}
+	if r.head == nil {
+		return d, nil
+	}
+	err := frame.DecodeSome(r.head, raw, want, func(i int, p *capturev1.RRPair) {
+		st := storedPair(&r.wrapper, p, i)
+		st.Seq = index.Seq(off, uint32(i))
+		d.pairs = append(d.pairs, st)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open frame: %w", err)
+	}
+	return d, nil
+}
+
+// storedPairs wraps pairs of a frame; their Seq is not known yet.
 func storedPairs(w *wrapper, pairs []*capturev1.RRPair) []*store.Stored {
 	out := make([]*store.Stored, len(pairs))
 	for i, p := range pairs {
-		if len(p.GetId()) != len(store.ID{}) {
-			sum := xxh3.Hash128(fmt.Appendf(nil, "%x %d %d", w.spool, w.offset, i)).Bytes()
-			// Version 8 of RFC 9562: made by rules of one's own.
-			sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
-			p.Id = sum[:]
-		}
-		out[i] = &store.Stored{Pair: p, Endpoint: endpoint.Of(p.GetPath()), At: w.at}
+		out[i] = storedPair(w, p, i)
 	}
 	return out
+}
+
+// storedPair wraps a frame's pair at place i. One that came without a proper id
+// gets one that follows from where it stands, so that it has the same whenever
+// it is read.
+func storedPair(w *wrapper, p *capturev1.RRPair, i int) *store.Stored {
+	if len(p.GetId()) != len(store.ID{}) {
+		sum := xxh3.Hash128(fmt.Appendf(nil, "%x %d %d", w.spool, w.offset, i)).Bytes()
+		// Version 8 of RFC 9562: made by rules of one's own.
+		sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+		p.Id = sum[:]
+	}
+	return &store.Stored{Pair: p, Endpoint: endpoint.Of(p.GetPath()), At: w.at}
 }
 
 // name gives pairs that nobody else has yet the templates that are known now.

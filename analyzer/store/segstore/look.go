@@ -12,6 +12,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/segstore/segidx"
+	"github.com/weir-capture/weir/frame"
 	"github.com/weir-capture/weir/query"
 	"github.com/weir-capture/weir/seglog"
 )
@@ -202,24 +203,32 @@ func (w *walk) look(ctx context.Context, t target) (found, error) {
 	if err != nil {
 		return found{}, nil
 	}
-	encoded := false // only pairs with encoded bodies can fit
 	if w.texts != nil && !w.texts.may(raw) {
 		if !t.encoded {
 			return found{cost: max(int64(len(raw)), minFrameCost)}, nil
 		}
-		encoded = true
+		// Only pairs with encoded bodies can fit, of which there are few.
+		d, err := r.decodeSome(t.off, raw, mayBeEncoded)
+		if err != nil {
+			return found{}, nil
+		}
+		w.s.name(d.pairs)
+		return w.fitting(ctx, t.off, d, true)
 	}
 	d, err := r.decode(t.off, raw)
 	if err != nil {
 		return found{}, nil
 	}
 	w.s.name(d.pairs)
-	f, err := w.fitting(ctx, t.off, d, encoded)
+	f, err := w.fitting(ctx, t.off, d, false)
 	if len(f.pairs) > 0 {
 		w.s.cache.put(t.off, d)
 	}
 	return f, err
 }
+
+// mayBeEncoded is for a pair before it is decoded.
+func mayBeEncoded(pair []byte) bool { return frame.AnyHead(pair, query.NamesCoding) }
 
 // fitting gives the pairs that fit, with encoded only those that have a body
 // which does not stand in their bytes.
