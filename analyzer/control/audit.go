@@ -244,7 +244,7 @@ func (s *Store) ListAudit(ctx context.Context, p AuditPage) (events []AuditEvent
 	where, args := []string{"seq < $1"}, []any{before}
 	for column, value := range map[string]string{"action": p.Action, "actor_name": p.Actor} {
 		if value != "" {
-			args = append(args, value)
+			args = append(args, lookup(value))
 			where = append(where, fmt.Sprintf("%s = $%d", column, len(args)))
 		}
 	}

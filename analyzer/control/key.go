@@ -163,11 +163,11 @@ func (s *Store) ListKeys(ctx context.Context) ([]Key, error) {
 func (s *Store) RevokeKey(ctx context.Context, id string) (Key, error) {
 	var k Key
 	err := s.db.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at = 0`, millis(s.opt.Now()), id); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at = 0`, millis(s.opt.Now()), lookup(id)); err != nil {
 			return err
 		}
 		var err error
-		k, err = scanKey(tx.QueryRowContext(ctx, keyColumns+` WHERE id = $1`, id))
+		k, err = scanKey(tx.QueryRowContext(ctx, keyColumns+` WHERE id = $1`, lookup(id)))
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		}

@@ -27,6 +27,7 @@ type SpoolBinding struct {
 // needs none) it is nil for a spool that is nobody's, which it stays. Errors:
 // ErrDenied.
 func (s *Store) BindSpool(ctx context.Context, keyID string, spool [16]byte) error {
+	keyID = lookup(keyID)
 	// Nearly always it is bound already: no turn with the writers for that.
 	bounded, cancel := context.WithTimeout(ctx, operationLimit)
 	defer cancel()

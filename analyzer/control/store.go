@@ -215,8 +215,14 @@ func checkName(field, name string, most int) error {
 	return nil
 }
 
+// lookup is text to look something up by. What a database does not take as text
+// (PostgreSQL: invalid UTF-8, NUL) finds nothing, rather than failing.
+func lookup(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+}
+
 // nameKey is a user's name as it must be unique: Ann is ann.
-func nameKey(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+func nameKey(name string) string { return strings.ToLower(strings.TrimSpace(lookup(name))) }
 
 // SnapshotName is the file, in the folder of the database, in which a backup
 // keeps the control store: Snapshot writes it before, and Open takes it when

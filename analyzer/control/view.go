@@ -92,7 +92,7 @@ func (s *Store) saveView(ctx context.Context, v View) (View, error) {
 // DeleteView removes the owner's view of that name. Errors: ErrNotFound.
 func (s *Store) DeleteView(ctx context.Context, owner, name string) error {
 	err := s.db.write(ctx, func(tx *sql.Tx) error {
-		return changed(tx.ExecContext(ctx, `DELETE FROM views WHERE owner = $1 AND name = $2`, nameKey(owner), name))
+		return changed(tx.ExecContext(ctx, `DELETE FROM views WHERE owner = $1 AND name = $2`, nameKey(owner), lookup(name)))
 	})
 	if err != nil {
 		return fmt.Errorf("delete view: %w", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ var packages = map[string]string{
 	"nginx": "nginx-light", "redis-server": "redis-server", "redis-cli": "redis-tools", "python3": "python3",
 	"curl": "curl", "openssl": "openssl", "chromium": "chromium", "node": "nodejs", "strace": "strace",
 	"apache2": "apache2", "wrk": "wrk", "ab": "apache2-utils",
+	"postgres": "postgresql", "initdb": "postgresql",
 }
 
 // find is exec.LookPath, also where Debian keeps servers, which is not on
@@ -26,7 +28,15 @@ func find(program string) (string, error) {
 	if err == nil || strings.Contains(program, "/") {
 		return path, err
 	}
-	return exec.LookPath("/usr/sbin/" + program)
+	if path, err = exec.LookPath("/usr/sbin/" + program); err == nil {
+		return path, nil
+	}
+	// One folder for each version; the names sort as the versions do, until
+	// PostgreSQL 100.
+	if found, globErr := filepath.Glob("/usr/lib/postgresql/*/bin/" + program); globErr == nil && len(found) > 0 {
+		return found[len(found)-1], nil
+	}
+	return "", err
 }
 
 // Missing is what of these programs is not installed, and the packages that
