@@ -16,6 +16,7 @@ package redact
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,11 @@ func (r *Redactor) Redact(p *capturev1.RRPair) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			// Whatever state the pair is in, nothing of it is kept.
-			err = fmt.Errorf("redaction panicked: %v", v)
+			// What a panic says may be content; what the runtime says is none.
+			err = errors.New("redaction panicked")
+			if fault, ok := v.(runtime.Error); ok {
+				err = fmt.Errorf("redaction panicked: %w", fault)
+			}
 			w.withholdPair(ReasonFault, true)
 		}
 		w.finish()
