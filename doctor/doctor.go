@@ -36,6 +36,7 @@ var titles = map[string]string{
 	"forwarder.clock":       "Forwarders' clocks agree with the analyzer's",
 	"forwarder.spool":       "Forwarders' spools have room",
 	"forwarder.redaction":   "Redaction on",
+	"forwarder.proxies":     "Proxies are asked who they are",
 	"forwarder.rules":       "Filter rules",
 	"forwarder.destination": "Destinations take what forwarders have",
 	"forwarder.reachable":   "Forwarder reachable",

@@ -93,6 +93,7 @@ func TestWhatIsWrong(t *testing.T) {
 			in.Forwarders[0].Spool = httpv1.Spool{BytesUsed: 99, BytesLimit: 100, NextOffset: 9}
 		}},
 		{"forwarder.redaction", Skipped, "DLP_CONFIG", func(in *Installation) { in.Forwarders[0].DLPConfig = "" }},
+		{"forwarder.proxies", Skipped, "PROXY_TOKENS_FILE", func(in *Installation) { in.Forwarders[0].Unauthenticated = true }},
 		{"forwarder.destination", Warning, "archive", func(in *Installation) {
 			in.Forwarders[0].Destinations = []httpv1.Destination{{Name: "archive", Error: "refused", BacklogBytes: 5}}
 		}},

@@ -145,6 +145,7 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 	clock := findings{id: "forwarder.clock"}
 	spool := findings{id: "forwarder.spool"}
 	redaction := findings{id: "forwarder.redaction"}
+	proxies := findings{id: "forwarder.proxies"}
 	destination := findings{id: "forwarder.destination"}
 	rules := map[string]bool{}
 	var there uint64
@@ -183,6 +184,12 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 				"Where traffic holds secrets, leave it out with FILTER_RULE, or set DLP_CONFIG=standard with a forwarder that has rule sets.",
 			})
 		}
+		if f.Unauthenticated {
+			proxies.add(where, Skipped, "It takes pairs from whoever reaches its port.", Cause{
+				"Neither PROXY_TOKENS_FILE nor TLS_CLIENT_CA_FILE is set there.",
+				"Where others reach the port, set one: weir key create --proxy APP makes a token and says its line of the file.",
+			})
+		}
 		for _, d := range f.Destinations {
 			if d.Error != "" {
 				found := d.Error
@@ -206,7 +213,7 @@ func (in *Installation) forwarders() []httpv1.DoctorCheck {
 		found = "Left out: " + strings.Join(slices.Sorted(maps.Keys(rules)), ", ") + "."
 	}
 	return slices.Concat(
-		connected.result(n, there), clock.result("Within 2 s.", there), spool.result("None is nearly full.", there), redaction.result(n, there),
+		connected.result(n, there), clock.result("Within 2 s.", there), spool.result("None is nearly full.", there), redaction.result(n, there), proxies.result(n, there),
 		filters.result(found, there), destination.result("All do.", there),
 	)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 
 	"github.com/weir-capture/weir/daemon"
@@ -100,6 +101,10 @@ func (f *Forwarder) watchDoors(ctx context.Context, reload func(context.Context)
 // sayDoors tells what proxies are asked for.
 func (f *Forwarder) sayDoors() {
 	if f.cfg.open() {
+		if ip, err := netip.ParseAddr(f.cfg.ListenHost); err == nil && ip.IsLoopback() {
+			f.log.Info("Proxies are not asked who they are: only this machine reaches this port")
+			return
+		}
 		f.log.Warn("Proxies are not asked who they are: whoever reaches this port can send what looks captured; set PROXY_TOKENS_FILE or TLS_CLIENT_CA_FILE")
 		return
 	}
