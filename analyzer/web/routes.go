@@ -529,6 +529,13 @@ func (s *Server) histogram(ctx context.Context, in *histogramInput) (*output[htt
 
 // describe writes the OpenAPI document, once everything is registered.
 func describe(doc *huma.OpenAPI) ([]byte, error) {
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Post, item.Put, item.Patch} {
+			if op != nil && op.Metadata[bodyOf] != nil {
+				op.RequestBody, _ = op.Metadata[bodyOf].(*huma.RequestBody)
+			}
+		}
+	}
 	all := doc.Components.Schemas.Map()
 	// huma registers its own error model; nothing here answers with it.
 	delete(all, "ErrorModel")

@@ -67,15 +67,20 @@ func readDocument(r *http.Request, into any) error {
 	return nil
 }
 
+// bodyOf is where change keeps what describes a request's body.
+const bodyOf = "body"
+
 // change is an operation that takes a document, of the schema of doc where it
 // is not nil.
 func change(api huma.API, method, id, path, summary, doc string, params []*huma.Param, document any, problems ...int) huma.Operation {
 	op := operation(api, id, path, summary, doc, params, append(problems, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotImplemented, http.StatusServiceUnavailable)...)
 	op.Method = method
 	if document != nil {
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		// huma would read the body itself where it knows of one: describe moves
+		// it to its place.
+		op.Metadata = map[string]any{bodyOf: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(document), true, "")},
-		}}
+		}}}
 	}
 	return op
 }

@@ -42,7 +42,11 @@ func (s *Server) session(api huma.API) {
 		"With the token of the link that the analyzer printed. The user is an admin, and signed in.", nil, httpv1.Setup{}, http.StatusTooManyRequests, http.StatusConflict),
 		func(ctx context.Context, in *setupInput) (*output[httpv1.Session], error) {
 			return s.begin(ctx, in.Sent.doc.Name, in.Sent.err, func(c *control.Store) (control.Session, control.Identity, error) {
-				return c.UseSetup(ctx, in.Sent.doc.Token, in.Sent.doc.Name, in.Sent.doc.Password)
+				session, who, err := c.UseSetup(ctx, in.Sent.doc.Token, in.Sent.doc.Name, in.Sent.doc.Password)
+				if errors.Is(err, control.ErrDenied) {
+					err = problem(http.StatusUnauthorized, httpv1.ProblemSignIn, "The link was used, or is too old. The analyzer prints a new one when it starts, and weir user link makes one.")
+				}
+				return session, who, err
 			})
 		})
 	huma.Register(api, change(api, http.MethodPost, "make-setup-link", sessionPath+"/link", "Make a sign-in link",
