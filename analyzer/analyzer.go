@@ -20,6 +20,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/importer"
 	"github.com/weir-capture/weir/analyzer/ingest"
 	"github.com/weir-capture/weir/analyzer/ledger"
+	"github.com/weir-capture/weir/analyzer/oidc"
 	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/web"
@@ -42,8 +43,11 @@ type Analyzer struct {
 	log     *slog.Logger
 	store   *segstore.Store
 	control *control.Store
-	// tls is nil without certificates.
-	tls *tlsfiles.Server
+	oidc    *oidc.Provider // nil without one
+	// link makes the first user; empty until somebody asks for it.
+	link string
+	// tls and ingestTLS, of the two listeners, are nil without certificates.
+	tls, ingestTLS *tlsfiles.Server
 	// dir is the data directory, for what is beside the store.
 	dir       vfs.FS
 	templates *endpoint.Templates
@@ -81,8 +85,9 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		a.templates.SetRules(rules)
 	}
 	opt := storeOptions(cfg.DataDir, a.templates, log)
-	opt.Retention, opt.RetentionBytes = cfg.Retention, cfg.RetentionBytes
+	opt.Retention, opt.RetentionBytes, opt.Master = cfg.Retention, cfg.RetentionBytes, cfg.Master
 	opt.Committed, opt.Removing, opt.Damaged, opt.Hiding = a.ledger.Commit, a.ledger.Removing, a.ledger.Damaged, a.ledger.Hiding
+	opt.Erased, opt.Settle = a.ledger.Erased, a.ledger.Save
 	if a.store, err = segstore.Open(opt, log); err != nil {
 		return nil, openError(cfg.DataDir, err)
 	}
@@ -110,7 +115,11 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 
 	a.webAddr, a.ingestAddr = a.listenWeb.Addr(), a.listenIngest.Addr()
 	a.directory = ingest.NewDirectory()
-	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID()}, a.store, a.directory, log)
+	door, err := a.openIngestDoor()
+	if err != nil {
+		return nil, err
+	}
+	a.ingest = ingest.New(ingest.Config{Version: daemon.Version, AnalyzerID: a.store.ID(), Door: door}, a.store, a.directory, log)
 	webConfig := web.Config{
 		Version: daemon.Version, BuildTime: daemon.BuildTime,
 		ListenAddr: a.Addr().String(), IngestAddr: a.IngestAddr().String(), StoreID: a.store.ID(),
@@ -119,7 +128,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	if a.tls != nil {
 		webConfig.TLS = a.tls.Config("h2", "http/1.1")
 	}
-	a.web, err = web.New(webConfig, web.Deps{
+	deps := web.Deps{
 		Store:      a.store,
 		Control:    a.control,
 		Forwarders: a.forwarders,
@@ -130,8 +139,11 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 		Viewer:     ui.Handler(log),
 		Checks:     []web.Check{{Name: "store", Probe: a.writable}},
 		Collectors: []prometheus.Collector{newCollector(a.store, a.ingest), newLedgerCollector(a.ledger)},
-	}, log)
-	if err != nil {
+	}
+	if a.oidc = openOIDC(cfg, log); a.oidc != nil {
+		deps.OIDC = a.oidc
+	}
+	if a.web, err = web.New(webConfig, deps, log); err != nil {
 		return nil, fmt.Errorf("build API: %w", err)
 	}
 	return a, nil
@@ -140,6 +152,9 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 // openError says which directory could not be opened, and what helps.
 func openError(dataDir string, err error) error {
 	err = fmt.Errorf("open DATA_DIR=%q: %w", dataDir, err)
+	if hinted := keyHint(err); hinted != nil {
+		return hinted
+	}
 	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS} {
 		if errors.Is(err, cause) {
 			return &daemon.Hinted{Err: err, Hint: "set DATA_DIR to a directory that this user can write"}
@@ -198,6 +213,7 @@ func (a *Analyzer) health() web.Health {
 	c := a.store.Counters()
 	h := web.Health{
 		DataDir: a.cfg.DataDir, IndexBacklog: c.Backlog, Unreadable: c.Unreadable, Damaged: c.DamagedRecords,
+		Doors: a.doors(),
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(a.cfg.DataDir, &disk); err == nil {
@@ -233,7 +249,11 @@ func (a *Analyzer) Run(ctx context.Context) error {
 		{"web", func(ctx context.Context) error { return a.web.Serve(ctx, a.listenWeb) }},
 	}
 	if a.tls != nil {
-		parts = append(parts, part{"certificates", func(ctx context.Context) error { return a.tls.Run(ctx, nil) }})
+		parts = append(parts, part{"certificates", func(ctx context.Context) error { return a.tls.Run(ctx, nil) }},
+			part{"certificates of ingest", func(ctx context.Context) error { return a.ingestTLS.Run(ctx, nil) }})
+	}
+	if a.oidc != nil {
+		parts = append(parts, part{"identity provider", a.oidc.Run})
 	}
 	if a.cfg.EndpointRules != "" {
 		parts = append(parts, part{"endpoint rules", func(ctx context.Context) error {
@@ -282,6 +302,7 @@ func (a *Analyzer) say(ctx context.Context) {
 		slog.String("dataDir", a.cfg.DataDir), slog.Bool("cleanShutdown", r.Clean), slog.Int64("tornBytesCut", r.CutBytes),
 		slog.Int("segments", r.Segments), slog.Int64("bytes", r.Bytes), slog.Int("spools", r.Spools),
 		slog.Duration("retention", a.cfg.Retention), slog.Int64("retentionBytes", a.cfg.RetentionBytes))
+	a.sayAtRest()
 	a.log.Info("Taking pairs from forwarders", slog.String("addr", a.IngestAddr().String()))
 	a.log.Info("Viewer and API", slog.String("url", a.web.URL()))
 	if a.cfg.NoAuth {

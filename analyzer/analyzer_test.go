@@ -75,9 +75,6 @@ func TestConfig(t *testing.T) {
 		{"TRUSTED_PROXIES", "proxy.local"},
 		{"TLS_CERT_FILE", "x"},
 		{"TLS_KEY_FILE", "x"},
-		{"OIDC_ISSUER", "x"},
-		{"OIDC_CLIENT_ID", "x"},
-		{"OIDC_CLIENT_SECRET_FILE", "x"},
 		{"ENCRYPTION_KEY", "x"},
 	} {
 		_, err := load(map[string]string{bad[0]: bad[1]})

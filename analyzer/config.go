@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-capture/weir/analyzer/oidc"
 	"github.com/weir-capture/weir/analyzer/store/endpoint"
 	"github.com/weir-capture/weir/daemon"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/statedir"
 )
 
@@ -26,6 +28,8 @@ type Config struct {
 	ListenAddr, IngestAddr string
 	// Doors say who may come in to ListenAddr.
 	Doors
+	// IngestDoor says who may come in to IngestAddr.
+	IngestDoor
 	// DataDir holds everything that is stored.
 	DataDir string
 	// Retention is how long pairs are kept, RetentionBytes how much of them;
@@ -36,6 +40,10 @@ type Config struct {
 	// EndpointRules is a file that corrects the templates of paths; empty for
 	// none.
 	EndpointRules string
+	// OIDC is the identity provider, if there is one.
+	OIDC oidc.Config
+	// Master encrypts what is stored from now on; nil: nothing does.
+	Master *keyring.Master
 }
 
 // LoadConfig reads the variables of the contract. Mistakes are collected in
@@ -43,7 +51,7 @@ type Config struct {
 func LoadConfig(env *daemon.Env) Config {
 	c := Config{
 		ListenAddr: env.Addr("LISTEN_ADDR", defaultListen),
-		IngestAddr: loopback(env, "INGEST_ADDR", defaultIngest),
+		IngestAddr: env.Addr("INGEST_ADDR", defaultIngest),
 		DataDir:    env.String("DATA_DIR", ""),
 		Retention:  env.Duration("RETENTION", defaultRetention),
 		LogLevel:   env.LogLevel(),
@@ -63,22 +71,10 @@ func LoadConfig(env *daemon.Env) Config {
 			env.Fail("ENDPOINT_RULES", err.Error(), "a file of rules, as docs/operations.md shows")
 		}
 	}
+	c.Master = loadMaster(env)
 	c.Doors = loadDoors(env, c.ListenAddr)
-	env.Unsupported(
-		"STORE",
-		"OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE",
-		"ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE",
-	)
+	c.IngestDoor = loadIngestDoor(env, c.IngestAddr, c.tlsFiles())
+	c.OIDC = oidc.LoadConfig(env)
+	env.Unsupported("STORE")
 	return c
-}
-
-// loopback is an address that only this machine reaches: nothing asks yet who
-// sends pairs.
-func loopback(env *daemon.Env, name, def string) string {
-	v := env.Addr(name, def)
-	if v == "" || onLoopback(v) {
-		return v // a mistake is recorded by Addr
-	}
-	env.Fail(name, "other machines could send; until this version can authenticate them it serves the loopback only", "an address such as "+def)
-	return ""
 }

@@ -39,11 +39,12 @@ func openControl(cfg Config, log *slog.Logger) (*control.Store, error) {
 	return s, nil
 }
 
-// SignInLink is a new one-time link that makes the first user; empty where
-// there are users, or nothing asks for one. Links made before hold no more.
+// SignInLink is the one-time link that makes the first user; empty where there
+// are users, or nothing asks for one. It is for whoever starts the analyzer,
+// before Run, which logs the same: another would end it.
 func (a *Analyzer) SignInLink(ctx context.Context) (string, error) {
-	if a.cfg.NoAuth {
-		return "", nil
+	if a.cfg.NoAuth || a.link != "" {
+		return a.link, nil
 	}
 	token, _, err := a.control.SetupToken(ctx)
 	if errors.Is(err, control.ErrExists) {
@@ -52,7 +53,8 @@ func (a *Analyzer) SignInLink(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make sign-in link: %w", err)
 	}
-	return a.web.URL() + web.SetupFragment + token, nil
+	a.link = a.web.URL() + web.SetupFragment + token
+	return a.link, nil
 }
 
 // backups counts those under way: they share one snapshot of the control

@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,12 @@ func openTemplates(dataDir string) (*endpoint.Templates, vfs.FS, error) {
 // Verify reads everything in a data directory that no analyzer has open, and
 // changes nothing.
 func Verify(ctx context.Context, dataDir string, p Progress) (*Report, error) {
-	return segstore.Verify(ctx, dataDir, p.told())
+	master, err := ownMaster()
+	if err != nil {
+		return nil, err
+	}
+	r, err := segstore.Verify(ctx, dataDir, master, p.told())
+	return r, cmp.Or(keyHint(err), err)
 }
 
 // Rebuild makes the index in a data directory anew, from the log.
@@ -75,14 +81,23 @@ func Rebuild(ctx context.Context, dataDir string, p Progress, log *slog.Logger) 
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	return segstore.Rebuild(ctx, storeOptions(dataDir, templates, log), p.told(), log)
+	opt := storeOptions(dataDir, templates, log)
+	if opt.Master, err = ownMaster(); err != nil {
+		return err
+	}
+	err = segstore.Rebuild(ctx, opt, p.told(), log)
+	return cmp.Or(keyHint(err), err)
 }
 
 // Backup writes a tar file of a data directory that no analyzer has open.
 func Backup(ctx context.Context, dataDir string, w io.Writer, p Progress, log *slog.Logger) (err error) {
-	s, err := segstore.Open(storeOptions(dataDir, nil, log), log)
-	if err != nil {
+	opt := storeOptions(dataDir, nil, log)
+	if opt.Master, err = ownMaster(); err != nil {
 		return err
+	}
+	s, err := segstore.Open(opt, log)
+	if err != nil {
+		return cmp.Or(keyHint(err), err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	remove, err := snapshotControl(ctx, dataDir, log)

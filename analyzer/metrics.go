@@ -46,17 +46,26 @@ func (c *collector) metrics() []metric {
 
 func (m metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, nil, nil) }
 
+// turnedAway counts those whom the ingest port did not let in. The reasons are
+// a few fixed words.
+var turnedAway = prometheus.NewDesc("weir_ingest_turned_away_total",
+	"Connections and streams that the ingest port did not let in, by reason.", []string{"reason"}, nil)
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.metrics() {
 		ch <- m.desc()
 	}
+	ch <- turnedAway
 }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range c.metrics() {
 		ch <- prometheus.MustNewConstMetric(m.desc(), m.kind, m.value)
+	}
+	for reason, n := range c.ingest.Counters().TurnedAway {
+		ch <- prometheus.MustNewConstMetric(turnedAway, prometheus.CounterValue, float64(n), reason)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/weir-capture/weir/internal/keyring"
 )
@@ -180,33 +181,44 @@ func (v *view) sealer() (*sealer, error) {
 	return v.seal, nil
 }
 
-// IndexSeed is what hashes of the words of a segment are keyed with, so that a
-// file beside it is no dictionary of what is in it: 0 where the segment is not
-// encrypted. ok is false where its key is gone.
-func (l *Log) IndexSeed(base uint64) (seed uint64, ok bool) {
+// IndexKey is a key of 32 bytes for whoever keeps something of a segment beside
+// the log. ok is false where the segment is not encrypted, or its key is gone.
+func (l *Log) IndexKey(base uint64) (key []byte, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.segs {
-		if s.base != base {
+		if s.base != base || s.seal == nil {
 			continue
-		}
-		if s.gone {
-			return 0, false
-		}
-		if s.seal == nil {
-			return 0, true
 		}
 		day, err := l.keys.Key(s.key)
 		if err != nil {
-			return 0, false
+			return nil, false
 		}
-		key, err := segmentKey(l.keys, day, "weir words", s.base, s.salt)
-		if err != nil {
-			return 0, false
-		}
-		return binary.LittleEndian.Uint64(key) | 1, true
+		key, err = segmentKey(l.keys, day, "weir words", s.base, s.salt)
+		return key, err == nil
 	}
-	return 0, false
+	return nil, false
+}
+
+// Newest is the base of the newest segment, 0 where there is none.
+func (l *Log) Newest() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.segs); n > 0 {
+		return l.segs[n-1].base
+	}
+	return 0
+}
+
+// BaseOf is the base of the segment that has an offset.
+func (l *Log) BaseOf(offset uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := sort.Search(len(l.segs), func(i int) bool { return l.segs[i].base > offset })
+	if i == 0 {
+		return 0
+	}
+	return l.segs[i-1].base
 }
 
 // Forget lets go of what was encrypted with keys that were shredded: readers

@@ -149,7 +149,7 @@ func (l *Log) rewrite(s *segment, change func(Entry, int) (*Record, error), w *R
 	if err = errors.Join(err, c.f.Close()); err != nil {
 		return errors.Join(err, l.fsys.Remove(c.name))
 	}
-	if err := failpoint.Hit(failpoint.LogBeforeSwap); err != nil {
+	if err := failpoint.Hit(failpoint.DeletionBeforeSwap); err != nil {
 		return errors.Join(err, l.fsys.Remove(c.name))
 	}
 	if err := l.fsys.Rename(c.name, s.name); err != nil {
@@ -159,7 +159,7 @@ func (l *Log) rewrite(s *segment, change func(Entry, int) (*Record, error), w *R
 		return err
 	}
 	l.swap(s)
-	return failpoint.Hit(failpoint.LogAfterSwap)
+	return failpoint.Hit(failpoint.DeletionAfterSwap)
 }
 
 // swap has everybody who comes from now on open the new file.

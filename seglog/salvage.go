@@ -18,7 +18,7 @@ const maxSalvageHead = 4 << 10
 // there, as where nothing is left, it fails.
 func (l *Log) Salvage(c *CorruptError) (head, body []byte, err error) {
 	base, ok := parseSegmentName(c.Segment)
-	if !ok || c.Next < c.Offset || c.Next-c.Offset > MaxRecordBytes+recordHeaderLen+2*sealLen {
+	if !ok || c.Offset < base || c.Next < c.Offset || c.Next-c.Offset > MaxRecordBytes+recordHeaderLen+2*sealLen {
 		return nil, nil, errNoSalvage
 	}
 	l.mu.Lock()

@@ -23,10 +23,10 @@ const (
 	StoreAfterSegment     = "store.after_segment"      // frames are durable in the store, not acknowledged
 	StoreAfterIndexRename = "store.after_index_rename" // an index that was made anew has its name
 	StoreMidCompaction    = "store.mid_compaction"     // retention has removed a segment, not its rows
-	LogBeforeSwap         = "log.before_swap"          // a segment is written anew, the old one still there
-	LogAfterSwap          = "log.after_swap"           // a segment that was written anew has its name
-	StoreDeletionBegun    = "store.deletion_begun"     // a deletion is in its journal, nothing is deleted
-	StoreDeletionRows     = "store.deletion_rows"      // pairs are deleted from the log, not from the index
+	DeletionBeforeSwap    = "deletion.before_swap"     // a segment is written anew, the old one still there
+	DeletionAfterSwap     = "deletion.after_swap"      // a segment that was written anew has its name
+	DeletionBegun         = "deletion.begun"           // a deletion is in its journal, nothing is deleted
+	DeletionRows          = "deletion.rows"            // pairs are deleted from the log, not from the index
 )
 
 // Names lists the places.
@@ -34,7 +34,7 @@ func Names() []string {
 	return []string{
 		SpoolAfterWrite, SpoolAfterFsync, SpoolAfterAck, SpoolAfterCursorFsync, SpoolAfterUnlink,
 		StoreAfterSegment, StoreAfterIndexRename, StoreMidCompaction,
-		LogBeforeSwap, LogAfterSwap, StoreDeletionBegun, StoreDeletionRows,
+		DeletionBegun, DeletionBeforeSwap, DeletionAfterSwap, DeletionRows,
 	}
 }
 

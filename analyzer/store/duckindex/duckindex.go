@@ -110,6 +110,11 @@ type Index struct {
 	// writer is the one connection that changes anything.
 	writer    *sql.Conn
 	watermark atomic.Uint64
+	// opt and path are what it was opened with; superseded: Purge has made
+	// another of it, and its files go when it is closed.
+	opt        Options
+	path       string
+	superseded bool
 	// calls are the questions under way.
 	calls sync.WaitGroup
 
@@ -263,7 +268,7 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 		heavy:     semaphore.NewWeighted(maxSums),
 		ranking:   semaphore.NewWeighted(1),
 		timeLimit: cmp.Or(opt.TimeLimit, 10*time.Second), exactRows: cmp.Or(opt.ExactRows, 2_000_000),
-		learnt: opt.Endpoints,
+		learnt: opt.Endpoints, opt: opt, path: path,
 	}
 	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {
 		if !attached { // by the writer, before there are others
@@ -295,9 +300,12 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	if err := os.Chmod(path, 0o600); err != nil {
 		return x, err
 	}
-	// From here on SQL reaches no file but this one. It has to come after the
-	// other settings, some of which it forbids.
-	for _, stmt := range []string{"SET GLOBAL enable_external_access = false", "SET GLOBAL lock_configuration = true"} {
+	// From here on SQL reaches no file but those of the index. It has to come
+	// after the other settings, some of which it forbids.
+	for _, stmt := range []string{
+		"SET GLOBAL allowed_directories = ['" + strings.ReplaceAll(opt.Dir, "'", "''") + "']",
+		"SET GLOBAL enable_external_access = false", "SET GLOBAL lock_configuration = true",
+	} {
 		if _, err := x.writer.ExecContext(ctx, stmt); err != nil {
 			return x, fmt.Errorf("set up DuckDB: %w", err)
 		}
@@ -308,15 +316,22 @@ func open(ctx context.Context, opt Options, path string, create bool) (x *Index,
 	return x, x.check(ctx, opt)
 }
 
-func (x *Index) create(ctx context.Context, storeID string) error {
+// stateColumns are those of table state.
+const stateColumns = "version INTEGER NOT NULL, store VARCHAR NOT NULL, watermark BIGINT NOT NULL"
+
+func definitions() string {
 	defs := make([]string, len(columns))
 	for i, c := range columns {
 		defs[i] = `"` + c.name + `" ` + c.kind + " NOT NULL"
 	}
+	return strings.Join(defs, ", ")
+}
+
+func (x *Index) create(ctx context.Context, storeID string) error {
 	return x.transaction(ctx, func() error {
 		for _, stmt := range []string{
-			"CREATE TABLE pairs (" + strings.Join(defs, ", ") + ")",
-			"CREATE TABLE state (version INTEGER NOT NULL, store VARCHAR NOT NULL, watermark BIGINT NOT NULL)",
+			"CREATE TABLE pairs (" + definitions() + ")",
+			"CREATE TABLE state (" + stateColumns + ")",
 		} {
 			if _, err := x.writer.ExecContext(ctx, stmt); err != nil {
 				return fmt.Errorf("create table: %w", err)
@@ -362,7 +377,11 @@ func (x *Index) Close() error {
 	if x.writer != nil {
 		errs = append(errs, x.writer.Close())
 	}
-	if err := errors.Join(append(errs, x.db.Close())...); err != nil {
+	errs = append(errs, x.db.Close())
+	if x.superseded {
+		errs = append(errs, removeFiles(x.path))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}
 	return nil

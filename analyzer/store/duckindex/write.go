@@ -117,10 +117,7 @@ func (x *Index) Remove(ctx context.Context, from, to uint64) error {
 	if err != nil {
 		return fmt.Errorf("remove rows: %w", err)
 	}
-	x.cache.changed()
-	x.addressMu.Lock()
-	defer x.addressMu.Unlock()
-	x.addresses = nil
+	x.forget()
 	return nil
 }
 

@@ -23,6 +23,13 @@ type Index interface {
 	Insert(ctx context.Context, rows []Row, watermark uint64) error
 	// Remove removes the rows of records in [from, to).
 	Remove(ctx context.Context, from, to uint64) error
+	// Erase removes the rows of pairs.
+	Erase(ctx context.Context, ids []store.ID) error
+	// Purge gives an index with the same rows in files that have nothing of
+	// those that were removed. The index that it is called of goes on answering
+	// until it is closed; its files are gone then. Nothing may change rows
+	// meanwhile, or after that in the old one.
+	Purge(ctx context.Context) (Index, error)
 	// Stats counts the rows.
 	Stats(ctx context.Context) (Stats, error)
 	// Find is the row of one pair, or store.ErrNotFound.

@@ -183,7 +183,8 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 	}
 	// Neither the disk nor the words wait for each other.
 	var words sync.WaitGroup
-	words.Go(func() { s.sidecars.words(group[:n]) })
+	key := s.comingKey()
+	words.Go(func() { s.sidecars.words(group[:n], key) })
 	_, err = s.seglog.Append(records...)
 	words.Wait()
 	if err != nil {
@@ -193,6 +194,7 @@ func (s *Store) commit(ctx context.Context, group []*incoming) (n int, used int6
 		}
 		return 0, 0, fmt.Errorf("write to log: %w", err)
 	}
+	s.rekey(group[:n])
 	s.sidecars.fill(group[:n])
 	return n, used, failpoint.Hit(failpoint.StoreAfterSegment)
 }

@@ -189,6 +189,12 @@ func (s *Store) backupFiles() (files []backupFile, err error) {
 			return files, err
 		}
 	}
+	// The keys of what is in these segments are there by now.
+	for _, name := range besideFiles() {
+		if err := read(name, maxBeside); err != nil {
+			return files, err
+		}
+	}
 	for _, name := range []string{copyName, metaName} {
 		if err := read(name, maxMeta); err != nil {
 			return files, err

@@ -56,7 +56,7 @@ func sameContent(t testing.TB, what string, got, want map[string]string) {
 func verified(t testing.TB, dir string) *segstore.Report {
 	t.Helper()
 	var told store.Progress
-	r, err := segstore.Verify(t.Context(), dir, func(p store.Progress) {
+	r, err := segstore.Verify(t.Context(), dir, testMaster(), func(p store.Progress) {
 		if p.Scanned < told.Scanned || p.Scanned > p.Of {
 			t.Errorf("progress from %+v to %+v", told, p)
 		}
@@ -73,13 +73,13 @@ func verified(t testing.TB, dir string) *segstore.Report {
 
 func TestVerify(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := segstore.Verify(t.Context(), dir, nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := segstore.Verify(t.Context(), dir, testMaster(), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of an empty directory: %v", err)
 	}
 	s := start(t, segstore.Options{Dir: dir, SegmentBytes: 6000})
 	talk(t, s, storetest.NewForwarder(1, storetest.NewProxy(1)), 0, 200)
 	files := sidecarsOf(t, dir)
-	if _, err := segstore.Verify(t.Context(), dir, nil); !errors.Is(err, store.ErrLocked) {
+	if _, err := segstore.Verify(t.Context(), dir, testMaster(), nil); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("of a store that runs: %v", err)
 	}
 	id := s.ID()
@@ -123,7 +123,7 @@ func TestVerify(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := segstore.Verify(ctx, dir, nil); !errors.Is(err, context.Canceled) {
+	if _, err := segstore.Verify(ctx, dir, testMaster(), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

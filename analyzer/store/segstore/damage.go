@@ -85,7 +85,7 @@ func (u *unread) has(off uint64) bool {
 }
 
 // hide removes the rows of stretches that turned out to be damaged since it did
-// so last. It is the indexer's own.
+// so last. x is nil for the index in use. It is the indexer's own.
 func (s *Store) hide(ctx context.Context, x index.Index) error {
 	list := s.unread.all()
 	if s.unread.hidden == len(list) {
@@ -95,6 +95,11 @@ func (s *Store) hide(ctx context.Context, x index.Index) error {
 		s.opt.Hiding()
 	}
 	return s.change(func() error {
+		if x == nil {
+			if x = s.index.current(); x == nil {
+				return s.notReady()
+			}
+		}
 		for _, r := range list[s.unread.hidden:] {
 			if err := x.Remove(ctx, r.From, r.To); err != nil {
 				return fmt.Errorf("remove rows of damaged records: %w", err)
@@ -126,8 +131,9 @@ func (s *Store) note(c *seglog.CorruptError, final bool) {
 	attrs := []any{slog.String("error", c.Error())}
 	if w, err := decodeWrapper(c.Head); err == nil {
 		if h := headOf(&w); h != nil && !w.duplicate && !w.unreadable {
-			s.counters.damagedPairs.Add(uint64(h.GetPairs()))
-			attrs = append(attrs, slog.Uint64("pairs", uint64(h.GetPairs())), slog.String("app", h.GetSource().GetApp()))
+			left := uint64(w.left(h))
+			s.counters.damagedPairs.Add(left)
+			attrs = append(attrs, slog.Uint64("pairs", left), slog.String("app", h.GetSource().GetApp()))
 			if s.opt.Damaged != nil {
 				s.opt.Damaged(c.Offset, h)
 			}
@@ -174,6 +180,9 @@ func headFrom(pairs []*capturev1.RRPair) *capturev1.FrameHead {
 // body gives the pairs of a record of which the head is damaged, or the header,
 // when its body is whole: that reaches to the stretch's end.
 func (s *Store) body(c *seglog.CorruptError) ([]*capturev1.RRPair, error) {
+	if _, body, err := s.seglog.Salvage(c); err == nil && body != nil {
+		return bodyPairs(body)
+	}
 	name, _ := strings.CutSuffix(c.Segment, ".seg")
 	base, err := strconv.ParseUint(name, 16, 64)
 	if err != nil || c.Offset < base || c.Next-c.Offset > maxSalvage {
@@ -194,16 +203,23 @@ func (s *Store) body(c *seglog.CorruptError) ([]*capturev1.RRPair, error) {
 			return nil, errNoBody
 		}
 		at += i
-		n, err := frame.Count(raw[at:])
-		if err != nil {
-			continue
+		if pairs, err := bodyPairs(raw[at:]); err == nil {
+			return pairs, nil
 		}
-		var z zstd.Header
-		if err := z.Decode(raw[at:]); err != nil {
-			return nil, fmt.Errorf("read pairs: %w", err)
-		}
-		return frame.Pairs(&capturev1.FrameHead{Pairs: uint32(n), BodyLen: uint32(z.FrameContentSize)}, raw[at:])
 	}
+}
+
+// bodyPairs are the pairs of a frame's body, of which nothing else is known.
+func bodyPairs(body []byte) ([]*capturev1.RRPair, error) {
+	n, err := frame.Count(body)
+	if err != nil {
+		return nil, fmt.Errorf("read pairs: %w", err)
+	}
+	var z zstd.Header
+	if err := z.Decode(body); err != nil {
+		return nil, fmt.Errorf("read pairs: %w", err)
+	}
+	return frame.Pairs(&capturev1.FrameHead{Pairs: uint32(n), BodyLen: uint32(z.FrameContentSize)}, body)
 }
 
 var errNoBody = errors.New("no body that is whole")

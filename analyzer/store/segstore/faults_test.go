@@ -44,7 +44,7 @@ func upTo(list []*store.Stored, n uint64) error {
 func TestR14SecondProcess(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, segstore.Options{Dir: dir})
-	_, err := segstore.Open(segstore.Options{Dir: dir, OpenIndex: openIndex(testLog(t))}, testLog(t))
+	_, err := segstore.Open(segstore.Options{Dir: dir, Master: testMaster(), OpenIndex: openIndex(testLog(t))}, testLog(t))
 	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Errorf("second: %v", err)
 	}
@@ -63,7 +63,7 @@ func TestOtherFormat(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := segstore.Open(segstore.Options{Dir: dir, OpenIndex: openIndex(testLog(t))}, testLog(t))
+	_, err := segstore.Open(segstore.Options{Dir: dir, Master: testMaster(), OpenIndex: openIndex(testLog(t))}, testLog(t))
 	if err == nil || !strings.Contains(err.Error(), `format 3 of "segstore"`) {
 		t.Errorf("opened with %v", err)
 	}

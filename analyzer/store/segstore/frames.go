@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/zeebo/xxh3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/endpoint"
@@ -25,6 +27,8 @@ type decoded struct {
 	pairs []*store.Stored
 	// bytes is the length of the body when it is not compressed.
 	bytes int64
+	// deleted: pairs of it were.
+	deleted bool
 }
 
 // openRecord opens a record as the log gave it.
@@ -71,7 +75,7 @@ func (r *recordHead) raw(body, buf []byte) ([]byte, error) {
 
 // decode does not keep raw.
 func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
-	d := &decoded{at: r.at}
+	d := &decoded{at: r.at, deleted: r.deleted > 0}
 	if r.head == nil {
 		return d, nil
 	}
@@ -80,11 +84,40 @@ func (r *recordHead) decode(off uint64, raw []byte) (*decoded, error) {
 		return nil, fmt.Errorf("open frame: %w", err)
 	}
 	d.bytes = int64(len(raw))
+	var erased []bool
+	if r.deleted > 0 {
+		erased = make([]bool, len(pairs))
+		for i, p := range pairs {
+			erased[i] = proto.Size(p) == 0
+		}
+	}
 	d.pairs = storedPairs(&r.wrapper, pairs)
 	for i, p := range d.pairs {
 		p.Seq = index.Seq(off, uint32(i))
 	}
+	if r.deleted > 0 {
+		kept := d.pairs[:0]
+		for i, p := range d.pairs {
+			if !erased[i] {
+				kept = append(kept, p)
+			}
+		}
+		d.pairs = kept
+	}
 	return d, nil
+}
+
+// place is the pair at a place of the record at off, nil where none is.
+func (d *decoded) place(off uint64, idx uint32) *store.Stored {
+	seq := index.Seq(off, idx)
+	i := int(idx)
+	if i >= len(d.pairs) || d.pairs[i].Seq != seq { // some before it were deleted
+		i = slices.IndexFunc(d.pairs, func(p *store.Stored) bool { return p.Seq == seq })
+	}
+	if i < 0 {
+		return nil
+	}
+	return d.pairs[i]
 }
 
 // decodeSome is decode for those pairs of whose encoding want says so.
@@ -198,10 +231,14 @@ func (s *Store) pair(ctx context.Context, r *index.Row) (*store.Stored, int64, e
 	if err != nil {
 		return nil, 0, err
 	}
-	if int(r.Idx) >= len(d.pairs) || store.ID(d.pairs[r.Idx].Pair.GetId()) != r.ID {
+	p := d.place(r.Off, r.Idx)
+	if p == nil && d.deleted {
+		return nil, 0, errGone
+	}
+	if p == nil || store.ID(p.Pair.GetId()) != r.ID {
 		return nil, 0, fmt.Errorf("%w: its row of offset %d, place %d is not what the log has there", index.ErrBroken, r.Off, r.Idx)
 	}
-	return d.pairs[r.Idx], d.bytes, nil
+	return p, d.bytes, nil
 }
 
 // frameCache keeps the frames that were used last.

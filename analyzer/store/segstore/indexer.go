@@ -135,6 +135,9 @@ const (
 // indexLoop keeps an index in use until ctx ends.
 func (s *Store) indexLoop(ctx context.Context) {
 	pause := indexPause
+	if !s.resumed(ctx) {
+		return
+	}
 	for ctx.Err() == nil {
 		started := s.opt.Now()
 		err := s.indexOnce(ctx)
@@ -183,13 +186,13 @@ func (s *Store) indexOnce(ctx context.Context) (err error) {
 	if err := s.index.set(x); err != nil {
 		return err
 	}
-	err = s.feed(ctx, x)
+	err = s.feed(ctx)
 	if err == nil {
 		// ctx has ended, and whoever appended has stopped: what is left is
 		// little, and saves the next start some work.
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalFlush)
 		defer cancel()
-		if err := s.flush(flush, x); err != nil {
+		if err := s.flush(flush); err != nil {
 			s.log.Warn("Some rows were not indexed; the next start does it", slog.String("error", err.Error()))
 		}
 		return nil
@@ -281,8 +284,8 @@ func (s *Store) rowsOf(e *seglog.Entry, rows []index.Row, weight int64) ([]index
 		return rows, weight
 	}
 	s.name(d.pairs)
-	for i, p := range d.pairs {
-		r := index.RowOf(p.Pair, d.at, e.Offset, uint32(i))
+	for _, p := range d.pairs {
+		r := index.RowOf(p.Pair, d.at, e.Offset, uint32(p.Seq-index.Seq(e.Offset, 0)))
 		r.Endpoint = p.Endpoint
 		rows = append(rows, r)
 		weight += rows[len(rows)-1].Size()
@@ -305,7 +308,7 @@ func (s *Store) damage(err error) (next uint64, _ error) {
 }
 
 // feed indexes new records as they come, until ctx ends or the index fails.
-func (s *Store) feed(ctx context.Context, x index.Index) error {
+func (s *Store) feed(ctx context.Context) error {
 	delay := time.NewTimer(0)
 	defer delay.Stop()
 	failing := false
@@ -333,9 +336,9 @@ func (s *Store) feed(ctx context.Context, x index.Index) error {
 		}
 		for {
 			// What is to be hidden may be pending.
-			err := s.flush(ctx, x)
+			err := s.flush(ctx)
 			if err == nil {
-				err = s.hide(ctx, x)
+				err = s.hide(ctx, nil)
 			}
 			if err == nil {
 				if failing {
@@ -366,7 +369,7 @@ func (s *Store) feed(ctx context.Context, x index.Index) error {
 }
 
 // flush indexes everything that is pending.
-func (s *Store) flush(ctx context.Context, x index.Index) error {
+func (s *Store) flush(ctx context.Context) error {
 	for {
 		blocks, n := s.live.next(s.opt.IndexRows)
 		if len(blocks) == 0 {
@@ -378,6 +381,10 @@ func (s *Store) flush(ctx context.Context, x index.Index) error {
 		}
 		watermark := blocks[len(blocks)-1].next
 		err := s.change(func() error {
+			x := s.index.current() // a purge may have put another in its place
+			if x == nil {
+				return s.notReady()
+			}
 			if err := x.Insert(ctx, rows, watermark); err != nil {
 				return err
 			}
@@ -390,6 +397,26 @@ func (s *Store) flush(ctx context.Context, x index.Index) error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// resumed completes deletions that were cut short, before there is an index;
+// false when ctx has ended.
+func (s *Store) resumed(ctx context.Context) bool {
+	for pause := indexPause; ; pause = min(2*pause, maxIndexPause) {
+		err := s.resume(ctx)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		s.log.Error("Could not complete a deletion; nothing can be asked until it is done", slog.String("error", err.Error()), slog.Duration("again", pause))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

@@ -85,7 +85,7 @@ func child(dir string) error {
 func killOptions(dir string, log *slog.Logger) segstore.Options {
 	// Small, so that a kill also hits segments that begin and end and rows on
 	// their way into the index.
-	return segstore.Options{Dir: dir, OpenIndex: openIndex(log), SegmentBytes: 64 << 10, IndexDelay: 10 * time.Millisecond, IndexRows: 200}
+	return segstore.Options{Dir: dir, OpenIndex: openIndex(log), SegmentBytes: 64 << 10, IndexDelay: 10 * time.Millisecond, IndexRows: 200, Master: testMaster()}
 }
 
 // failing is a build of these tests in which fail points work.

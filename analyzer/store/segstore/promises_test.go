@@ -426,7 +426,8 @@ func TestR17EveryCrashOfATrace(t *testing.T) {
 func afterCrash(t *testing.T, disk *faultfs.FS, frames []*capturev1.Frame, gone, acked int, again bool) error {
 	log := slog.New(slog.DiscardHandler)
 	s, err := segstore.Open(segstore.Options{
-		Dir: t.TempDir(), LogFS: disk, OpenIndex: openMemory, SegmentBytes: 6000, ReadyWait: time.Minute,
+		Master: testMaster(),
+		Dir:    t.TempDir(), LogFS: disk, OpenIndex: openMemory, SegmentBytes: 6000, ReadyWait: time.Minute,
 	}, log)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
@@ -513,6 +514,16 @@ func (x *memoryIndex) Remove(_ context.Context, from, to uint64) error {
 	x.rows = slices.DeleteFunc(x.rows, func(r index.Row) bool { return r.Off >= from && r.Off < to })
 	return nil
 }
+
+func (x *memoryIndex) Erase(_ context.Context, ids []store.ID) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rows = slices.DeleteFunc(x.rows, func(r index.Row) bool { return slices.Contains(ids, r.ID) })
+	return nil
+}
+
+// Purge has no files to write anew.
+func (x *memoryIndex) Purge(context.Context) (index.Index, error) { return x, nil }
 
 func (x *memoryIndex) Stats(context.Context) (stats index.Stats, _ error) {
 	x.mu.Lock()

@@ -32,6 +32,7 @@ func (s *Store) retainLoop(ctx context.Context) {
 		if err := s.retain(ctx, s.opt.Now()); err != nil && ctx.Err() == nil {
 			s.log.Error("Could not remove what is too old", slog.String("error", err.Error()))
 		}
+		s.purgeOwed(ctx)
 		s.looks.Add(1)
 		select {
 		case <-tick.C:
@@ -115,7 +116,7 @@ func (s *Store) retain(ctx context.Context, now time.Time) error {
 		}
 		return fmt.Errorf("remove rows: %w", err)
 	}
-	s.rowsBelow = 0
+	s.rowsBelow, s.purges.owed = 0, true
 	s.log.Info("Removed what is past retention", slog.Int("segments", removed), slog.Uint64("pairs_left", stats.Rows))
 	return nil
 }

@@ -152,6 +152,7 @@ func quarantined(t *testing.T, disk *faultfs.FS) []string {
 // store no longer claims to have has to be taken. lost is what was missing
 // before that.
 func rotted(t *testing.T, opt segstore.Options, frames []*capturev1.Frame) (lost int, counters segstore.Counters, err error) {
+	opt.Master = testMaster()
 	s, err := segstore.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 0, counters, fmt.Errorf("start: %w", err)

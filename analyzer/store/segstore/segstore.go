@@ -11,6 +11,8 @@
 //
 //	DATA_DIR/
 //	  LOCK        held by the process that has the directory; says its id
+//	  keys.json   wrapped keys of the log, where it is encrypted; keys.copy.json
+//	  deletions.json  what was deleted by query, and is being
 //	  META.json   version of the layout, id of the store; META.copy.json is the same again
 //	  seg/        the log (package seglog), in quarantine/ what was damaged of it
 //	  index/      disposable
@@ -34,6 +36,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/index"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	"github.com/weir-capture/weir/frame"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/query"
 	"github.com/weir-capture/weir/seglog"
@@ -49,6 +52,9 @@ type Options struct {
 	Dir string
 	// OpenIndex is needed.
 	OpenIndex OpenIndex
+	// Master, when set, encrypts what is stored from now on (crypt.go). A store
+	// with encrypted segments cannot be opened without it.
+	Master *keyring.Master
 	// LogFS, when set, is where the log is instead of in Dir. The store closes
 	// it.
 	LogFS vfs.FS
@@ -113,6 +119,14 @@ type Options struct {
 	// disappear from lists and counts. Nobody comes upon them after that: who
 	// needs to know of them makes sure that he does.
 	Hiding func()
+	// Erased, when set, is told of each frame that a deletion took pairs from,
+	// once they are gone, and Settle before it is done: who counts makes sure
+	// that he still knows after a start.
+	Erased func(store.Erased)
+	Settle func() error
+	// PurgeEvery is how often the index is written anew at most, for what
+	// retention has removed from it: 5 min.
+	PurgeEvery time.Duration
 	// Now is the clock: time.Now.
 	Now func() time.Time
 	// Elapsed is the time that has passed since some moment, whatever Now is
@@ -140,6 +154,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Lookers, 2)
 	def(&o.Ballast, 64<<20)
 	def(&o.RetainEvery, time.Minute)
+	def(&o.PurgeEvery, purgeEvery)
 	def(&o.TailSign, 5*time.Second)
 	def(&o.ReadyWait, time.Second)
 	if o.Now == nil {
@@ -166,6 +181,8 @@ type Store struct {
 	seglog   *seglog.Log
 	delivery *delivery
 	recovery Recovery
+	// keys encrypt the log; nil: nothing does.
+	keys *keyring.Ring
 	// unread are stretches that cannot be read, and must have no rows.
 	unread unread
 
@@ -195,6 +212,12 @@ type Store struct {
 	disk  disk
 	// removing is held while segments are removed.
 	removing sync.Mutex
+	// deleting is held by a deletion, journal has them all.
+	deleting sync.Mutex
+	journal  *journal
+	// closing is closed when Run is to end.
+	closing chan struct{}
+	purges  purges
 	// rowsBelow is the offset below which retention still has to remove rows;
 	// 0: none. It is the retention loop's own.
 	rowsBelow uint64
@@ -257,6 +280,9 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		lookers: semaphore.NewWeighted(int64(opt.Lookers)),
 		cache:   newFrameCache(opt.CacheBytes),
 		ages:    ages{elapsed: opt.Elapsed},
+		closing: make(chan struct{}),
+		// What was removed before may be in the index's file still.
+		purges: purges{owed: opt.Retention > 0 || opt.RetentionBytes > 0, at: opt.Elapsed()},
 	}
 	s.index.init()
 	s.unread.more = make(chan struct{}, 1)
@@ -269,6 +295,12 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 			s = nil
 		}
 	}()
+	if err = s.openKeys(); err != nil {
+		return s, err
+	}
+	if s.journal, err = openJournal(s.dir.fsys, log); err != nil {
+		return s, err
+	}
 	if opt.LogFS == nil {
 		if s.opt.LogFS, err = vfs.Dir(filepath.Join(opt.Dir, logDir)); err != nil {
 			return s, fmt.Errorf("open log: %w", err)
@@ -278,6 +310,7 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 		SegmentBytes: opt.SegmentBytes,
 		SegmentAge:   opt.SegmentAge,
 		State:        func() []byte { return s.delivery.encode() },
+		Keys:         s.ring,
 		Now:          opt.Now,
 	})
 	if err != nil {
@@ -286,6 +319,7 @@ func Open(opt Options, log *slog.Logger) (s *Store, err error) {
 	if err := s.recover(); err != nil {
 		return s, fmt.Errorf("recover from log: %w", err)
 	}
+	s.passOver()
 	if err := s.openBallast(opt.LogFS != nil); err != nil {
 		return s, fmt.Errorf("open ballast: %w", err)
 	}
@@ -393,6 +427,8 @@ func (s *Store) Counters() Counters {
 // left and returns nil. Appends and reads wait until it runs.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	stop := context.AfterFunc(ctx, func() { close(s.closing) })
+	defer stop()
 	wg.Go(func() { s.retainLoop(ctx) })
 	wg.Go(func() { s.sidecarLoop(ctx) })
 	wg.Go(s.makeBallast)

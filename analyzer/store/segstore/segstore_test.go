@@ -41,6 +41,9 @@ func start(t testing.TB, opt segstore.Options) *running {
 	if opt.Ballast == 0 {
 		opt.Ballast = -1 // that of many tests would be much
 	}
+	if opt.Master == nil {
+		opt.Master = testMaster()
+	}
 	s, err := segstore.Open(opt, log)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,10 @@ type sidecars struct {
 	// sealed wakes the loop; one is enough.
 	sealed chan struct{}
 
+	// wordKeys are of encrypted segments, by base.
+	keyMu    sync.Mutex
+	wordKeys map[uint64]*segidx.Key
+
 	mu sync.RWMutex
 	// fresh are the records from from on that hold pairs, in the order of the
 	// log. Their words come a moment after they do.
@@ -36,6 +40,9 @@ type sidecars struct {
 	from  uint64
 	// files are the segments that have a file, by base.
 	files map[uint64]sidecar
+	// renewed counts how often a segment was written anew: a file that is made
+	// of the old one meanwhile is of no use.
+	renewed map[uint64]int
 	// dirs are the directories that were used last, the newest at the end.
 	dirs      []directoryOf
 	dirsBytes int64
@@ -67,12 +74,12 @@ func (c *sidecars) init(from uint64) {
 }
 
 // words are collected while the log writes.
-func (c *sidecars) words(group []*incoming) {
+func (c *sidecars) words(group []*incoming, key *segidx.Key) {
 	w := c.collectors.Get().(*segidx.Collector) // it has nothing else
 	defer c.collectors.Put(w)
 	for _, in := range group {
 		if len(in.pairs) > 0 {
-			in.bloom, in.encoded = w.Collect(pairsOf(in.pairs))
+			in.bloom, in.encoded = w.Collect(pairsOf(in.pairs), key)
 		}
 	}
 }
@@ -152,6 +159,24 @@ func (c *sidecars) useless(base uint64) {
 	c.wake()
 }
 
+// renew is useless for a segment that was written anew up to end.
+func (c *sidecars) renew(base, end uint64) {
+	c.mu.Lock()
+	c.drop(end)
+	if c.renewed == nil {
+		c.renewed = map[uint64]int{}
+	}
+	c.renewed[base]++
+	c.mu.Unlock()
+	c.useless(base)
+}
+
+func (c *sidecars) renewals(base uint64) int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.renewed[base]
+}
+
 func (c *sidecars) wake() {
 	select {
 	case c.sealed <- struct{}{}:
@@ -214,6 +239,7 @@ func (c *sidecars) forget(off uint64) {
 	c.drop(off)
 	for base, f := range c.files {
 		if f.End <= off {
+			delete(c.renewed, base)
 			delete(c.files, base)
 			c.dropDirectory(base)
 		}
@@ -255,7 +281,7 @@ func (s *Store) choose(seg *seglog.SegmentInfo, last bool, n *query.Need) (c cho
 }
 
 func (s *Store) chooseFile(seg *seglog.SegmentInfo, n *query.Need) (c choice, err error) {
-	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End)
+	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End, s.wordKey(seg.Base))
 	if err != nil {
 		return choice{}, err
 	}
@@ -357,7 +383,15 @@ func (s *Store) makeSidecar(ctx context.Context, seg *seglog.SegmentInfo, sealed
 	if !sealed {
 		return s.learn(ctx, seg.Base)
 	}
-	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End)
+	if seg.Gone {
+		if err := removeFile(s.opt.LogFS, segidx.Name(seg.Name)); err != nil {
+			return err
+		}
+		c.done(sidecar{segidx.Summary(seg.Base, seg.End, nil), 0})
+		return nil
+	}
+	key, renewed := s.wordKey(seg.Base), c.renewals(seg.Base)
+	x, err := segidx.Open(s.opt.LogFS, seg.Name, seg.Base, seg.End, key)
 	if err == nil {
 		known := sidecar{x.Segment(), x.Size()}
 		if err := x.Close(); err != nil {
@@ -377,11 +411,11 @@ func (s *Store) makeSidecar(ctx context.Context, seg *seglog.SegmentInfo, sealed
 			return err
 		}
 	}
-	size, err := segidx.Write(s.opt.LogFS, seg.Name, seg.Base, seg.End, entries)
+	size, err := segidx.Write(s.opt.LogFS, seg.Name, seg.Base, seg.End, entries, key)
 	if err != nil {
 		return err
 	}
-	if s.seglog.Oldest() > seg.Base { // retention was quicker
+	if s.seglog.Oldest() > seg.Base || c.renewals(seg.Base) != renewed { // retention was quicker, or a deletion
 		return removeFile(s.opt.LogFS, segidx.Name(seg.Name))
 	}
 	c.done(sidecar{segidx.Summary(seg.Base, seg.End, entries), size})
@@ -438,6 +472,7 @@ func (s *Store) readEntries(ctx context.Context, base, end uint64) ([]segidx.Ent
 	w := s.sidecars.collectors.Get().(*segidx.Collector) // it has nothing else
 	defer s.sidecars.collectors.Put(w)
 	var entries []segidx.Entry
+	key := s.wordKey(base)
 	for e, err := range s.seglog.Records(base) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -462,7 +497,7 @@ func (s *Store) readEntries(ctx context.Context, base, end uint64) ([]segidx.Ent
 			continue // one that cannot be opened has no pairs for anybody
 		}
 		entry := entryOf(e.Offset, e.Next, d.bytes, d.pairs)
-		entry.Bloom, entry.Encoded = w.Collect(pairsOf(d.pairs))
+		entry.Bloom, entry.Encoded = w.Collect(pairsOf(d.pairs), key)
 		entries = append(entries, entry)
 	}
 	return entries, nil

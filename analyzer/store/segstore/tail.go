@@ -162,8 +162,13 @@ func (f *follower) catchUp(ctx context.Context) (place, error) {
 				f.seq = max(f.seq, c.Next)
 				continue
 			}
-			if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
-				break
+			if removed, ok := errors.AsType[*seglog.RemovedError](err); ok {
+				// How many there were went with them.
+				f.seq = max(f.seq, removed.To)
+				if err := f.send(store.Event{Dropped: 1, Seq: f.seq}); err != nil {
+					return place{}, err
+				}
+				continue
 			}
 			if err != nil {
 				return place{}, fmt.Errorf("read log: %w", err)

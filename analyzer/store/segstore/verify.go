@@ -17,6 +17,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/segstore/segidx"
 	"github.com/weir-capture/weir/internal/atomicfile"
+	"github.com/weir-capture/weir/internal/keyring"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/seglog"
 )
@@ -43,6 +44,10 @@ type Report struct {
 	// DamagedRecords cannot be read; Damaged has the first of them.
 	DamagedRecords uint64   `json:"damaged_records"`
 	Damaged        []Damage `json:"damaged,omitempty"`
+	// Shredded segments have no key any more: on purpose, nothing in them can be
+	// read. Deleted pairs were deleted by query.
+	Shredded int    `json:"shredded,omitempty"`
+	Deleted  uint64 `json:"deleted,omitempty"`
 	// Sidecars are the files beside sealed segments.
 	Sidecars SidecarReport `json:"sidecars"`
 	// Problems are other things that are wrong, in words.
@@ -76,18 +81,19 @@ func (r *Report) OK() bool { return r.DamagedRecords == 0 && len(r.Problems) == 
 const maxDetails = 100
 
 // Verify reads every record of the store in dir, and the files beside them, and
-// changes nothing. No process may have the store open: store.ErrLocked when one
+// changes nothing. master is needed where something is encrypted. No process may
+// have the store open: store.ErrLocked when one
 // has. progress, when not nil, is told how far it is. Errors are of what kept
 // it from reading; what it found wrong is in the report.
-func Verify(ctx context.Context, dir string, progress func(store.Progress)) (*Report, error) {
-	r, err := verify(ctx, dir, progress)
+func Verify(ctx context.Context, dir string, master *keyring.Master, progress func(store.Progress)) (*Report, error) {
+	r, err := verify(ctx, dir, master, progress)
 	if err != nil {
 		return nil, fmt.Errorf("verify store: %w", err)
 	}
 	return r, nil
 }
 
-func verify(ctx context.Context, dir string, progress func(store.Progress)) (_ *Report, err error) {
+func verify(ctx context.Context, dir string, master *keyring.Master, progress func(store.Progress)) (_ *Report, err error) {
 	top, unlock, err := lockExisting(dir)
 	if err != nil {
 		return nil, err
@@ -110,7 +116,7 @@ func verify(ctx context.Context, dir string, progress func(store.Progress)) (_ *
 	if err != nil {
 		return nil, err
 	}
-	log, err := seglog.OpenFS(readOnly{disk}, seglog.Options{})
+	log, err := seglog.OpenFS(readOnly{disk}, seglog.Options{Keys: func(vfs.FS) (*keyring.Ring, error) { return readKeys(top, master) }})
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +135,8 @@ func verify(ctx context.Context, dir string, progress func(store.Progress)) (_ *
 		if err != nil {
 			return nil, err
 		}
-		if sealed := i < len(segs)-1; sealed {
-			if err := r.sidecar(disk, &segs[i], list); err != nil {
+		if sealed := i < len(segs)-1; sealed && !segs[i].Gone {
+			if err := r.sidecar(disk, log, &segs[i], list); err != nil {
 				return nil, err
 			}
 		}
@@ -161,6 +167,10 @@ func (r *Report) segment(ctx context.Context, log *seglog.Log, seg *seglog.Segme
 			r.damaged(c)
 			continue
 		}
+		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {
+			r.Shredded++
+			return frames, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -183,6 +193,7 @@ func (r *Report) segment(ctx context.Context, log *seglog.Log, seg *seglog.Segme
 		case err == nil:
 			var d *decoded
 			if d, err = openRecord(e.Offset, e.Head, e.Body); err == nil {
+				r.Deleted += uint64(h.deleted)
 				if len(d.pairs) > 0 {
 					r.Pairs += uint64(len(d.pairs))
 					frames = append(frames, entryOf(e.Offset, e.Next, d.bytes, d.pairs).Frame)
@@ -202,14 +213,21 @@ func (r *Report) damaged(c *seglog.CorruptError) {
 	}
 	d := Damage{Segment: c.Segment, Offset: c.Offset, Next: c.Next, Part: c.Part}
 	if w, err := decodeWrapper(c.Head); err == nil && !w.duplicate {
-		d.Pairs = uint64(headOf(&w).GetPairs())
+		d.Pairs = uint64(w.left(headOf(&w)))
 	}
 	r.Damaged = append(r.Damaged, d)
 }
 
 // sidecar looks at the file of a segment that has these frames.
-func (r *Report) sidecar(disk vfs.FS, seg *seglog.SegmentInfo, frames []segidx.Frame) error {
-	x, err := segidx.Open(disk, seg.Name, seg.Base, seg.End)
+func (r *Report) sidecar(disk vfs.FS, log *seglog.Log, seg *seglog.SegmentInfo, frames []segidx.Frame) error {
+	var key *segidx.Key
+	if b, ok := log.IndexKey(seg.Base); ok {
+		var err error
+		if key, err = segidx.NewKey(b); err != nil {
+			return err
+		}
+	}
+	x, err := segidx.Open(disk, seg.Name, seg.Base, seg.End, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		r.Sidecars.Missing++
 		return nil

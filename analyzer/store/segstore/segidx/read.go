@@ -23,20 +23,21 @@ type File struct {
 	dirAt    int64
 	dirLen   int
 	size     int64
+	key      *Key
 	// page is the last one that was read.
 	page []byte
 }
 
 // Open opens the file of a segment, which is to be of the records in [base,
-// end). Of the file only the head is read. Errors: fs.ErrNotExist when there
-// is none.
-func Open(d vfs.FS, segment string, base, end uint64) (*File, error) {
+// end), with words that are keyed with key. Of the file only the head is read.
+// Errors: fs.ErrNotExist when there is none.
+func Open(d vfs.FS, segment string, base, end uint64, key *Key) (*File, error) {
 	name := Name(segment)
 	f, err := d.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open index of segment: %w", err)
 	}
-	x := &File{f: f, name: name}
+	x := &File{f: f, name: name, key: key}
 	if err = x.open(); err == nil && (x.seg.Base != base || x.seg.End != end) {
 		err = useless("it is of offsets %d to %d, the segment has %d to %d", x.seg.Base, x.seg.End, base, end)
 	}
@@ -79,8 +80,8 @@ func (x *File) open() error {
 	if !bytes.HasPrefix(b[:], magic) {
 		return useless("it does not begin as one")
 	}
-	if v := int(b[8]); v != Version {
-		return useless("it has version %d, this program wants %d", v, Version)
+	if want := versionFor(x.key); b[8] != want {
+		return useless("it has version %d, this program wants %d", b[8], want)
 	}
 	u64 := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
 	classes := binary.LittleEndian.Uint32(b[12:])
@@ -254,7 +255,7 @@ func (x *File) row(m matrix, n *query.Need) ([]byte, error) {
 		if len(w) < minWord {
 			continue
 		}
-		h := salted(hash([]byte(w)), m.key%salts)
+		h := salted(x.key.of(hash([]byte(w))), m.key%salts)
 		for i := range probes {
 			row, err := x.bits(m, bit(h, i, m.bits()))
 			if err != nil {

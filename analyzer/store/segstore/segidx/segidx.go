@@ -18,8 +18,12 @@ import (
 	"strings"
 )
 
-// Version of the files that this package writes.
-const Version = 1
+// Version of the files that this package writes; VersionKeyed where words are
+// keyed.
+const (
+	Version      = 1
+	VersionKeyed = 2
+)
 
 const (
 	segmentSuffix = ".seg"

@@ -68,7 +68,7 @@ func entries(groups ...[]*capturev1.RRPair) []segidx.Entry {
 				e.TimeMin, e.TimeMax = min(e.TimeMin, t), max(e.TimeMax, t)
 			}
 		}
-		e.Bloom, e.Encoded = c.Collect(pairs)
+		e.Bloom, e.Encoded = c.Collect(pairs, nil)
 		off = e.Next + uint64(i%3)
 	}
 	return list
@@ -84,7 +84,7 @@ func end(list []segidx.Entry) uint64 {
 func write(t testing.TB, list []segidx.Entry) *faultfs.FS {
 	t.Helper()
 	d := faultfs.New()
-	size, err := segidx.Write(d, name, base, end(list), list)
+	size, err := segidx.Write(d, name, base, end(list), list, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func write(t testing.TB, list []segidx.Entry) *faultfs.FS {
 
 func open(t testing.TB, d *faultfs.FS, list []segidx.Entry) *segidx.File {
 	t.Helper()
-	x, err := segidx.Open(d, name, base, end(list))
+	x, err := segidx.Open(d, name, base, end(list), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,13 +198,13 @@ func TestRoundTrip(t *testing.T) {
 func TestUseless(t *testing.T) {
 	list := entries([]*capturev1.RRPair{pairOf(0, "x")})
 	d := write(t, list)
-	if _, err := segidx.Open(d, "0000000000000001.seg", base, end(list)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := segidx.Open(d, "0000000000000001.seg", base, end(list), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of another segment: %v", err)
 	}
-	if _, err := segidx.Open(d, name, base, end(list)+1); !errors.Is(err, segidx.ErrUseless) {
+	if _, err := segidx.Open(d, name, base, end(list)+1, nil); !errors.Is(err, segidx.ErrUseless) {
 		t.Errorf("of a segment that has more: %v", err)
 	}
-	if _, err := segidx.Open(d, name, base-1, end(list)); !errors.Is(err, segidx.ErrUseless) {
+	if _, err := segidx.Open(d, name, base-1, end(list), nil); !errors.Is(err, segidx.ErrUseless) {
 		t.Errorf("of a segment that began elsewhere: %v", err)
 	}
 }
@@ -244,7 +244,7 @@ func TestLongTexts(t *testing.T) {
 func TestNeverRulesOutAMatch(t *testing.T) {
 	var c segidx.Collector
 	check := func(t interface{ Errorf(string, ...any) }, q *query.Query, pairs []*capturev1.RRPair) (spared bool) {
-		b, encoded := c.Collect(pairs)
+		b, encoded := c.Collect(pairs, nil)
 		m := q.Matcher()
 		for _, p := range pairs {
 			if m.Match(p) && !b.May(q.Needs()) {
@@ -302,7 +302,7 @@ func TestR18DamageIsNoticed(t *testing.T) {
 	}
 	check := func(what string, b []byte) {
 		d.Put(segidx.Name(name), b)
-		x, err := segidx.Open(d, name, base, end(list))
+		x, err := segidx.Open(d, name, base, end(list), nil)
 		if err != nil {
 			if !errors.Is(err, segidx.ErrUseless) {
 				t.Errorf("%s: open: %v", what, err)
@@ -359,7 +359,7 @@ func TestWriteFails(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := segidx.Write(d, name, base, end(list), list); err == nil {
+		if _, err := segidx.Write(d, name, base, end(list), list, nil); err == nil {
 			t.Errorf("%s fails, and nobody says so", kind)
 		}
 		if names, err := d.Names(); err != nil || len(names) > 0 {
@@ -408,7 +408,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := faultfs.New()
 		d.Put(segidx.Name(name), b)
-		x, err := segidx.Open(d, name, base, end(list))
+		x, err := segidx.Open(d, name, base, end(list), nil)
 		if err != nil {
 			return
 		}
@@ -447,6 +447,6 @@ func BenchmarkCollect(b *testing.B) {
 	b.SetBytes(int64(bytes))
 	var c segidx.Collector
 	for b.Loop() {
-		c.Collect(pairs)
+		c.Collect(pairs, nil)
 	}
 }

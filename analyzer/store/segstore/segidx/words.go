@@ -1,6 +1,11 @@
 package segidx
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"fmt"
+
 	"github.com/zeebo/xxh3"
 
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
@@ -67,11 +72,39 @@ func bit(hash uint64, probe, bits int) int {
 	return int(uint64(x) * uint64(bits) >> 32)
 }
 
+// Key makes hashes of words worthless to those who do not have it: without one
+// whoever has a file can try which words are in it. nil is no key.
+type Key struct{ block cipher.Block }
+
+// NewKey makes a key of 32 bytes.
+func NewKey(b []byte) (*Key, error) {
+	block, err := aes.NewCipher(b)
+	if err != nil {
+		return nil, fmt.Errorf("make key of words: %w", err)
+	}
+	return &Key{block}, nil
+}
+
+// of is what stands for a hash: the first half of it encrypted (AES-256).
+func (k *Key) of(hash uint64) uint64 {
+	if k == nil {
+		return hash
+	}
+	var b [aes.BlockSize]byte
+	binary.LittleEndian.PutUint64(b[:], hash)
+	k.block.Encrypt(b[:], b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
 // Bloom is the set of the words of one frame. The zero value may have any.
 type Bloom struct {
-	key  int // 0: it has no bits
-	bits []byte
+	key   int // 0: it has no bits
+	bits  []byte
+	keyed *Key
 }
+
+// Keyed is what the words are keyed with.
+func (b Bloom) Keyed() *Key { return b.keyed }
 
 // Size is how many bytes it takes.
 func (b Bloom) Size() int { return len(b.bits) }
@@ -81,7 +114,7 @@ func (b Bloom) has(hash uint64) bool {
 	if b.key == 0 {
 		return true
 	}
-	hash = salted(hash, b.key%salts)
+	hash = salted(b.keyed.of(hash), b.key%salts)
 	for i := range probes {
 		at := bit(hash, i, 8*len(b.bits))
 		if b.bits[at/8]&(1<<(at%8)) == 0 {
@@ -135,7 +168,7 @@ const (
 
 // Collect makes the bloom of the words of pairs: those of their query.Texts.
 // encoded reports that some body's content is not what its bytes are.
-func (c *Collector) Collect(pairs []*capturev1.RRPair) (b Bloom, encoded bool) {
+func (c *Collector) Collect(pairs []*capturev1.RRPair, key *Key) (b Bloom, encoded bool) {
 	c.reset()
 	for _, p := range pairs {
 		query.Texts(p, c.text)
@@ -146,7 +179,7 @@ func (c *Collector) Collect(pairs []*capturev1.RRPair) (b Bloom, encoded bool) {
 		// The same whenever it is made again, and of one frame in each so many.
 		salt = int(xxh3.Hash(pairs[0].GetId()) % salts)
 	}
-	return c.bloom(salt), encoded
+	return c.bloom(salt, key), encoded
 }
 
 func (c *Collector) reset() {
@@ -241,15 +274,15 @@ func (c *Collector) grow() {
 	}
 }
 
-func (c *Collector) bloom(salt int) Bloom {
+func (c *Collector) bloom(salt int, key *Key) Bloom {
 	if c.full {
-		return Bloom{}
+		return Bloom{keyed: key}
 	}
 	class := classFor(len(c.list))
 	n := classBits(class)
-	b := Bloom{key: class*salts + salt, bits: make([]byte, n/8)}
+	b := Bloom{key: class*salts + salt, bits: make([]byte, n/8), keyed: key}
 	for _, h := range c.list {
-		h = salted(h, salt)
+		h = salted(key.of(h), salt)
 		for i := range probes {
 			at := bit(h, i, n)
 			b.bits[at/8] |= 1 << (at % 8)

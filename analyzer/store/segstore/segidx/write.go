@@ -18,10 +18,11 @@ type Entry struct {
 
 // Write makes the file of a segment from all of its records that hold pairs,
 // in the order of the log, and returns its length when it is durable. After a
-// crash there is the whole file or none.
-func Write(d vfs.FS, segment string, base, end uint64, entries []Entry) (size int64, err error) {
+// crash there is the whole file or none. The words of all entries are keyed
+// with key.
+func Write(d vfs.FS, segment string, base, end uint64, entries []Entry, key *Key) (size int64, err error) {
 	name := Name(segment)
-	if size, err = write(d, name, base, end, entries); err != nil {
+	if size, err = write(d, name, base, end, entries, key); err != nil {
 		return 0, fmt.Errorf("write %s: %w", name, err)
 	}
 	return size, nil
@@ -29,13 +30,13 @@ func Write(d vfs.FS, segment string, base, end uint64, entries []Entry) (size in
 
 const tempSuffix = ".tmp"
 
-func write(d vfs.FS, name string, base, end uint64, entries []Entry) (_ int64, err error) {
+func write(d vfs.FS, name string, base, end uint64, entries []Entry, key *Key) (_ int64, err error) {
 	temp := name + tempSuffix
 	f, err := d.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, err
 	}
-	w := &writer{f: f}
+	w := &writer{f: f, version: versionFor(key)}
 	if err = f.Truncate(0); err == nil {
 		w.file(base, end, entries)
 		if err = w.err; err == nil {
@@ -53,9 +54,17 @@ func write(d vfs.FS, name string, base, end uint64, entries []Entry) (_ int64, e
 
 // writer writes one after another, until something fails.
 type writer struct {
-	f   vfs.File
-	at  int64
-	err error
+	f       vfs.File
+	version byte
+	at      int64
+	err     error
+}
+
+func versionFor(key *Key) byte {
+	if key != nil {
+		return VersionKeyed
+	}
+	return Version
 }
 
 func (w *writer) put(b []byte) {
@@ -102,7 +111,7 @@ func (w *writer) file(base, end uint64, entries []Entry) {
 		table = binary.LittleEndian.AppendUint32(table, uint32(m.pageRows()))
 		table = binary.LittleEndian.AppendUint64(table, uint64(m.at))
 	}
-	w.put(appendHeader(nil, summary(base, end, frames), len(matrices), len(dir), at))
+	w.put(appendHeader(nil, w.version, summary(base, end, frames), len(matrices), len(dir), at))
 	w.put(checked(table, 0))
 	w.put(dir)
 	for _, m := range matrices {
@@ -110,9 +119,9 @@ func (w *writer) file(base, end uint64, entries []Entry) {
 	}
 }
 
-func appendHeader(b []byte, s Segment, classes, dirLen int, size int64) []byte {
+func appendHeader(b []byte, version byte, s Segment, classes, dirLen int, size int64) []byte {
 	b = append(b, magic...)
-	b = append(b, Version, 0, 0, 0)
+	b = append(b, version, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, uint32(classes))
 	b = binary.LittleEndian.AppendUint64(b, s.Base)
 	b = binary.LittleEndian.AppendUint64(b, s.End)

@@ -1,0 +1,53 @@
+package segstore_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/weir-capture/weir/internal/keyring"
+)
+
+// encryptedRun, when set, has all stores of these tests encrypted that do not
+// say otherwise.
+const encryptedRun = "SEGSTORE_TEST_ENCRYPTED"
+
+func master(text string) *keyring.Master {
+	m, err := keyring.ParseMaster(text)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func testMaster() *keyring.Master {
+	if os.Getenv(encryptedRun) == "" {
+		return nil
+	}
+	return master(strings.Repeat("5e", 32))
+}
+
+// plainOnly is for tests of what plain files look like, byte for byte.
+func plainOnly(t *testing.T) {
+	t.Helper()
+	if testMaster() != nil {
+		t.Skip("of the format of plain segments")
+	}
+}
+
+// TestS26AllPromisesHoldEncrypted runs all these tests again, with encryption.
+func TestS26AllPromisesHoldEncrypted(t *testing.T) {
+	if testMaster() != nil {
+		return
+	}
+	args := []string{"-test.run=.", "-test.timeout=20m"}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), encryptedRun+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
