@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -64,8 +65,11 @@ type Proxy struct {
 	services []service
 	advisor  advisor
 	loops    loops
-	conns    registry
-	emitted  emitted
+	// weirPorts and forwarderAt are where no upstream may be.
+	weirPorts   map[int]string
+	forwarderAt []netip.AddrPort
+	conns       registry
+	emitted     emitted
 
 	accepted      atomic.Uint64
 	upstreamError atomic.Pointer[string]
@@ -77,9 +81,12 @@ func New(cfg Config, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, log: log, clock: clock.New(), budget: budget.New(cfg.MemoryLimit),
 		repeated: lograte.New(log, time.Second), advisor: newAdvisor(),
-		emitted: newEmitted(protocols.All()),
+		emitted: newEmitted(protocols.All()), weirPorts: weirPorts(cfg), forwarderAt: forwarderAddrs(cfg),
 	}
 	if err := refuseSelf(cfg); err != nil {
+		return nil, err
+	}
+	if err := refuseWeir(cfg); err != nil {
 		return nil, err
 	}
 	shown, err := access.New(cfg.Access, log)

@@ -79,6 +79,9 @@ func (p *Proxy) refuseOwn(to netip.AddrPort) error {
 	if int(to.Port()) == p.listener.Addr().Port && own(to.Addr().Unmap(), p.cfg.ListenHost) {
 		return errSelf
 	}
+	if what := isWeir(netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), p.weirPorts, p.forwarderAt); what != "" {
+		return fmt.Errorf("the upstream is where %s listens", what)
+	}
 	return nil
 }
 
