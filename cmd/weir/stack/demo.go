@@ -41,6 +41,7 @@ func Demo(ctx context.Context, std cli.IO, d cli.Demo) (err error) {
 	}
 	s, err := open(std.Err, settings{
 		to: shop.ln.Addr().String(), app: demoApp, listen: demoAddr, listenPreferred: true, data: data, logLevel: d.LogLevel,
+		open:   true, // what is shown is made up
 		before: []part{{name: "sample application", Runner: shop}},
 		drain:  time.Second, // nobody but the demo's own customers waits
 	})
@@ -62,6 +63,7 @@ func Demo(ctx context.Context, std cli.IO, d cli.Demo) (err error) {
 
 	fmt.Fprintf(std.Out, "Weir %s\n\n  proxy   %s → a small shop on %s, app %s\n", daemon.Version, s.proxyAddr, shop.ln.Addr(), demoApp)
 	s.describe(std.Out)
+	fmt.Fprintln(std.Out, "  doors   open to everybody on this machine, as what is shown is made up (AUTH=off); weir up asks who comes in")
 	if d.Once {
 		return s.run(ctx, func(ctx context.Context) error { return once(ctx, std, api, customers, d.Requests) })
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -72,6 +73,7 @@ func TestUpCarriesCapturesAndKeeps(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- Up(ctx, cli.IO{Out: &out, Err: &log}, up) }()
 		proxy, viewer := started(t, &out, done)
+		signInIsAsked(t, viewer, &out)
 
 		resp, err := http.Get("http://" + proxy + "/" + []string{"first", "second"}[start])
 		if err != nil {
@@ -82,7 +84,7 @@ func TestUpCarriesCapturesAndKeeps(t *testing.T) {
 		if err != nil || !strings.HasPrefix(string(body), "hello /") {
 			t.Fatalf("%q %v", body, err)
 		}
-		api, err := client.New(viewer)
+		api, err := client.New("unix:" + filepath.Join(up.Data, "data", "control.sock"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +117,40 @@ func TestUpCarriesCapturesAndKeeps(t *testing.T) {
 		if log.String() != "" {
 			t.Errorf("warnings:\n%s", log.String())
 		}
+	}
+}
+
+// signInIsAsked: who comes in has to say who they are, and the link that makes
+// the first user is printed.
+func signInIsAsked(t *testing.T, viewer string, out *safeBuffer) {
+	t.Helper()
+	api, err := client.New(viewer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	s, err := api.Session(t.Context())
+	if err != nil || s.Auth != "on" || !s.Setup || s.Identity != nil {
+		t.Errorf("%+v %v", s, err)
+	}
+	_, err = api.Page(t.Context(), client.List{}, "")
+	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusUnauthorized {
+		t.Errorf("nobody may read: %v", err)
+	}
+	_, token, ok := strings.Cut(out.String(), viewer+"/sign-in#setup=")
+	token, _, _ = strings.Cut(token, "\n")
+	if !ok || token == "" {
+		t.Fatalf("no sign-in link in\n%s", out.String())
+	}
+	// It holds: logging it again has not ended it.
+	resp, err := http.Post(viewer+"/api/v1/session/setup", "application/json", strings.NewReader(`{"token":"`+token+`","name":"ada","password":"short"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode == http.StatusOK || !strings.Contains(string(b), "assword") {
+		t.Errorf("a short password: %s %s %v", resp.Status, b, err)
 	}
 }
 

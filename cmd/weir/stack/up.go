@@ -43,6 +43,9 @@ func Up(ctx context.Context, std cli.IO, u cli.Up) error {
 	fmt.Fprintf(std.Out, "Weir %s\n\n", daemon.Version)
 	fmt.Fprintf(std.Out, "  proxy   %s → %s, app %s\n", s.proxyAddr, u.To, u.App)
 	s.describe(std.Out)
+	if s.signIn != "" {
+		fmt.Fprintf(std.Out, "\n  There is no user yet. This link makes the first, once, within an hour:\n  %s\n", s.signIn)
+	}
 	fmt.Fprintf(std.Out, "\n  Try     curl http://%s/\n  Ctrl-C  stops; a second one stops at once.\n", local(s.proxyAddr))
 	return s.run(ctx, nil)
 }
@@ -84,6 +87,8 @@ type settings struct {
 	// data is empty for the programs' own defaults.
 	data     string
 	logLevel string
+	// open lets everybody on this machine in; otherwise AUTH decides.
+	open bool
 	// before run between the forwarder and the proxy.
 	before []part
 	// drain, when set, goes before DRAIN_TIMEOUT.
@@ -96,6 +101,8 @@ type session struct {
 	// proxyAddr and viewerURL are where clients and people connect.
 	proxyAddr, viewerURL string
 	dataDir              string
+	// signIn is a link that makes the first user; empty when there are users.
+	signIn string
 }
 
 // open opens all programs from the store towards the source. Each is
@@ -124,6 +131,12 @@ func open(logTo io.Writer, set settings) (*session, error) {
 	}
 	s.parts = append(s.parts, part{name: "analyzer", Runner: a})
 	s.viewerURL = "http://" + a.Addr().String()
+	if cfg.analyzer.TLSCert != "" {
+		s.viewerURL = "https://" + a.Addr().String()
+	}
+	if s.signIn, err = a.SignInLink(context.Background()); err != nil {
+		return nil, s.abandon(err)
+	}
 
 	cfg.forwarder.Analyzer = a.IngestAddr().String()
 	if cfg.forwarder.DLPKeys == nil {
@@ -178,13 +191,16 @@ func configure(set settings) (*configs, error) {
 		return nil, fmt.Errorf("read listen address: %w", err)
 	}
 	vars := map[string]string{
-		"LOG_LEVEL": set.logLevel,
-		"AUTH":      "off", "INGEST_ADDR": anyPort, "ANALYZER_ADDR": anyPort, "FORWARDER_ADDR": anyPort, "SERVICE_PORT": "0",
+		"LOG_LEVEL":   set.logLevel,
+		"INGEST_ADDR": anyPort, "ANALYZER_ADDR": anyPort, "FORWARDER_ADDR": anyPort, "SERVICE_PORT": "0",
 		"PROXY_TYPE": "reverse", "PROXY_IN_PORT": inPort, "REVERSE_PROXY_HOST": toHost, "REVERSE_PROXY_PORT": toPort,
 		"APP_LABEL": set.app, "APP_POD_NAME": host,
 	}
 	if os.Getenv("LISTEN_ADDR") == "" {
 		vars["LISTEN_ADDR"] = viewerAddr
+	}
+	if set.open {
+		vars["AUTH"] = "off"
 	}
 	if os.Getenv("CLUSTER_NAME") == "" {
 		vars["CLUSTER_NAME"] = "local"
