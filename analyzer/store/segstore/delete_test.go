@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/segstore"
 	"github.com/weir-capture/weir/analyzer/store/storetest"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/internal/failpoint"
 	"github.com/weir-capture/weir/internal/vfs"
 	"github.com/weir-capture/weir/query"
 )
@@ -409,4 +411,116 @@ func TestR37RetentionLeavesNothing(t *testing.T) {
 		return n == 0 && len(storetest.All(t, s, store.List{})) == 10
 	})
 	_ = where
+}
+
+// deletionOptions are of a store of few pairs in many segments, counted by l.
+func deletionOptions(dir string, l *ledger.Ledger, log *slog.Logger) segstore.Options {
+	return segstore.Options{
+		Dir: dir, SegmentBytes: 6000, IndexDelay: time.Millisecond, OpenIndex: openIndex(log), Master: testMaster(), Ballast: -1, ReadyWait: time.Minute,
+		Committed: l.Commit, Removing: l.Removing, Damaged: l.Damaged, Hiding: l.Hiding, Erased: l.Erased, Settle: l.Save,
+	}
+}
+
+// deletingChild deletes what is marked.
+func deletingChild(path string) error {
+	log := slog.New(slog.DiscardHandler)
+	dir, err := vfs.Dir(path)
+	if err != nil {
+		return err
+	}
+	l := ledger.New(ledger.Options{}, log)
+	s, err := segstore.Open(deletionOptions(path, l, log), log)
+	if err != nil {
+		return err
+	}
+	if err := l.Open(dir, s.ID(), s.End(), s); err != nil {
+		return err
+	}
+	go func() { _ = s.Run(context.Background()) }()
+	q, err := query.Parse("tag.subject:4711")
+	if err != nil {
+		return err
+	}
+	if _, err := s.Delete(context.Background(), segstore.Deletion{Query: q}); err != nil {
+		return err
+	}
+	return errors.New("it was not killed")
+}
+
+// A deletion that is killed anywhere is completed by the next start, and counted
+// once.
+func TestS26KillWhileDeleting(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program with fail points")
+	}
+	program := failing(t)
+	for _, point := range []string{
+		failpoint.DeletionBegun + "=kill", failpoint.DeletionBeforeSwap + "=kill", failpoint.DeletionAfterSwap + "=kill",
+		failpoint.DeletionBeforeSwap + "=kill@3", failpoint.DeletionAfterSwap + "=kill@3", failpoint.DeletionRows + "=kill",
+	} {
+		t.Run(point, func(t *testing.T) {
+			dir := t.TempDir()
+			s, _ := withLedger(t, segstore.Options{Dir: dir, SegmentBytes: 6000, IndexDelay: time.Millisecond})
+			f := storetest.NewForwarder(1, storetest.NewProxy(1))
+			feedMarked(t, s, f, 0, 300, 10)
+			indexed(t, s)
+			s.close(t)
+			runChild(t, program, point, time.Minute, childDir+"="+dir, childDeletes+"=1")
+			s, l := withLedger(t, segstore.Options{Dir: dir, SegmentBytes: 6000, IndexDelay: time.Millisecond})
+			if got := storetest.All(t, s, store.List{Whole: true}); len(got) != 200 {
+				t.Errorf("%d pairs", len(got))
+			}
+			if n, where := grep(t, dir, goes); n != 0 {
+				t.Errorf("what was deleted is still there, %d times: %v", n, where)
+			}
+			law(t, l, 300, 100)
+			if list := s.Deletions(); len(list) != 1 || list[0].Deleted != 100 || !list[0].Proof.Resumed || list[0].Proof.Remaining != 0 {
+				t.Errorf("%+v", list)
+			}
+		})
+	}
+}
+
+// A day's key goes, and with it what came that day and nothing else.
+func TestS26ShreddedDay(t *testing.T) {
+	dir := t.TempDir()
+	now := &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	opt := segstore.Options{
+		Dir: dir, SegmentBytes: 6000, IndexDelay: time.Millisecond, Master: master(strings.Repeat("11", 32)), Now: now.Now, Elapsed: now.Elapsed,
+	}
+	s, l := withLedger(t, opt)
+	f := storetest.NewForwarder(1, storetest.NewProxy(1))
+	for n := uint64(0); n < 90; n += 30 {
+		feedMarked(t, s, f, n, n+30, 10)
+		now.add(24 * time.Hour)
+	}
+	indexed(t, s)
+	if _, err := s.Shred(t.Context(), "2026-11-26", ""); err == nil {
+		t.Error("a day was shredded that is not over")
+	}
+	for i, day := range []string{"2026-11-24", "2026-11-25"} {
+		d, err := s.Shred(t.Context(), day, "somebody")
+		if err != nil || d.Deleted != 30 {
+			t.Fatalf("%+v %v", d, err)
+		}
+		want := 60 - 30*i
+		for range 2 {
+			for _, list := range []store.List{{}, {Whole: true}, {Query: words(t, "canary")}} {
+				if got := storetest.All(t, s, list); len(got) != want {
+					t.Errorf("%s: %d pairs, want %d", day, len(got), want)
+				}
+			}
+			law(t, l, 90, uint64(90-want))
+			s.close(t)
+			if r, err := segstore.Verify(t.Context(), dir, opt.Master, nil); err != nil || !r.OK() || r.Pairs != uint64(want) || r.Shredded == 0 {
+				t.Errorf("%+v %v", r, err)
+			}
+			s, l = withLedger(t, opt)
+		}
+	}
+	// It goes on.
+	feedMarked(t, s, f, 90, 120, 10)
+	if got := storetest.All(t, s, store.List{Whole: true}); len(got) != 60 {
+		t.Errorf("%d pairs", len(got))
+	}
 }

@@ -29,11 +29,17 @@ import (
 const (
 	childDir     = "SEGSTORE_TEST_CHILD_DIR"
 	childRetains = "SEGSTORE_TEST_CHILD_RETAINS"
+	// childDeletes makes it delete what is marked, and nothing else.
+	childDeletes = "SEGSTORE_TEST_CHILD_DELETES"
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir); err != nil {
+		do := child
+		if os.Getenv(childDeletes) != "" {
+			do = deletingChild
+		}
+		if err := do(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -152,10 +152,15 @@ func (s *Store) letGo() error {
 	if at == 0 || off < segs[len(segs)-1].Base || s.ages.of(time.Unix(0, at), off) <= s.opt.Retention {
 		return nil
 	}
+	return s.beginNext()
+}
+
+// beginNext begins a segment, with a record that stands for nothing.
+func (s *Store) beginNext() error {
 	if err := s.seglog.Rotate(); err != nil {
 		return err
 	}
-	w := wrapper{mark: true, at: at}
+	w := wrapper{mark: true, at: s.lastAt.Load()}
 	_, err := s.seglog.Append(seglog.Record{Head: w.encode(), Committed: func(off, next uint64) {
 		s.live.publish(&block{off: off, next: next}, nil, 0)
 	}})
