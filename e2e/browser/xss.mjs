@@ -1,8 +1,10 @@
 // Opens every page and every part of every pair of a store that is full of
 // texts that want to be markup. attacks_test.go fills the store and runs it.
-import { accessible, begin, cfg, end, limit, open, shot, step, violationsCount } from './kit.mjs';
+import { accessible, begin, cfg, end, expectRefusals, limit, open, shot, step, violationsCount } from './kit.mjs';
 
 await begin();
+// A store that deletes nothing by query says so with 501.
+expectRefusals(/\/api\/v1\/deletions$/);
 const page = await open({ colorScheme: 'light', acceptDownloads: true });
 
 /**
@@ -125,7 +127,8 @@ await step('names of users, keys and views', async () => {
   for (const [i, payload] of cfg.payloads.entries()) {
     for (const [path, method, body] of [
       ['users', 'POST', { name: payload, password: 'a long enough password', role: 'viewer', scope: { apps: [payload], namespaces: [payload], clusters: [payload] } }],
-      ['users', 'POST', { name: `user-${i}`, password: 'a long enough password', role: 'viewer', scope: { apps: [payload], namespaces: [payload], clusters: [payload] } }],
+      // A password takes a while to be hashed, on purpose: a few are enough.
+      ...(i % 4 > 0 ? [] : [['users', 'POST', { name: `user-${i}`, password: 'a long enough password', role: 'viewer', scope: { apps: [payload], namespaces: [payload], clusters: [payload] } }]]),
       ['keys', 'POST', { name: payload, kind: 'api', role: 'viewer' }],
       ['views', 'PUT', { name: payload, document: { q: payload } }],
       ['forwarder-list', 'POST', { name: payload, cluster: payload, analyzer_addr: payload }],

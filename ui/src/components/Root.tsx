@@ -11,7 +11,10 @@ import { Shell } from './Shell';
  */
 export function Root() {
   const { data: session, error, refetch } = useQuery({ ...sessionQuery, retry: (_, e) => !(e instanceof Problem), retryDelay: 1000 });
-  const { pathname, here } = useRouterState({ select: ({ location }) => ({ pathname: location.pathname, here: location.pathname + location.searchStr }), structuralSharing: true });
+  const { going, here, shown } = useRouterState({
+    select: ({ location, matches }) => ({ going: location.pathname, here: location.pathname + location.searchStr, shown: matches.at(-1)?.routeId }),
+    structuralSharing: true,
+  });
   const who = session?.identity ? `${session.identity.kind} ${session.identity.name} ${session.identity.role}` : null;
   const before = useRef(who);
   useEffect(() => {
@@ -20,7 +23,9 @@ export function Root() {
     if (who !== null) before.current = who;
   }, [who]);
 
-  if (pathname === '/sign-in') return <Outlet />;
+  // What is shown, not where the way leads: until that page is there, the one before it would be.
+  if (shown === '/sign-in') return <Outlet />;
+  if (going === '/sign-in') return null;
   if (!session) {
     return (
       <main className="page-note">

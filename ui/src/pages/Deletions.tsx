@@ -125,7 +125,8 @@ function Proof({ deletion: d }: { deletion: Deletion }) {
 function Past({ deletions }: { deletions: readonly Deletion[] }) {
   const { zone } = usePrefs();
   return (
-    <div className={t.scroll}>
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard
+    <div className={t.scroll} role="region" aria-label="Deletions" tabIndex={0}>
       <table className={t.table} aria-label="Deletions that were made, newest first">
         <thead>
           <tr>
