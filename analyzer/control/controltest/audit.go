@@ -133,6 +133,7 @@ func testAuditTampering(t *testing.T, w *world) {
 		"cut all":          {1, []string{`DELETE FROM audit`, `UPDATE audit_head SET seq = 0, hash = ''`}},
 		"lose head":        {10, []string{`DELETE FROM audit_head`}},
 		"move head":        {11, []string{`UPDATE audit_head SET seq = 11`}},
+		"move head back":   {10, []string{`UPDATE audit_head SET seq = 9, hash = (SELECT hash FROM audit WHERE seq = 9)`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{T: t, b: w.b, dsn: w.b.Fresh(t), now: w.now}

@@ -371,6 +371,7 @@ func testSessionsRotate(t *testing.T, w *world) {
 		t.Fatalf("%d of six requests at once rotated", len(next))
 	}
 	fresh := next[0].Token
+	w.pass(2 * time.Minute)
 	w.use(fresh)
 	w.pass(time.Minute - time.Millisecond)
 	if !w.good(old) {
