@@ -131,6 +131,7 @@ func New(cfg Config, log *slog.Logger) (_ *Analyzer, err error) {
 	deps := web.Deps{
 		Store:      a.store,
 		Control:    a.control,
+		Deleter:    deleter{a.store},
 		Forwarders: a.forwarders,
 		Ledger:     a.ledger,
 		Health:     a.health,

@@ -329,3 +329,5 @@ func TestViewerSeesNoContent(t *testing.T) {
 func urlQuery(q string) string {
 	return strings.NewReplacer(" ", "%20", `"`, "%22", "+", "%2B", "#", "%23", "&", "%26").Replace(q)
 }
+
+func (in *installation) tls() *tls.ConnectionState { return &tls.ConnectionState{} }

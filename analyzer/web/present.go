@@ -213,10 +213,10 @@ func forwarder(f Forwarder) httpv1.Forwarder {
 		FilterRule:     text(st.GetFilterRule()),
 		Filtered:       counts(st.GetFiltered()),
 		Dropped:        counts(st.GetDropped()),
-		ProxiesOmitted: st.GetProxiesOmitted(),
-		FilterRules:    make([]httpv1.FilterRule, 0, len(st.GetFilterRules())),
-		Sampling:       make(map[string]uint32, len(st.GetKeepOneIn())),
-		Destinations:   make([]httpv1.Destination, 0, len(st.GetDestinations())),
+		ProxiesOmitted: st.GetProxiesOmitted(), Unauthenticated: st.GetProxiesUnauthenticated(),
+		FilterRules:  make([]httpv1.FilterRule, 0, len(st.GetFilterRules())),
+		Sampling:     make(map[string]uint32, len(st.GetKeepOneIn())),
+		Destinations: make([]httpv1.Destination, 0, len(st.GetDestinations())),
 	}
 	if st.GetNow() != 0 {
 		out.ClockSkewNS = st.GetNow() - f.LastSeen.UnixNano()

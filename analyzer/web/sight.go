@@ -203,7 +203,8 @@ func (g sight) forwarders(known []Forwarder) []Forwarder {
 		st := &capturev1.ForwarderStatus{
 			ForwarderId: f.Status.GetForwarderId(), Cluster: f.Status.GetCluster(), Version: f.Status.GetVersion(),
 			Now: f.Status.GetNow(), Started: f.Status.GetStarted(),
-			DlpConfig: f.Status.GetDlpConfig(), FilterRule: f.Status.GetFilterRule(), FilterRules: f.Status.GetFilterRules(),
+			ProxiesUnauthenticated: f.Status.GetProxiesUnauthenticated(),
+			DlpConfig:              f.Status.GetDlpConfig(), FilterRule: f.Status.GetFilterRule(), FilterRules: f.Status.GetFilterRules(),
 		}
 		for _, p := range f.Status.GetProxies() {
 			src := p.GetSource()
