@@ -115,8 +115,10 @@ export async function shot(page, name) {
 
 /** Runs one step and says how it went; what `run` returns is said with it. */
 export async function step(name, run) {
+  const began = performance.now();
   try {
-    say(name, true, (await run()) ?? {});
+    const more = (await run()) ?? {};
+    say(name, true, { took_ms: Math.round(performance.now() - began), ...more });
   } catch (err) {
     say(name, false, { error: String(err) });
     await shot(main, `failed-${name}`).catch(() => {});

@@ -105,12 +105,11 @@ await step('every page', async () => {
 });
 
 await step('what an address brings', async () => {
-  for (const payload of [...cfg.payloads.slice(0, 3), ...cfg.payloads.slice(-2)]) {
+  for (const payload of [...cfg.payloads.slice(0, 2), cfg.payloads.at(-1)]) {
     const p = encodeURIComponent(payload);
     for (const address of [`/?q=${encodeURIComponent(`path:"${payload.replaceAll(/["\\]/g, '')}"`)}`, `/?q=${p}`, `/ledger?app=${p}&path=${p}&method=${p}`, `/deletions?q=${p}&from=${p}`, `/sign-in?to=${p}&error=${p}`, `/none/${p}?a=${p}#${p}`]) {
       await page.goto(cfg.viewer + address, { waitUntil: 'domcontentloaded' });
       await page.getByRole('main').waitFor();
-      await page.waitForTimeout(30);
       // The reader's own words stand in the query as they were typed.
       if (address.startsWith('/?') || address.startsWith('/deletions') || address.startsWith('/ledger') || address.startsWith('/sign-in')) {
         if (await page.evaluate(() => globalThis.__pwned !== undefined || document.querySelector('#__pwned,iframe') !== null)) throw new Error(address);
