@@ -196,6 +196,28 @@ func TestS07BusyIsBounded(t *testing.T) {
 	}
 }
 
+// TestS27AnchorRemovedIsSaid: without its anchor a log that proves itself is not
+// called anchored; a damaged anchor is a problem.
+func TestS27AnchorRemovedIsSaid(t *testing.T) {
+	dsn := fresh(t)
+	s := store(t, dsn)
+	if err := s.Audit(t.Context(), control.Event{Action: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dsn + ".audit"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := store(t, dsn).VerifyAudit(t.Context()); err != nil || !r.Intact || r.Anchored {
+		t.Errorf("removed: %+v, %v", r, err)
+	}
+	if err := os.WriteFile(dsn+".audit", []byte("weir-audit 1 nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := store(t, dsn).VerifyAudit(t.Context()); err != nil || r.Intact || !strings.Contains(r.Problem, "damaged") {
+		t.Errorf("damaged: %+v, %v", r, err)
+	}
+}
+
 // TestSnapshotIsAdopted: what a restored backup has beside an absent database
 // becomes the database.
 func TestSnapshotIsAdopted(t *testing.T) {

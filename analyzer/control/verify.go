@@ -44,7 +44,6 @@ func (s *Store) VerifyAudit(ctx context.Context) (AuditReport, error) {
 		} else if err != nil {
 			return AuditReport{}, fmt.Errorf("verify audit log: %w", err)
 		}
-		report.Anchored = true
 	}
 	err := s.db.snapshot(ctx, func(tx *sql.Tx) error {
 		walked, err := walk(ctx, tx, anchored)
@@ -58,6 +57,8 @@ func (s *Store) VerifyAudit(ctx context.Context) (AuditReport, error) {
 		return AuditReport{}, fmt.Errorf("verify audit log: %w", err)
 	}
 	report.Intact = report.Problem == ""
+	// An anchor that says nothing of a log with events is new, or was removed.
+	report.Anchored = s.anchor != nil && (anchored.seq > 0 || report.Events == 0)
 	return report, nil
 }
 
