@@ -103,7 +103,7 @@ func TestR37DeletedDataIsGone(t *testing.T) {
 			}
 		}
 	}
-	if left == 0 {
+	if left == 0 && testMaster() == nil {
 		t.Error("nothing is found of what is kept: the test does not test")
 	}
 }

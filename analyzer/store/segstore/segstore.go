@@ -348,6 +348,10 @@ func (s *Store) recover() error {
 	// acknowledged, and then has to come again.
 	lost := false
 	for e, err := range records(from) {
+		if _, shredded := errors.AsType[*seglog.RemovedError](err); shredded {
+			lost = true
+			continue
+		}
 		if err != nil {
 			damage, ok := errors.AsType[*seglog.CorruptError](err)
 			if !ok {
