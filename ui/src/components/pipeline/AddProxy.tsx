@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { sendForText } from '../../api/client';
 import { keysQuery } from '../../api/manage';
 import { proxiesQuery } from '../../api/queries';
+import { dockerRun, readEnvLines } from '../../lib/env-lines';
 import { useAct } from '../../lib/use-act';
 import { Dialog, Form } from '../forms/Dialog';
 import { Field } from '../forms/Field';
@@ -46,11 +47,12 @@ export function AddProxy({ onClose }: { onClose: () => void }) {
     { stale: [keysQuery.queryKey] },
   );
   if (act.data !== undefined) {
+    const { variables, notes } = readEnvLines(act.data);
     return (
       <Dialog title="Add a proxy" onClose={onClose} size={640}>
         <div className={f.made}>
           <p>
-            Run this beside the application.
+            Run this beside the application, with the image that your build made.
             {(token ?? asked) && (
               <>
                 {' '}
@@ -58,7 +60,10 @@ export function AddProxy({ onClose }: { onClose: () => void }) {
               </>
             )}
           </p>
-          <TakeAlong text={act.data} what="the lines" label="Lines for the proxy" />
+          <TakeAlong text={dockerRun(variables, ports[0] || 4143, 'weir/goproxy')} what="the command" label="With Docker" />
+          {notes.length > 0 && <TakeAlong text={notes.join('\n')} what="what the forwarder needs" label="What the forwarder needs" />}
+          <p>Or as variables of the program goproxy:</p>
+          <TakeAlong text={variables.map(([name, value]) => `${name}=${value}`).join('\n')} what="the variables" file="goproxy.list" label="Lines for the proxy" />
           <p className="muted">It appears under Proxies as soon as it has registered; its clients call its port instead of the application’s.</p>
         </div>
       </Dialog>
