@@ -44,7 +44,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		ListenAddr: "[::1]:0", IngestAddr: "localhost:7", Doors: Doors{NoAuth: true}, DataDir: "/d",
+		ListenAddr: "[::1]:0", IngestAddr: "localhost:7", Doors: Doors{NoAuth: true}, IngestDoor: IngestDoor{IngestRate: defaultIngestRate}, DataDir: "/d",
 		Retention: 36 * time.Hour, RetentionBytes: 2 << 30, LogLevel: slog.LevelDebug,
 	}
 	if !reflect.DeepEqual(c, want) {

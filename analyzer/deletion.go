@@ -20,6 +20,9 @@ func (d deleter) Delete(ctx context.Context, ask web.DeletionAsk) (web.Deleted, 
 	if tooMany, ok := errors.AsType[*segstore.TooManyError](err); ok {
 		return web.Deleted{Matched: tooMany.Matched}, web.ErrTooMany
 	}
+	if errors.Is(err, segstore.ErrDeleting) {
+		return web.Deleted{}, web.ErrDeleting
+	}
 	if err != nil {
 		return web.Deleted{}, fmt.Errorf("delete pairs: %w", err)
 	}

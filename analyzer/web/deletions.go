@@ -23,8 +23,12 @@ type Deleter interface {
 	Deletions(ctx context.Context) ([]Deleted, error)
 }
 
-// ErrTooMany: more pairs match than the asker said.
-var ErrTooMany = errors.New("more pairs match than were confirmed")
+var (
+	// ErrTooMany: more pairs match than the asker said.
+	ErrTooMany = errors.New("more pairs match than were confirmed")
+	// ErrDeleting: another deletion is under way; one runs at a time.
+	ErrDeleting = errors.New("another deletion is under way")
+)
 
 // DeletionAsk says which pairs, and how many at most. Times are Unix
 // nanoseconds, 0 leaves a side open.
@@ -108,6 +112,9 @@ func (s *Server) deletePairs(ctx context.Context, in *deletionInput) (*output[ht
 	if errors.Is(err, ErrTooMany) {
 		return nil, problem(http.StatusConflict, httpv1.ProblemParameter,
 			fmt.Sprintf("%d pairs match and %d were confirmed: nothing was deleted. Look again, with a to in the past where pairs still come.", d.Matched, ask.Most))
+	}
+	if errors.Is(err, ErrDeleting) {
+		return nil, problem(http.StatusConflict, httpv1.ProblemBusy, "Another deletion is running; one runs at a time. Ask again later.")
 	}
 	if err != nil {
 		return nil, s.fail(ctx, err)
