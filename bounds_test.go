@@ -57,7 +57,7 @@ var growing = map[string]string{
 	"pair: Interim":                 "maxInterim",
 	"pair: Tags[]":                  "maxTags",
 	"pair: current[]":               "an array of two",
-	"pair: exchanges":               "CAPTURE_MEMORY_LIMIT: each exchange holds its budget",
+	"pair: exchanges":               "MaxOpen: beyond it the connection is no longer taken apart",
 	"pair: exchanges[]":             "an element of a list",
 	"pair: first[]":                 "an array of two",
 	"pair: last[]":                  "an array of two",
