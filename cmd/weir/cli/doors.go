@@ -158,7 +158,7 @@ func (userDisableCommand) Help() string {
 
   weir user disable ada
 
-weir user set --enable undoes it.`
+Undo it with weir user set --enable.`
 }
 
 type userDeleteCommand struct {

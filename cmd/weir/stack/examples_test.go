@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"weir": func() {
 		ctx, stop := daemon.SignalContext(context.Background())
 		defer stop()
-		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{Out: os.Stdout, Err: os.Stderr}, cli.Programs{
+		os.Exit(cli.Run(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Programs{
 			Up: Up, Demo: Demo, Config: Config, Files: Files(os.Stderr),
 			SpoolDir: os.Getenv("SPOOL_DIR"), DataDir: os.Getenv("DATA_DIR"),
 		}))
@@ -94,6 +94,7 @@ type world struct {
 	t                *testing.T
 	dir, app, listen string
 	env              []string
+	key              string // the id that stands for KEY in examples
 }
 
 // running is a command that goes on until it is told to stop.
@@ -158,6 +159,10 @@ func (w *world) run(line string) (string, error) {
 func (w *world) here(line string) string {
 	line = strings.ReplaceAll(line, "localhost:8080", w.app)
 	line = strings.ReplaceAll(line, "localhost:4143", w.listen)
+	line = strings.ReplaceAll(line, "/var/lib/weir/spool", filepath.Join(w.dir, "spool"))
+	if w.key != "" {
+		line = strings.ReplaceAll(line, " KEY", " "+w.key)
+	}
 	if strings.HasPrefix(line, "weir up ") {
 		line += " --listen " + w.listen
 	}
@@ -174,6 +179,58 @@ func freeAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
+// doorExamples are those about who may do what, and about what is deleted.
+func doorExamples(t *testing.T, w *world, try func(line string, status int, want string)) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, "password.txt"), []byte("correct horse battery\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	try("weir user list", 0, "There is no user")
+	try("weir user link", 0, "/sign-in#setup=")
+	try("weir user add grace --role admin --password-stdin < password.txt", 0, "grace may sign in as admin.")
+	try("weir user link", 2, "")
+	// Where there is no terminal nobody can be asked.
+	try("weir user add ada --role investigator --scope app=checkout", 2, "--password-stdin")
+	try("weir user add ada --role investigator --scope app=checkout --password-stdin < password.txt", 0, "ada may sign in as investigator.")
+	try("weir user list -o json", 0, `"name":"ada","role":"investigator","scope":{"apps":["checkout"]`)
+	try("weir user set ada --role operator --everything", 0, "ada is operator and sees everything.")
+	try("weir user password ada --password-stdin < password.txt", 0, "ada has a new password.")
+	try("weir user disable ada", 0, "ada may not sign in any more.")
+	try("weir user set ada --enable", 0, "ada is operator")
+	try("weir user delete ada", 0, "ada is removed.")
+	try("weir user delete grace", 2, "admin") // somebody has to be left
+
+	try("weir key create reports --role viewer --scope app=checkout --expires 90d", 0, "\nweir_")
+	try("weir key create --forwarder east > forwarder.list", 0, "told this once")
+	try("weir key create --proxy checkout --pod checkout-1 > goproxy.env", 0, "told this once")
+	list, err := os.ReadFile(filepath.Join(w.dir, "forwarder.list"))
+	for _, want := range []string{"ANALYZER_ADDR=127.0.0.1:", "ANALYZER_TOKEN=weir_", "DLP_KEY=", "DLP_CONFIG=standard", "CLUSTER_NAME=east"} {
+		if err != nil || !strings.Contains(string(list), "\n"+want) && !strings.HasPrefix(string(list), want) {
+			t.Errorf("forwarder.list has no %s: %v\n%s", want, err, list)
+		}
+	}
+	try("weir key list", 0, "reports")
+	out, err := w.run("weir key list -o json | grep '\"name\":\"reports\"'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(out, `"id":"`)
+	w.key, _, _ = strings.Cut(id, `"`)
+	try("weir key list -o json", 0, w.key)
+	try("weir key revoke KEY", 0, "Revoked: "+w.key)
+	try("weir key list", 0, "revoked ")
+
+	try("weir audit list", 0, "user")
+	try("weir audit list --limit 1000 -o json", 0, `"result":"ok"`)
+	try("weir audit export --file audit.jsonl", 0, "events in audit.jsonl.")
+	try("weir audit verify", 0, "as they were written")
+
+	try("weir delete 'app:checkout path:/pay*'", 0, "Nothing was deleted.")
+	try("weir delete --yes 100 'app:checkout path:/pay*'", 0, " deleted, ")
+	try("weir query 'app:checkout path:/pay*'", 0, "No pair matches.")
+	try("weir audit verify", 0, "as they were written")
+}
+
 // TestExamples runs every example of every command's help against a real
 // stack, through its control socket.
 func TestExamples(t *testing.T) {
@@ -187,7 +244,7 @@ func TestExamples(t *testing.T) {
 	defer app.Close()
 	w := &world{t: t, dir: t.TempDir(), app: strings.TrimPrefix(app.URL, "http://"), listen: freeAddr(t)}
 	data := filepath.Join(w.dir, "data")
-	drop := []string{"WEIR_URL", "DATA_DIR", "SPOOL_DIR", "LISTEN_ADDR", "DIAGNOSTICS_ADDR", "TMPDIR"}
+	drop := []string{"WEIR_URL", "WEIR_TOKEN", "DATA_DIR", "SPOOL_DIR", "LISTEN_ADDR", "DIAGNOSTICS_ADDR", "TMPDIR"}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); !slices.Contains(drop, name) {
 			w.env = append(w.env, e)
@@ -269,7 +326,8 @@ func TestExamples(t *testing.T) {
 	try("weir import errors.har", 0, "0 pairs stored, ")
 	try("weir export --format jsonl --file pairs.jsonl", 0, "in pairs.jsonl.")
 	try("weir dlp test --rules standard+pii --in pairs.jsonl", 0, "0 with something to take")
-	try("weir dlp scan --from 24h", 0, "0 with something to take")
+	// The forwarder that runs has the spool, which is said.
+	try("weir dlp scan --from 24h", 1, "0 with something to take")
 	secret := strings.Replace(strings.Replace(pair, id, "01997b2c-6d3f-7c44-9d6e-2f6a31c0b8ab", 1), `Host: a\r\n`, `Host: a\r\nAuthorization: Bearer abc\r\n`, 1)
 	if err := os.WriteFile(filepath.Join(w.dir, "secret.jsonl"), []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -282,6 +340,7 @@ func TestExamples(t *testing.T) {
 	try("weir ledger -o json", 0, `"holds":true`)
 	try("weir why --path /pay --method POST --around 2026-11-23T12:04:05Z", 0, "")
 	try("weir why --app checkout --path '/orders/*' --around 10m --within 5m", 0, "")
+	doorExamples(t, w, try)
 	// While it runs by the API; the files are somebody's.
 	try("weir backup weir.tar", 0, "Everything is in weir.tar.")
 	try("weir restore --data ./restored weir.tar", 0, "Restored into ./restored.")
@@ -290,6 +349,7 @@ func TestExamples(t *testing.T) {
 	try("weir store rebuild --data ./restored", 0, "The index is new.")
 	stack.stop(t)
 	// Afterwards by the files.
+	try("weir dlp scan --no-store --spool /var/lib/weir/spool", 0, "0 with something to take")
 	try("weir backup again.tar", 0, "Everything is in again.tar.")
 
 	for _, line := range []string{"weir doctor", "weir doctor --env-file goproxy.env --env-file forwarder.list"} {

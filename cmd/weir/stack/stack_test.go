@@ -237,14 +237,15 @@ func TestViewerElsewhere(t *testing.T) {
 func TestProxiesAreListed(t *testing.T) {
 	t.Setenv("LISTEN_ADDR", anyPort)
 	t.Setenv("DIAGNOSTICS_ADDR", "")
+	data := t.TempDir()
 	ctx, stop := context.WithCancel(t.Context())
 	var out safeBuffer
 	done := make(chan error, 1)
 	go func() {
-		done <- Up(ctx, cli.IO{Out: &out, Err: io.Discard}, cli.Up{To: "localhost:1", App: "nobody", Listen: "127.0.0.1:0", Data: t.TempDir(), LogLevel: "error"})
+		done <- Up(ctx, cli.IO{Out: &out, Err: io.Discard}, cli.Up{To: "localhost:1", App: "nobody", Listen: "127.0.0.1:0", Data: data, LogLevel: "error"})
 	}()
-	proxy, viewer := started(t, &out, done)
-	api, err := client.New(viewer)
+	proxy, _ := started(t, &out, done)
+	api, err := client.New("unix:" + filepath.Join(data, "data", "control.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
