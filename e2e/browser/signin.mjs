@@ -4,8 +4,7 @@ import { accessible, ask, begin, cfg, end, expectRefusals, limit, open, send, sh
 
 await begin();
 // A session that is over, and a wrong password, are refused with 401; what a role may not do with 403.
-// A store that deletes nothing by query says so with 501.
-expectRefusals(/\/api\/v1\/session$/, /\/api\/v1\/deletions$/);
+expectRefusals(/\/api\/v1\/session$/);
 const page = await open({ colorScheme: 'light' });
 const password = 'correct horse battery staple';
 const viewerPassword = 'a viewer has one too';
@@ -135,6 +134,24 @@ await step('a pair is read, and the audit log knows', async () => {
   await accessible(page, 'audit');
   const text = await page.getByRole('table').innerText();
   if (text.includes(password) || text.includes('weir_')) throw new Error('a secret is in the audit log');
+});
+
+await step('a deletion is counted, confirmed by its count, and proven', async () => {
+  await send('GET', '/echo?gone=1', '', { 'X-Weir-Id': 'signin-gone' });
+  await page.goto(cfg.viewer + '/?q=query:gone*');
+  await page.getByRole('row').filter({ hasText: 'gone=1' }).first().waitFor();
+  await page.goto(cfg.viewer + '/deletions?q=query:gone*');
+  await page.getByRole('button', { name: 'Count them' }).click();
+  await page.getByLabel('Type 1 to confirm').fill('1');
+  await accessible(page, 'a deletion');
+  await shot(page, 'signin-8-delete');
+  await page.getByRole('button', { name: 'Delete 1 pair for good' }).click();
+  await page.getByTestId('deletion-proof').getByText('1 pair is gone.').waitFor();
+  await page.getByRole('table').getByRole('row').filter({ hasText: 'gone' }).first().waitFor();
+  await shot(page, 'signin-8-deleted');
+  const { pairs } = await (await page.request.fetch(`${cfg.viewer}/api/v1/pairs?q=${encodeURIComponent('query:gone*')}`)).json();
+  if (pairs.length > 0) throw new Error('it is still there');
+  return { proof: await page.getByTestId('deletion-proof').innerText() };
 });
 
 await step('sign out ends the session at the server', async () => {
