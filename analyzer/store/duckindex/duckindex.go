@@ -146,7 +146,7 @@ type Options struct {
 	Store string
 	// End is the end of the log. An index that knows more is of another one.
 	End uint64
-	// MemoryLimit is DuckDB's, as it writes sizes; empty is 160MB: what its
+	// MemoryLimit is DuckDB's, as it writes sizes; empty is 128MB: what its
 	// sums take and its allocator holds back comes on top of it, and what it does
 	// not keep of the file the kernel does.
 	MemoryLimit string
@@ -241,7 +241,7 @@ func take(dir string) (path string, err error) {
 
 func open(ctx context.Context, opt Options, path string, create bool) (x *Index, err error) {
 	if opt.MemoryLimit == "" {
-		opt.MemoryLimit = "160MB"
+		opt.MemoryLimit = "128MB"
 	}
 	settings := url.Values{
 		"memory_limit":                  {opt.MemoryLimit},

@@ -98,7 +98,7 @@ func TestR37Purge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	if r, err := x.Find(t.Context(), rows[0].ID); err != nil || r.Path != "/kept" || x.Watermark() != 60_002 {
+	if r, err := x.Find(t.Context(), rows[0].ID); err != nil || r.Off != rows[0].Off || x.Watermark() != 60_002 {
 		t.Error(r, err)
 	}
 }

@@ -38,13 +38,13 @@ func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
 }
 
 func (x *Index) find(ctx context.Context, id store.ID) (index.Row, error) {
-	stmt := "SELECT " + selectList(rowColumns) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
+	stmt := "SELECT " + selectList(pointerColumns) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
 	args := []any{uuid.UUID(id).String()}
 	if id[6]>>4 == 7 {
 		// RFC 9562: it begins with the milliseconds of its making, which is
 		// when the request began. Most row groups can be left alone.
 		t := int64(binary.BigEndian.Uint64(id[:])>>16) * int64(time.Millisecond)
-		rows, err := x.query(ctx, rowColumns, stmt+` AND "time" BETWEEN ? AND ? LIMIT 1`, append(args, t-nearID, t+nearID)...)
+		rows, err := x.query(ctx, pointerColumns, stmt+` AND "time" BETWEEN ? AND ? LIMIT 1`, append(args, t-nearID, t+nearID)...)
 		if err != nil {
 			return index.Row{}, fmt.Errorf("find row: %w", err)
 		}
@@ -52,7 +52,7 @@ func (x *Index) find(ctx context.Context, id store.ID) (index.Row, error) {
 			return rows[0], nil
 		}
 	}
-	rows, err := x.query(ctx, rowColumns, stmt+` LIMIT 1`, args...)
+	rows, err := x.query(ctx, pointerColumns, stmt+` LIMIT 1`, args...)
 	if err != nil {
 		return index.Row{}, fmt.Errorf("find row: %w", err)
 	}

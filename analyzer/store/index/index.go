@@ -32,7 +32,8 @@ type Index interface {
 	Purge(ctx context.Context) (Index, error)
 	// Stats counts the rows.
 	Stats(ctx context.Context) (Stats, error)
-	// Find is the row of one pair, or store.ErrNotFound.
+	// Find tells where one pair stands, or store.ErrNotFound: of its row there
+	// are ID, Off, Idx, At and Time, which takes a tenth of reading them all.
 	Find(ctx context.Context, id store.ID) (Row, error)
 	// Exact reports whether Rows and Count decide a query alone. If not, what
 	// Rows gives has to be looked at again, and Count cannot answer.
