@@ -28,6 +28,11 @@ test('the ledger knows better, also what nobody can account for', () => {
   expect(lost.drops.map(dropLabel)).toEqual(['proxy · memory', 'unaccounted']);
 });
 
+test('what somebody deleted was not lost', () => {
+  const total = { seen: 4, stored: 2, filtered: {}, sampled: 0, dropped: [{ hop: 'analyzer', reason: 'deleted', pairs: 1 }, { hop: 'analyzer', reason: 'damaged', pairs: 1 }], in_flight: 0, unknown: 0, unaccounted: 0 };
+  expect(losses(undefined, { total } as unknown as Ledger)).toMatchObject({ total: 1, drops: [{ reason: 'damaged' }] });
+});
+
 test('the words are those of the command line', () => {
   const entries = [...words.matchAll(/\{"(\w+)", "(\w+)"\}: \{\s+("(?:[^"\\]|\\.)*"),\s+("(?:[^"\\]|\\.)*"),/g)];
   expect(entries.length).toBeGreaterThan(10);

@@ -13,13 +13,14 @@ export interface Losses {
 
 /**
  * Pairs lost between application and store, by hop and reason. What a rule
- * filtered or sampled is not lost. The ledger knows best: it remembers also
+ * filtered or sampled is not lost, nor what somebody deleted on purpose, which
+ * the ledger has among what is dropped. The ledger knows best: it remembers also
  * those proxies that are gone. Without it, what proxies and forwarders say.
  */
 export function losses(proxies: ProxiesAnswer | undefined, ledger: Ledger | undefined): Losses {
   const by = new Map<string, Losses['drops'][number]>();
   const add = (hop: string, reason: string, pairs: number) => {
-    if (!(pairs > 0)) return;
+    if (!(pairs > 0) || (hop === 'analyzer' && reason === 'deleted')) return;
     const key = `${hop} ${reason}`;
     by.set(key, { hop, reason, pairs: (by.get(key)?.pairs ?? 0) + pairs });
   };
