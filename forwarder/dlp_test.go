@@ -16,16 +16,13 @@ import (
 
 // secretive cuts a batch of one pair with a password in it.
 func (p *proxy) secretive() {
-	p.make(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, pair := range p.kept[len(p.kept)-1].GetPairs() {
+	p.makeOf(1, func(pair *capturev1.RRPair) {
 		pair.Query = "password=hunter2"
 		pair.Request = &capturev1.Message{
 			Head: []byte("GET /x?password=hunter2 HTTP/1.1\r\nAuthorization: Bearer hunter2\r\nContent-Type: application/json\r\n\r\n"),
 			Body: []byte(`{"user":"me","internal":"hunter2","password":"hunter2"}`), BodySize: 54,
 		}
-	}
+	})
 }
 
 // TestRedaction: what a forwarder with rules hands on has no secret in it; the

@@ -332,7 +332,10 @@ func (p *proxy) source() *capturev1.Source {
 }
 
 // make cuts n batches of pairs.
-func (p *proxy) make(n int) {
+func (p *proxy) make(n int) { p.makeOf(n, func(*capturev1.RRPair) {}) }
+
+// makeOf is make of pairs that edit has had before anybody may send them.
+func (p *proxy) makeOf(n int, edit func(*capturev1.RRPair)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	const each = 3
@@ -345,6 +348,9 @@ func (p *proxy) make(n int) {
 				Id: binary.BigEndian.AppendUint64(bytes.Clone(p.epoch[:8]), seq), ProxySeq: seq, Protocol: "http", Path: "/x",
 				Request: &capturev1.Message{Body: bytes.Repeat([]byte{byte(seq)}, 500)},
 			})
+		}
+		for _, pair := range b.GetPairs() {
+			edit(pair)
 		}
 		p.kept = append(p.kept, b)
 	}
