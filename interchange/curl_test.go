@@ -182,7 +182,7 @@ func (s *echoServer) check(t *testing.T, method, target string, headers []string
 	}
 }
 
-func TestCurlCommandsSendTheSameRequest(t *testing.T) {
+func TestS15CurlSendsTheSameRequest(t *testing.T) {
 	s := newEchoServer(t)
 	host := "Host: shop.example:8080"
 	big := bytes.Repeat([]byte("0123456789abcdef"), 200<<10/16)
@@ -233,9 +233,9 @@ func TestCurlCommandsSendTheSameRequest(t *testing.T) {
 	}
 }
 
-// TestCurlCommandsOfAnything makes up requests from the characters that
+// TestS15CurlOfAnything makes up requests from the characters that
 // shells, curl and HTTP give a meaning to.
-func TestCurlCommandsOfAnything(t *testing.T) {
+func TestS15CurlOfAnything(t *testing.T) {
 	s := newEchoServer(t)
 	const seed = 20261123
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -272,7 +272,7 @@ func TestCurlCommandsOfAnything(t *testing.T) {
 	}
 }
 
-func TestCurlCommandSaysWhatItCannot(t *testing.T) {
+func TestS15CurlSaysWhatItCannot(t *testing.T) {
 	p := requestPair("POST", "/", []string{"Host: a.example", "@file: x", "no colon", "X: a"}, []byte("abc"))
 	p.Request.Truncated, p.Request.BodySize = true, 3<<20
 	p.Flags = []capturev1.Flag{capturev1.Flag_FLAG_REDACTED}

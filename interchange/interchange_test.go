@@ -168,7 +168,7 @@ func exchange(n int, change ...func(*capturev1.RRPair)) *capturev1.RRPair {
 }
 
 // TestLimits: an entry beyond a limit is named and left, the others come.
-func TestLimits(t *testing.T) {
+func TestS19Limits(t *testing.T) {
 	good, _ := write(t, JSONL, exchange(1))
 	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
 	file := string(good) + "\n" + strings.Repeat("x", 9000) + "\n{\"v\":1,\"flags\":[" + strings.Repeat(`"gap",`, 300) + "\"gap\"]}\n" +
@@ -195,8 +195,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestMistakes: each says where it is, what is wrong and what would be right.
-func TestMistakes(t *testing.T) {
+// TestS19Mistakes: each says where it is, what is wrong and what would be right.
+func TestS19Mistakes(t *testing.T) {
 	har := func(entry string) string {
 		return `{"log":{"version":"1.2","entries":[` + entry + `,{"startedDateTime":"2026-11-23T12:00:00Z","request":{"method":"GET","url":"http://a/ok"},"response":{"status":204}}]}}`
 	}

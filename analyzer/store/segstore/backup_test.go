@@ -130,7 +130,7 @@ func TestVerify(t *testing.T) {
 
 func TestRebuild(t *testing.T) {
 	dir := t.TempDir()
-	opt := segstore.Options{Dir: dir, SegmentBytes: 6000, OpenIndex: openIndex(testLog(t)), ReadyWait: time.Nanosecond}
+	opt := segstore.Options{Master: testMaster(), Dir: dir, SegmentBytes: 6000, OpenIndex: openIndex(testLog(t)), ReadyWait: time.Nanosecond}
 	s := start(t, opt)
 	talk(t, s, storetest.NewForwarder(1, storetest.NewProxy(1)), 0, 200)
 	files := sidecarsOf(t, dir)
@@ -281,7 +281,7 @@ func TestBackupDuringRetention(t *testing.T) {
 }
 
 // What is not a whole backup, or has files that are none of one, leaves nothing.
-func TestRestoreRefuses(t *testing.T) {
+func TestS18RestoreRefuses(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, segstore.Options{Dir: dir})
 	if err := s.Append(t.Context(), storetest.NewForwarder(1, nil).Spool, []*capturev1.Frame{storetest.NewForwarder(1, storetest.NewProxy(1)).Frame(storetest.Pairs(0, 3)...)}); err != nil {
