@@ -270,7 +270,7 @@ func newest(names []string) (last string) {
 func TestR18DamagedLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	for _, content := range []string{"", "\x00\xff\x00", strings.Repeat("9", 5000)} {
-		s, err := spool.Open(dir, specimenOptions)
+		s, err := spool.Open(dir, withKey(specimenOptions))
 		if err != nil {
 			t.Fatal(err)
 		}

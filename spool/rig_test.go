@@ -74,7 +74,7 @@ func openOwner(d vfs.FS, opt spool.Options) (*owner, error) {
 		return b
 	}
 	var err error
-	if o.Spool, err = spool.OpenFS(d, opt); err != nil {
+	if o.Spool, err = spool.OpenFS(d, withKey(opt)); err != nil {
 		return nil, err
 	}
 	state, from, err := o.Log().LastState()

@@ -35,7 +35,7 @@ func options(when spool.WhenFull) spool.Options {
 
 func open(t *testing.T, d vfs.FS, opt spool.Options) *spool.Spool {
 	t.Helper()
-	s, err := spool.OpenFS(d, opt)
+	s, err := spool.OpenFS(d, withKey(opt))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,11 +391,11 @@ func TestConcurrentUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	opt := options(spool.DropOldest)
 	opt.Cursors = []string{"a"}
-	s, err := spool.Open(dir, opt)
+	s, err := spool.Open(dir, withKey(opt))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := spool.Open(dir, opt); err == nil || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+	if _, err := spool.Open(dir, withKey(opt)); err == nil || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("second open: %v", err)
 	}
 	var wg sync.WaitGroup

@@ -28,6 +28,14 @@ func testMaster() *keyring.Master {
 	return master(strings.Repeat("5e", 32))
 }
 
+// plainOnly is for tests of what plain files look like, byte for byte.
+func plainOnly(t *testing.T) {
+	t.Helper()
+	if testMaster() != nil {
+		t.Skip("of the format of plain segments")
+	}
+}
+
 // TestS26AllPromisesHoldEncrypted runs all these tests again, with encryption.
 func TestS26AllPromisesHoldEncrypted(t *testing.T) {
 	if testMaster() != nil {
