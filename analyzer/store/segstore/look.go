@@ -228,7 +228,11 @@ func (w *walk) look(ctx context.Context, t target) (found, error) {
 }
 
 // mayBeEncoded is for a pair before it is decoded.
-func mayBeEncoded(pair []byte) bool { return frame.AnyHead(pair, query.NamesCoding) }
+func mayBeEncoded(pair []byte) bool {
+	return frame.AnyHead(pair, func(head []byte) bool { return codingField.in(head) && query.NamesCoding(head) })
+}
+
+var codingField = newFolded("content-encoding")
 
 // fitting gives the pairs that fit, with encoded only those that have a body
 // which does not stand in their bytes.

@@ -75,11 +75,11 @@ type Options struct {
 	// Backlog bounds the bytes of rows that wait for the index: 32 MiB.
 	// Append waits for room.
 	Backlog int64
-	// RingBytes and RingPairs bound what is kept for live tails: 16 MiB of
+	// RingBytes and RingPairs bound what is kept for live tails: 8 MiB of
 	// frames, 4096 pairs.
 	RingBytes int64
 	RingPairs int
-	// CacheBytes bounds the frames that are kept open for readers: 32 MiB.
+	// CacheBytes bounds the frames that are kept open for readers: 16 MiB.
 	CacheBytes int64
 	// ScanBudget bounds one answer's look into frames: 512 MiB.
 	ScanBudget int64
@@ -147,9 +147,9 @@ func (o Options) withDefaults() Options {
 	def(&o.IndexDelay, 250*time.Millisecond)
 	def(&o.IndexRows, 10_000)
 	def(&o.Backlog, 32<<20)
-	def(&o.RingBytes, 16<<20)
+	def(&o.RingBytes, 8<<20)
 	def(&o.RingPairs, 4096)
-	def(&o.CacheBytes, 32<<20)
+	def(&o.CacheBytes, 16<<20)
 	def(&o.ScanBudget, 512<<20)
 	def(&o.Lookers, 2)
 	def(&o.Ballast, 64<<20)

@@ -63,7 +63,7 @@ const (
 	// frameBytes is about what a frame takes in a directory.
 	frameBytes = 56
 	// maxDirectories bounds the directories that are kept, in bytes.
-	maxDirectories = 24 << 20
+	maxDirectories = 12 << 20
 )
 
 func (c *sidecars) init(from uint64) {

@@ -53,7 +53,7 @@ type walk struct {
 }
 
 // depth is how many records a walk has under way.
-const depth = 4
+const depth = 8
 
 // job is one look into a record.
 type job struct {
