@@ -72,6 +72,10 @@ func zstdWindow() []byte {
 // as the kernel saw it; false where the kernel does not say.
 func memory(tb testing.TB, f func()) (taken int64, ok bool) {
 	tb.Helper()
+	if raceDetector {
+		f()
+		return 0, false
+	}
 	debug.FreeOSMemory()
 	// Within these bounds what is not needed any more is given back at once.
 	var m runtime.MemStats
@@ -117,7 +121,7 @@ func TestS24Bombs(t *testing.T) {
 	}
 	var br bytes.Buffer
 	w := brotli.NewWriterOptions(&br, brotli.WriterOptions{Quality: 5, LGWin: 24})
-	for range 256 {
+	for range 256 / slower {
 		_, _ = w.Write(make([]byte, 1<<20))
 	}
 	_ = w.Close()
@@ -126,7 +130,7 @@ func TestS24Bombs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 256 {
+	for range 256 / slower {
 		_, _ = zw.Write(make([]byte, 1<<20))
 	}
 	_ = zw.Close()
@@ -136,7 +140,7 @@ func TestS24Bombs(t *testing.T) {
 		entities += "<!ENTITY " + c + ` "` + strings.Repeat("&"+string(rune('a'+i))+";", 10) + `">`
 	}
 	entities += "]><a password='x'>&u;</a>"
-	parts := strings.Repeat("--xx\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n", 1_000_000) + "--xx--"
+	parts := strings.Repeat("--xx\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n", 1_000_000/slower) + "--xx--"
 	var raw [10]byte
 	binary.BigEndian.PutUint64(raw[:], 1<<40)
 	for name, c := range map[string]struct {
@@ -147,8 +151,8 @@ func TestS24Bombs(t *testing.T) {
 		"zstd, window":       {coded("zstd", zstdWindow()), redact.ReasonBudget},
 		"zstd":               {coded("zstd", zs.Bytes()), redact.ReasonBudget},
 		"br":                 {coded("br", br.Bytes()), redact.ReasonBudget},
-		"gzip, 10 levels":    {coded("gzip"+strings.Repeat(", gzip", 9), zeros(t, 1<<30, 10)), redact.ReasonCoding},
-		"gzip, 4 levels":     {coded("gzip, gzip, gzip, gzip", zeros(t, 1<<30, 4)), redact.ReasonBudget},
+		"gzip, 10 levels":    {coded("gzip"+strings.Repeat(", gzip", 9), zeros(t, 1<<30/slower, 10)), redact.ReasonCoding},
+		"gzip, 4 levels":     {coded("gzip, gzip, gzip, gzip", zeros(t, 1<<30/slower, 4)), redact.ReasonBudget},
 		"gzip, gzip, …":      {coded(strings.TrimSuffix(strings.Repeat("gzip, ", 5000), ", "), []byte("x")), redact.ReasonCoding},
 		"no gzip":            {coded("gzip", raw[:]), redact.ReasonCoding},
 		"deep JSON":          {post("application/json", `{"password":1,"a":`+strings.Repeat("[", 1<<20)+strings.Repeat("]", 1<<20)+"}"), redact.ReasonBudget},
@@ -156,7 +160,7 @@ func TestS24Bombs(t *testing.T) {
 		"XML entities":       {post("text/xml", entities), redact.ReasonMalformed},
 		"deep XML":           {post("text/xml", strings.Repeat("<password>", 1<<17)), redact.ReasonBudget},
 		"1e6 parts":          {post("multipart/form-data; boundary=xx", parts), ""},
-		"secret parts":       {post("multipart/form-data; boundary=xx", strings.ReplaceAll(parts[:4<<20], "name=a", "name=password")+"\r\n--xx--"), ""},
+		"secret parts":       {post("multipart/form-data; boundary=xx", strings.ReplaceAll(parts[:4<<20/slower], "name=a", "name=password")+"\r\n--xx--"), ""},
 		"cookies":            {get("/", "Cookie: "+strings.Repeat("a=b; ", 20_000)), ""},
 		"Set-Cookie fields":  {get("/", slices.Repeat([]string{"Set-Cookie: a=b"}, 10_000)...), ""},
 	} {
@@ -170,7 +174,7 @@ func TestS24Bombs(t *testing.T) {
 			if c.reason == "" {
 				most += 6 * int64(kept)
 			}
-			if ok && !raceDetector && taken > most {
+			if ok && taken > most {
 				t.Errorf("it took %d KiB", taken>>10)
 			}
 			if c.reason == "" {

@@ -2,4 +2,7 @@
 
 package redact_test
 
-const raceDetector = false
+const (
+	raceDetector = false
+	slower       = 1
+)
