@@ -72,7 +72,7 @@ func TestR30Duplicate(t *testing.T) {
 	second.Addr = harness.Addr(port)
 	stop, stopSecond := r.load(100).Background(t, r.book), second.Background(t, r.book)
 	r.Forwarder.WaitLine(10*time.Second, "a warning about the name that two proxies share", func(l harness.Line) bool {
-		return l.Level() == "warn" || l.Level() == "warning"
+		return strings.HasPrefix(l.Text(), "Several proxies have the same ID")
 	})
 	r.pause(3 * time.Second)
 	stop()
