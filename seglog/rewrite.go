@@ -164,6 +164,7 @@ func (l *Log) rewrite(s *segment, change func(Entry, int) (*Record, error), w *R
 
 // swap has everybody who comes from now on open the new file.
 func (l *Log) swap(s *segment) {
+	l.fmu.Lock() // others use the old one's handle meanwhile
 	l.mu.Lock()
 	n := *s
 	n.f, n.refs, n.used, n.removed = nil, 0, 0, false
@@ -176,6 +177,7 @@ func (l *Log) swap(s *segment) {
 	}
 	l.segs = segs
 	l.mu.Unlock()
+	l.fmu.Unlock()
 	l.forget(s)
 }
 
