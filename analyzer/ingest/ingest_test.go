@@ -81,7 +81,7 @@ func serve(t *testing.T, cfg Config) *fixture {
 		store: &held{Store: memstore.New(func() int64 { return time.Now().UnixNano() }), inside: make(chan struct{}, 1)},
 		dir:   NewDirectory(),
 	}
-	f.server = New(cfg, f.store, f.dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	f.server = New(cfg, f.store, f.dir, slog.New(slog.DiscardHandler))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
