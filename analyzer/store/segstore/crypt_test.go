@@ -28,14 +28,6 @@ func testMaster() *keyring.Master {
 	return master(strings.Repeat("5e", 32))
 }
 
-// plainOnly is for tests of what plain files look like, byte for byte.
-func plainOnly(t *testing.T) {
-	t.Helper()
-	if testMaster() != nil {
-		t.Skip("of the format of plain segments")
-	}
-}
-
 // TestS26AllPromisesHoldEncrypted runs these tests again, with encryption: but
 // for those that kill a process at random moments, which measure how much comes
 // to pass within so many milliseconds.
