@@ -19,8 +19,9 @@ import (
 // up starts `weir up` and returns the process and the address of its viewer.
 func up(t *testing.T, dir string, app, listen int) (*harness.Proc, string) {
 	t.Helper()
-	// Bodies are compared byte by byte, those that no rule reads too.
-	p := harness.Start(t, dir, "weir-up", bins.Path("weir"), map[string]string{"DLP_CONFIG": "none"},
+	// Bodies are compared byte by byte, those that no rule reads too. Who may
+	// come in has tests of its own.
+	p := harness.Start(t, dir, "weir-up", bins.Path("weir"), map[string]string{"DLP_CONFIG": "none", "AUTH": "off"},
 		"up", "--to", harness.Addr(app), "--listen", harness.Addr(listen), "--data", filepath.Join(dir, "data"), "--app", "shop")
 	link := regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 	var viewer string

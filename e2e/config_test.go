@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		// One run tells everything that is wrong.
 		ContinueOnError: true,
-		Deadline:        time.Now().Add(2 * time.Minute),
+		Deadline:        time.Now().Add(5 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Vars = base(env)
 			env.Values["vars"] = len(env.Vars)
@@ -144,15 +144,15 @@ func TestDataDirInUse(t *testing.T) {
 // clear line says so, and traffic goes on.
 func TestForwarderSpeaksAnotherProtocol(t *testing.T) {
 	t.Parallel()
-	nginx := startNginx(t, false)
+	nginx, other := startNginx(t, false), startNginx(t, false)
 	s := harness.NewStack(t, bins, nginx.Port)
-	s.ProxyEnv["FORWARDER_ADDR"] = harness.Addr(nginx.Port)
+	s.ProxyEnv["FORWARDER_ADDR"] = harness.Addr(other.Port)
 	s.StartProxy()
 	line := s.Proxy.WaitLine(20*time.Second, "what is wrong with the forwarder", func(l harness.Line) bool {
 		return l.Level() == "error" || (l.Level() == "warn" && !strings.Contains(l.Raw, "iagnostics"))
 	})
 	t.Logf("it says: %s", line.Raw)
-	if !strings.Contains(line.Raw, harness.Addr(nginx.Port)) || !strings.Contains(line.Raw, "forwarder") {
+	if !strings.Contains(line.Raw, harness.Addr(other.Port)) || !strings.Contains(line.Raw, "forwarder") {
 		t.Error("the line does not name the forwarder and its address")
 	}
 	client := load.NewGoClient()
