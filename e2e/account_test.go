@@ -84,8 +84,6 @@ func TestAccountScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:             filepath.Join("testdata", "account"),
 		ContinueOnError: true,
-		// These wait for their turn beside every other test.
-		Deadline: time.Now().Add(5 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Vars = []string{
 				"PATH=" + bins.Dir() + string(os.PathListSeparator) + os.Getenv("PATH"),

@@ -52,7 +52,6 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		// One run tells everything that is wrong.
 		ContinueOnError: true,
-		Deadline:        time.Now().Add(5 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			env.Vars = base(env)
 			env.Values["vars"] = len(env.Vars)
