@@ -22,7 +22,9 @@ import (
 )
 
 // damages are the stretches of the log that were found damaged since Open:
-// each is counted, told of and kept apart once, whoever comes across it.
+// each is counted, told of and kept apart once, whoever comes across it. Who
+// comes across one while another does so waits until it is done: an answer
+// without a pair is given when the pair has been counted.
 type damages struct {
 	mu    sync.Mutex
 	known map[uint64]bool // by offset
@@ -32,9 +34,8 @@ type damages struct {
 // counted twice.
 const maxDamages = 1 << 16
 
+// first reports whether a stretch is new. The caller holds mu.
 func (d *damages) first(off uint64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.known[off] {
 		return false
 	}
@@ -122,6 +123,8 @@ func (s *Store) damaged(c *seglog.CorruptError) { s.note(c, true) }
 // note takes note of a stretch that cannot be read. Unless it is final, what
 // nobody can put a name to may come again, and counts as something new then.
 func (s *Store) note(c *seglog.CorruptError, final bool) {
+	s.damages.mu.Lock()
+	defer s.damages.mu.Unlock()
 	if !s.damages.first(c.Offset) {
 		return
 	}
