@@ -122,7 +122,7 @@ func NewWriter(f Format, w io.Writer, version string) (Writer, error) {
 	case Curl:
 		return &curlWriter{w: w}, nil
 	case Parquet:
-		return newParquetWriter(w, version), nil
+		return newParquetWriter(w, version)
 	case RRPair:
 		return &rrpairWriter{w: w}, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/weir-capture/weir/query"
 )
@@ -16,65 +15,85 @@ import (
 type parquetRow struct {
 	ID               [16]byte          `parquet:"id,uuid"`
 	Time             int64             `parquet:"time,timestamp(nanosecond:local)"`
-	Cluster          string            `parquet:"cluster,dict,zstd"`
-	Namespace        string            `parquet:"namespace,dict,zstd"`
-	App              string            `parquet:"app,dict,zstd"`
-	Pod              string            `parquet:"pod,dict,zstd"`
-	ProxyID          string            `parquet:"proxy_id,dict,zstd"`
-	ProxySeq         uint64            `parquet:"proxy_seq,zstd"`
-	Direction        string            `parquet:"direction,dict,zstd"`
-	Protocol         string            `parquet:"protocol,dict,zstd"`
-	Client           string            `parquet:"client,dict,zstd"`
-	Server           string            `parquet:"server,dict,zstd"`
-	Conn             uint64            `parquet:"conn,zstd"`
-	Seq              uint64            `parquet:"seq,zstd"`
-	Method           string            `parquet:"method,dict,zstd"`
-	Host             string            `parquet:"host,dict,zstd"`
-	Path             string            `parquet:"path,dict,zstd"`
-	Query            string            `parquet:"query,zstd"`
-	Endpoint         string            `parquet:"endpoint,dict,zstd"`
-	Status           int32             `parquet:"status,zstd"`
-	Error            string            `parquet:"error,dict,zstd"`
-	DurationNS       *int64            `parquet:"duration_ns,optional,zstd"`
-	TTFBNS           *int64            `parquet:"ttfb_ns,optional,zstd"`
-	Accepted         *int64            `parquet:"accepted,optional,timestamp(nanosecond:local),zstd"`
-	Connected        *int64            `parquet:"connected,optional,timestamp(nanosecond:local),zstd"`
-	RequestFirst     *int64            `parquet:"request_first,optional,timestamp(nanosecond:local),zstd"`
-	RequestLast      *int64            `parquet:"request_last,optional,timestamp(nanosecond:local),zstd"`
-	ResponseFirst    *int64            `parquet:"response_first,optional,timestamp(nanosecond:local),zstd"`
-	ResponseLast     *int64            `parquet:"response_last,optional,timestamp(nanosecond:local),zstd"`
-	RequestSize      uint64            `parquet:"request_size,zstd"`
-	ResponseSize     uint64            `parquet:"response_size,zstd"`
-	RequestHead      []byte            `parquet:"request_head,zstd"`
-	RequestBody      []byte            `parquet:"request_body,zstd"`
-	ResponseHead     []byte            `parquet:"response_head,zstd"`
-	ResponseBody     []byte            `parquet:"response_body,zstd"`
-	RequestTrailers  []byte            `parquet:"request_trailers,zstd"`
-	ResponseTrailers []byte            `parquet:"response_trailers,zstd"`
-	Flags            []string          `parquet:"flags,list,zstd"`
+	Cluster          string            `parquet:"cluster,dict"`
+	Namespace        string            `parquet:"namespace,dict"`
+	App              string            `parquet:"app,dict"`
+	Pod              string            `parquet:"pod,dict"`
+	ProxyID          string            `parquet:"proxy_id,dict"`
+	ProxySeq         uint64            `parquet:"proxy_seq"`
+	Direction        string            `parquet:"direction,dict"`
+	Protocol         string            `parquet:"protocol,dict"`
+	Client           string            `parquet:"client,dict"`
+	Server           string            `parquet:"server,dict"`
+	Conn             uint64            `parquet:"conn"`
+	Seq              uint64            `parquet:"seq"`
+	Method           string            `parquet:"method,dict"`
+	Host             string            `parquet:"host,dict"`
+	Path             string            `parquet:"path,dict"`
+	Query            string            `parquet:"query"`
+	Endpoint         string            `parquet:"endpoint,dict"`
+	Status           int32             `parquet:"status"`
+	Error            string            `parquet:"error,dict"`
+	DurationNS       *int64            `parquet:"duration_ns,optional"`
+	TTFBNS           *int64            `parquet:"ttfb_ns,optional"`
+	Accepted         *int64            `parquet:"accepted,optional,timestamp(nanosecond:local)"`
+	Connected        *int64            `parquet:"connected,optional,timestamp(nanosecond:local)"`
+	RequestFirst     *int64            `parquet:"request_first,optional,timestamp(nanosecond:local)"`
+	RequestLast      *int64            `parquet:"request_last,optional,timestamp(nanosecond:local)"`
+	ResponseFirst    *int64            `parquet:"response_first,optional,timestamp(nanosecond:local)"`
+	ResponseLast     *int64            `parquet:"response_last,optional,timestamp(nanosecond:local)"`
+	RequestSize      uint64            `parquet:"request_size"`
+	ResponseSize     uint64            `parquet:"response_size"`
+	RequestHead      []byte            `parquet:"request_head"`
+	RequestBody      []byte            `parquet:"request_body"`
+	ResponseHead     []byte            `parquet:"response_head"`
+	ResponseBody     []byte            `parquet:"response_body"`
+	RequestTrailers  []byte            `parquet:"request_trailers"`
+	ResponseTrailers []byte            `parquet:"response_trailers"`
+	Flags            []string          `parquet:"flags,list"`
 	Tags             map[string]string `parquet:"tags"`
-	SampleWeight     uint32            `parquet:"sample_weight,zstd"`
+	SampleWeight     uint32            `parquet:"sample_weight"`
 }
 
-// A row group is what the writer holds: it ends with so many rows or bytes.
+// A row group is what the writer holds, compressed: it ends with so many rows or
+// bytes. Of each that is written the file's directory, which stands at its end,
+// takes some 60 KB, so that they may not be small either.
 const (
 	groupRows  = 20_000
-	groupBytes = 16 << 20
+	groupBytes = 32 << 20
+	// pageBytes of a column are compressed at once.
+	pageBytes = 256 << 10
 )
 
+// blobs are columns whose least and greatest value tell nobody anything, and
+// may be bodies of 24 MiB that would be held until the file ends.
+var blobs = []string{
+	"request_head", "request_body", "request_trailers", "response_head", "response_body", "response_trailers", "path", "query", "error",
+}
+
 type parquetWriter struct {
+	out   *parquetEnd
 	w     *parquet.GenericWriter[parquetRow]
 	rows  int
 	bytes int
 }
 
-func newParquetWriter(w io.Writer, version string) *parquetWriter {
-	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](
-		w,
+func newParquetWriter(w io.Writer, version string) (*parquetWriter, error) {
+	codec, err := newZstdCodec()
+	if err != nil {
+		return nil, err
+	}
+	options := []parquet.WriterOption{
 		parquet.CreatedBy("Weir", version, ""),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
-		parquet.PageBufferSize(256<<10),
-	)}
+		parquet.Compression(codec),
+		parquet.PageBufferSize(pageBytes),
+		parquet.WriteBufferSize(0), // what is written has left it: see parquetEnd
+	}
+	for _, name := range blobs {
+		options = append(options, parquet.SkipPageBounds(name))
+	}
+	out := &parquetEnd{w: w}
+	return &parquetWriter{out: out, w: parquet.NewGenericWriter[parquetRow](out, options...)}, nil
 }
 
 func (w *parquetWriter) Write(p Pair) error {
@@ -88,6 +107,10 @@ func (w *parquetWriter) Write(p Pair) error {
 	if w.rows < groupRows && w.bytes < groupBytes {
 		return nil
 	}
+	return w.flush()
+}
+
+func (w *parquetWriter) flush() error {
 	w.rows, w.bytes = 0, 0
 	if err := w.w.Flush(); err != nil {
 		return fmt.Errorf("write row group: %w", err)
@@ -96,10 +119,16 @@ func (w *parquetWriter) Write(p Pair) error {
 }
 
 func (w *parquetWriter) Close() error {
+	if w.rows > 0 {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.out.begin()
 	if err := w.w.Close(); err != nil {
 		return fmt.Errorf("write end: %w", err)
 	}
-	return nil
+	return w.out.close()
 }
 
 func parquetRowOf(p Pair) parquetRow {
