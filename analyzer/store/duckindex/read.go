@@ -38,13 +38,16 @@ func (x *Index) Find(ctx context.Context, id store.ID) (index.Row, error) {
 }
 
 func (x *Index) find(ctx context.Context, id store.ID) (index.Row, error) {
-	stmt := "SELECT " + selectList(pointerColumns) + ` FROM pairs WHERE "id" = CAST(? AS UUID)`
+	stmt := "SELECT " + selectList(pointerColumns) + " FROM pairs WHERE "
 	args := []any{uuid.UUID(id).String()}
 	if id[6]>>4 == 7 {
 		// RFC 9562: it begins with the milliseconds of its making, which is
-		// when the request began. Most row groups can be left alone.
+		// when the request began. Most row groups can be left alone. An id that
+		// is compared with = would be looked for first, in all rows of a row
+		// group: this is only asked of those that the time leaves.
 		t := int64(binary.BigEndian.Uint64(id[:])>>16) * int64(time.Millisecond)
-		rows, err := x.query(ctx, pointerColumns, stmt+` AND "time" BETWEEN ? AND ? LIMIT 1`, append(args, t-nearID, t+nearID)...)
+		near := stmt + `"time" BETWEEN ? AND ? AND "id" IS NOT DISTINCT FROM CAST(? AS UUID) LIMIT 1`
+		rows, err := x.query(ctx, pointerColumns, near, t-nearID, t+nearID, args[0])
 		if err != nil {
 			return index.Row{}, fmt.Errorf("find row: %w", err)
 		}
@@ -52,7 +55,7 @@ func (x *Index) find(ctx context.Context, id store.ID) (index.Row, error) {
 			return rows[0], nil
 		}
 	}
-	rows, err := x.query(ctx, pointerColumns, stmt+` LIMIT 1`, args...)
+	rows, err := x.query(ctx, pointerColumns, stmt+`"id" = CAST(? AS UUID) LIMIT 1`, args...)
 	if err != nil {
 		return index.Row{}, fmt.Errorf("find row: %w", err)
 	}

@@ -114,7 +114,7 @@ func (s *Store) list(ctx context.Context, l store.List, yield func(*store.Stored
 	if err != nil {
 		return fmt.Errorf("list pairs: %w", err)
 	}
-	c.want = l.Limit
+	c.expect(l.Limit)
 	for n := 0; n < l.Limit; {
 		r, err := c.next(ctx)
 		if err != nil {
@@ -172,6 +172,9 @@ type search struct {
 const (
 	firstWindow  = int64(time.Minute)
 	windowGrowth = 4
+	// Where every row will do, the first window is one that has this many times
+	// the rows that are asked for, if they are spread evenly.
+	windowRows = 4
 	// pageRows is how many rows are asked for at once when it is not known how
 	// many of them will do, pagePointers the same where only pointers are.
 	pageRows     = 1000
@@ -218,6 +221,19 @@ func (s *Store) search(ctx context.Context, q *query.Query, from, to int64, befo
 		c.page.Limit = pagePointers
 	}
 	return c, nil
+}
+
+// expect says how many rows are asked for.
+func (c *search) expect(want int) {
+	c.want = want
+	stats := &c.snap.stats
+	if q := c.page.Query; stats.Rows == 0 || q != nil && q.Root != nil {
+		return
+	}
+	perRow := (stats.Newest - stats.Oldest) / int64(stats.Rows)
+	if perRow < firstWindow/windowRows/int64(want) {
+		c.window = max(perRow, 1) * windowRows * int64(want)
+	}
 }
 
 func compare(a, b store.Key) int {
