@@ -83,7 +83,9 @@ var ErrCut = errors.New("the analyzer ended the download before it was whole; it
 // Exported is what is in a file.
 type Exported struct {
 	// Pairs are in it; LeftOut match, and the format has no place for them.
-	Pairs, LeftOut uint64
+	// Unreadable are passed over: the store is damaged there, and nobody knows
+	// whether they match.
+	Pairs, LeftOut, Unreadable uint64
 }
 
 // Export writes a file of pairs to w. After an error what was written is not
@@ -98,6 +100,9 @@ func (c *Client) Export(ctx context.Context, s Select, format string, w io.Write
 	var out Exported
 	if out.Pairs, err = strconv.ParseUint(trailer.Get("Weir-Pairs"), 10, 64); err == nil {
 		out.LeftOut, err = strconv.ParseUint(trailer.Get("Weir-Left-Out"), 10, 64)
+	}
+	if partial := trailer.Get("Weir-Partial"); err == nil && partial != "" {
+		out.Unreadable, err = strconv.ParseUint(partial, 10, 64)
 	}
 	if err != nil {
 		return Exported{}, fmt.Errorf("read end of export: %w", err)

@@ -55,11 +55,13 @@ type parquetRow struct {
 	SampleWeight     uint32            `parquet:"sample_weight"`
 }
 
-// A row group is what the writer holds, compressed: it ends with so many rows or
-// bytes. Of each that is written the file's directory, which stands at its end,
-// takes some 60 KB, so that they may not be small either.
+// A row group is what the writer holds, compressed: it ends with so many rows,
+// or bytes before or after that. Of each that is written the file's directory,
+// which stands at its end, takes some 100 KB, so that they may not be small
+// either.
 const (
-	groupRows  = 20_000
+	groupRows  = 50_000
+	groupRaw   = 256 << 20
 	groupBytes = 32 << 20
 	// pageBytes of a column are compressed at once.
 	pageBytes = 256 << 10
@@ -104,7 +106,7 @@ func (w *parquetWriter) Write(p Pair) error {
 	w.rows++
 	w.bytes += len(row.RequestHead) + len(row.RequestBody) + len(row.ResponseHead) + len(row.ResponseBody) +
 		len(row.Path) + len(row.Query) + len(row.Host) + len(row.Error) + 256
-	if w.rows < groupRows && w.bytes < groupBytes {
+	if w.rows < groupRows && w.bytes < groupRaw && w.w.Size()-w.out.n < groupBytes {
 		return nil
 	}
 	return w.flush()

@@ -49,6 +49,7 @@ func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) { return c.dec.Decod
 // which columns have an index and others not. The bounds of row groups stay.
 type parquetEnd struct {
 	w   io.Writer
+	n   int64         // bytes that were written to w
 	end *bytes.Buffer // nil before begin
 }
 
@@ -62,7 +63,9 @@ func (e *parquetEnd) Write(b []byte) (int, error) {
 	if e.end != nil {
 		return e.end.Write(b)
 	}
-	return e.w.Write(b)
+	n, err := e.w.Write(b)
+	e.n += int64(n)
+	return n, err
 }
 
 // begin says that nothing but the end is to come: indexes and the footer.

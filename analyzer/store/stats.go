@@ -26,8 +26,9 @@ type Scanner interface {
 	// durable, up to what was durable when it began. It has no budget: it is
 	// bounded by its context and by its consumer, holds a bounded number of
 	// frames however much there is, and a pair that retention removes
-	// meanwhile is left out. The sequence is single-use; an error is yielded
-	// once, as the last element.
+	// meanwhile is left out. What cannot be read is passed over, and told of
+	// behind all others, by a *PartialError with Unreadable. The sequence is
+	// single-use; an error is yielded once, as the last element.
 	Scan(ctx context.Context, s Scan) iter.Seq2[*Stored, error]
 }
 

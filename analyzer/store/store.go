@@ -202,6 +202,10 @@ type PartialError struct {
 	// Reached, when set, is the last place that was looked at, matching or
 	// not: a list with Before set to it goes on from there.
 	Reached *Key
+	// Unreadable, where it is not 0, says that all was looked at but for so
+	// many pairs, matching or not, that nobody can read any more; a damaged
+	// stretch of which it is not known how many were in it counts as one.
+	Unreadable uint64
 }
 
 func (e *PartialError) Error() string        { return ErrPartial.Error() + ": " + e.Reason }

@@ -34,11 +34,12 @@ const (
 	maxRejected = 10_000
 )
 
-// Trailers of an export: how many pairs are in it, and how many its format has
-// no place for.
+// Trailers of an export: how many pairs are in it, how many its format has no
+// place for, and how many nobody can read any more.
 const (
 	trailerPairs   = "Weir-Pairs"
 	trailerLeftOut = "Weir-Left-Out"
+	trailerPartial = "Weir-Partial"
 )
 
 type (
@@ -198,7 +199,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, format interchan
 	defer stop()
 	// The first pair tells whether the store can answer at all.
 	st, err, more := next()
-	if more && err != nil {
+	if more && err != nil && unreadable(err) == 0 {
 		p, _ := errors.AsType[*httpv1.Problem](s.fail(ctx, err))
 		writeProblem(w, p)
 		return
@@ -207,14 +208,17 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, format interchan
 	h := w.Header()
 	h.Set("Content-Type", format.MediaType())
 	h.Set("Content-Disposition", disposition(name))
-	h.Set("Trailer", trailerPairs+", "+trailerLeftOut)
+	h.Set("Trailer", trailerPairs+", "+trailerLeftOut+", "+trailerPartial)
 	out := bufio.NewWriterSize(&patient{w: w, ctl: http.NewResponseController(w)}, 64<<10)
-	file, err := interchange.NewWriter(format, out, s.cfg.Version)
-	if err != nil {
-		s.abort(ctx, err)
+	file, wrong := interchange.NewWriter(format, out, s.cfg.Version)
+	if wrong != nil {
+		s.abort(ctx, wrong)
 	}
-	var pairs, left uint64
+	var pairs, left, lost uint64
 	for ; more; st, err, more = next() {
+		if lost = unreadable(err); lost > 0 {
+			break // it is the last element
+		}
 		if err != nil {
 			s.abort(ctx, err)
 		}
@@ -232,6 +236,19 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, format interchan
 	}
 	h.Set(trailerPairs, strconv.FormatUint(pairs, 10))
 	h.Set(trailerLeftOut, strconv.FormatUint(left, 10))
+	h.Set(trailerPartial, strconv.FormatUint(lost, 10))
+	if lost > 0 {
+		s.log.WarnContext(ctx, "An export passed over pairs that cannot be read", slog.Uint64("unreadable", lost), slog.Uint64("pairs", pairs))
+	}
+}
+
+// unreadable is how many pairs a scan passed over; 0 where an error is of
+// something else.
+func unreadable(err error) uint64 {
+	if p, ok := errors.AsType[*store.PartialError](err); ok {
+		return p.Unreadable
+	}
+	return 0
 }
 
 // abort cuts the connection of an answer that has begun.

@@ -26,8 +26,10 @@ import (
 // comes across one while another does so waits until it is done: an answer
 // without a pair is given when the pair has been counted.
 type damages struct {
-	mu    sync.Mutex
-	known map[uint64]bool // by offset
+	mu sync.Mutex
+	// known has, by offset, how many pairs were in each, as far as that can be
+	// told.
+	known map[uint64]uint64
 }
 
 // maxDamages bounds those that are known; what is found beyond them may be
@@ -36,16 +38,30 @@ const maxDamages = 1 << 16
 
 // first reports whether a stretch is new. The caller holds mu.
 func (d *damages) first(off uint64) bool {
-	if d.known[off] {
+	if _, ok := d.known[off]; ok {
 		return false
 	}
-	if d.known == nil {
-		d.known = map[uint64]bool{}
-	}
-	if len(d.known) < maxDamages {
-		d.known[off] = true
-	}
+	d.set(off, 0)
 	return true
+}
+
+// set takes note of how many pairs were in a stretch. The caller holds mu.
+func (d *damages) set(off, pairs uint64) {
+	if d.known == nil {
+		d.known = map[uint64]uint64{}
+	}
+	if _, ok := d.known[off]; ok || len(d.known) < maxDamages {
+		d.known[off] = pairs
+	}
+}
+
+// lost is how many pairs cannot be read of a damaged record of which something
+// else says that it had so many rows. One of which nothing is known counts as
+// one.
+func (d *damages) lost(off uint64, rows uint32) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.known[off], uint64(rows), 1)
 }
 
 // unread are stretches whose rows have to go: whoever lists or counts rows
@@ -136,6 +152,7 @@ func (s *Store) note(c *seglog.CorruptError, final bool) {
 		if h := headOf(&w); h != nil && !w.duplicate && !w.unreadable {
 			left := uint64(w.left(h))
 			s.counters.damagedPairs.Add(left)
+			s.damages.set(c.Offset, left)
 			attrs = append(attrs, slog.Uint64("pairs", left), slog.String("app", h.GetSource().GetApp()))
 			if s.opt.Damaged != nil {
 				s.opt.Damaged(c.Offset, h)
@@ -143,6 +160,7 @@ func (s *Store) note(c *seglog.CorruptError, final bool) {
 		}
 	} else if pairs, err := s.body(c); err == nil {
 		s.counters.damagedPairs.Add(uint64(len(pairs)))
+		s.damages.set(c.Offset, uint64(len(pairs)))
 		attrs = append(attrs, slog.Int("pairs", len(pairs)))
 		if h := headFrom(pairs); h != nil && final {
 			attrs = append(attrs, slog.String("app", h.GetSource().GetApp()))

@@ -102,7 +102,13 @@ func (w *walk) within(f *segidx.Frame) bool {
 	if f.Off >= w.end || f.Next <= w.after || f.Rows > 0 && (f.TimeMax < w.from || f.TimeMin >= w.to) {
 		return false
 	}
-	return !w.s.unread.has(f.Off)
+	if !w.s.unread.has(f.Off) {
+		return true
+	}
+	if w.forward { // lists have no rows of it, and who reads everything is told
+		w.damaged += w.s.damages.lost(f.Off, f.Rows)
+	}
+	return false
 }
 
 // records are those that the index has rows of that may fit.
@@ -155,7 +161,7 @@ func (w *walk) expandHeads(ctx context.Context, src *source) error {
 				return nil
 			}
 			w.s.damaged(c)
-			w.damaged++
+			w.damaged += w.s.damages.lost(c.Offset, 0)
 			continue
 		}
 		if _, ok := errors.AsType[*seglog.RemovedError](err); ok {

@@ -270,7 +270,7 @@ func (w *walk) next(ctx context.Context) (f found, bound int64, ok bool, err err
 		if _, damage := errors.AsType[*seglog.CorruptError](j.err); !damage {
 			return f, 0, false, w.s.mistrust(j.err)
 		}
-		w.damaged += max(uint64(j.rows), 1)
+		w.damaged += w.s.damages.lost(j.off, j.rows)
 	}
 	w.spent += j.found.cost
 	w.done.Scanned += j.bytes
@@ -323,5 +323,5 @@ func damagedVerdict(pairs uint64) error {
 	if pairs == 0 {
 		return nil
 	}
-	return &store.PartialError{Reason: fmt.Sprintf("%d pairs cannot be read: the log is damaged there", pairs)}
+	return &store.PartialError{Reason: fmt.Sprintf("%d pairs cannot be read: the log is damaged there", pairs), Unreadable: pairs}
 }

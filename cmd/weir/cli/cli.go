@@ -4,7 +4,9 @@
 //
 // Exit status: 0 when all went well, 1 when something failed, 2 when the
 // command or the query was not understood, 3 when the analyzer lets nobody, or
-// not this key, do it; after 2 and 3 nothing was done.
+// not this key, do it; after 2 and 3 nothing was done. 4 is an export that is
+// whole but for what nobody can read any more. Commands that are questions (dlp
+// scan) end as grep does: 0 nothing found, 1 something, 2 it failed.
 package cli
 
 import (
@@ -83,6 +85,18 @@ func (e *UsageError) Unwrap() error { return e.Err }
 
 // ErrQuiet is a failure that was explained already.
 var ErrQuiet = errors.New("failed")
+
+// exitPartial: it is done, but for what nobody can read any more.
+const exitPartial = 4
+
+// statusError ends a command with a status of its own.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
 
 // later are commands of weir that this version does not have. They are
 // refused by name, so that a script learns that they exist elsewhere.
@@ -164,11 +178,15 @@ type exit struct{ status int }
 // signal.
 func Run(ctx context.Context, args []string, std IO, programs Programs) int {
 	err := run(ctx, args, std, programs)
+	status := daemon.ExitFailed
+	if s, ok := errors.AsType[*statusError](err); ok {
+		status = s.status
+	}
 	switch {
 	case err == nil:
 		return daemon.ExitOK
 	case errors.Is(err, ErrQuiet):
-		return daemon.ExitFailed
+		return status
 	}
 	fmt.Fprintln(std.Err, "weir: "+clean(err.Error(), true))
 	if h, ok := errors.AsType[*daemon.Hinted](err); ok {
@@ -180,7 +198,7 @@ func Run(ctx context.Context, args []string, std IO, programs Programs) int {
 	if denied(err) != nil {
 		return exitDenied
 	}
-	return daemon.ExitFailed
+	return status
 }
 
 func run(ctx context.Context, args []string, std IO, programs Programs) (err error) {
@@ -190,7 +208,7 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	var g grammar
 	parser, err := kong.New(
 		&g, kong.Name("weir"),
-		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood, 3 not allowed. docs/command-line.md tells more."),
+		kong.Description("See what your application says and hears. Exit status: 0 done, 1 failed, 2 not understood, 3 not allowed, 4 done in part. docs/command-line.md tells more."),
 		kong.Writers(std.Out, std.Err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(status int) { panic(exit{status}) }),
@@ -257,7 +275,7 @@ func run(ctx context.Context, args []string, std IO, programs Programs) (err err
 	case "import":
 		err = take(ctx, std, api, g.Import)
 	case "dlp":
-		err = dlpScan(ctx, std, api, programs, g.Dlp.Scan)
+		return dlpScan(ctx, std, api, programs, g.Dlp.Scan)
 	case "key":
 		err = keys(ctx, std, api, command, g.Key)
 	case "user":

@@ -55,8 +55,9 @@ func (dlpScanCommand) Help() string {
 Nothing is changed, and values are never shown. An encrypted spool is read with
 ENCRYPTION_KEY or ENCRYPTION_KEY_FILE.
 
-Exit status 0: nothing was found. 1: something was, or the answer could not be
-had.`
+Exit status 0: nothing was found. 1: something was. 2: not all could be looked
+at, whatever was found: the analyzer or the spool could not be read, or the
+command was not understood. 3: the analyzer does not let this key do it.`
 }
 
 // rulesOf reads a rule set by its name or from a file.
@@ -183,18 +184,33 @@ func dlpTest(std IO, c dlpTestCommand) error {
 	return errors.Join(f.print(std, c.Output), err)
 }
 
+// exitNoAnswer is the status of a question that could not be answered.
+const exitNoAnswer = 2
+
+// dlpScan ends with 1 where something was found and with another status where
+// that is not known.
 func dlpScan(ctx context.Context, std IO, api *client.Client, programs Programs, c dlpScanCommand) error {
+	found, err := dlpSearch(ctx, std, api, programs, c)
+	switch {
+	case err != nil:
+		return &statusError{exitNoAnswer, explain(err)}
+	case found:
+		return ErrQuiet
+	}
+	return nil
+}
+
+func dlpSearch(ctx context.Context, std IO, api *client.Client, programs Programs, c dlpScanCommand) (found bool, err error) {
 	r, err := rulesOf(c.Rules)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if c.NoStore && c.Spool == "" {
-		return &UsageError{errors.New("--no-store leaves nothing to look through: name a spool with --spool")}
+		return false, &UsageError{errors.New("--no-store leaves nothing to look through: name a spool with --spool")}
 	}
-	found := false
 	if !c.NoStore {
 		if found, err = scanStore(ctx, std, api, r, c); err != nil {
-			return err
+			return found, err
 		}
 	}
 	if c.Spool != "" {
@@ -203,17 +219,14 @@ func dlpScan(ctx context.Context, std IO, api *client.Client, programs Programs,
 		}
 		f, err := sweep(r, programs.Files.Spool(ctx, c.Spool))
 		if f == nil {
-			return err
-		}
-		if err := errors.Join(f.print(std, c.Output), err); err != nil {
-			return err
+			return found, err
 		}
 		found = found || f.Changed > 0
+		if err := errors.Join(f.print(std, c.Output), err); err != nil {
+			return found, err
+		}
 	}
-	if found {
-		return ErrQuiet
-	}
-	return nil
+	return found, nil
 }
 
 // scanStore looks through what the analyzer has, and reports whether there is
@@ -221,8 +234,10 @@ func dlpScan(ctx context.Context, std IO, api *client.Client, programs Programs,
 func scanStore(ctx context.Context, std IO, api *client.Client, r *redact.Redactor, c dlpScanCommand) (bool, error) {
 	read, written := io.Pipe()
 	ask := c.ask()
+	var out client.Exported // until the pipe is closed it is the other goroutine's
 	go func() {
-		_, err := api.Export(ctx, ask, "jsonl", written)
+		var err error
+		out, err = api.Export(ctx, ask, "jsonl", written)
 		written.CloseWithError(err) // never fails
 	}()
 	defer read.Close()
@@ -230,5 +245,8 @@ func scanStore(ctx context.Context, std IO, api *client.Client, r *redact.Redact
 	if f == nil {
 		return false, pointAt(std, ask.Query, err)
 	}
-	return f.Changed > 0, errors.Join(f.print(std, c.Output), err)
+	if err := errors.Join(f.print(std, c.Output), err); err != nil {
+		return f.Changed > 0, err
+	}
+	return f.Changed > 0, unreadable(std, out)
 }

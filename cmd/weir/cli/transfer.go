@@ -78,7 +78,18 @@ func export(ctx context.Context, std IO, api *client.Client, c exportCommand) er
 	if out.LeftOut > 0 {
 		fmt.Fprintf(std.Err, "%s left out: %s has no place for what is not HTTP. jsonl and parquet have.\n", count(out.LeftOut, "pair is", "pairs are"), format)
 	}
-	return nil
+	return unreadable(std, out)
+}
+
+// unreadable says that an export is not all that there should be; nil when it
+// is.
+func unreadable(std IO, out client.Exported) error {
+	if out.Unreadable == 0 {
+		return nil
+	}
+	fmt.Fprintf(std.Err, "weir: %s passed over, matching or not: the store is damaged there. What is written is whole otherwise. weir store verify, while no analyzer runs, says where.\n",
+		count(out.Unreadable, "pair was", "pairs were"))
+	return &statusError{exitPartial, ErrQuiet}
 }
 
 // writeFile lets a function write a file, which is there under its name only
