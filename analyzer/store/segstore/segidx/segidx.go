@@ -21,8 +21,8 @@ import (
 // Version of the files that this package writes; VersionKeyed where words are
 // keyed.
 const (
-	Version      = 1
-	VersionKeyed = 2
+	Version      = 3
+	VersionKeyed = 4
 )
 
 const (

@@ -370,10 +370,10 @@ func TestWriteFails(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the golden file again")
 
-// The format does not change unnoticed. A file of version 1 that was written
+// The format does not change unnoticed. A file of version 3 that was written
 // once is read, and written again byte for byte.
 func TestGolden(t *testing.T) {
-	const golden = "testdata/v1.idx"
+	const golden = "testdata/v3.idx"
 	list := small()
 	d := write(t, list)
 	got := d.Get(segidx.Name(name))

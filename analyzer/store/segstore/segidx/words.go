@@ -1,10 +1,12 @@
 package segidx
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/zeebo/xxh3"
 
@@ -57,8 +59,37 @@ func classFor(words int) int {
 	return 0
 }
 
-// hash is what stands for a word, which is in lower case.
-func hash(word []byte) uint64 { return xxh3.Hash(word) }
+// hash is what stands for a word, which is in lower case. Almost all are short:
+// for those it is two multiplications, which a call of a hash for texts of any
+// length costs several times over.
+func hash(word []byte) uint64 {
+	var a, b uint64
+	switch n := len(word); {
+	case n > 16:
+		return xxh3.Hash(word)
+	case n >= 8:
+		a, b = binary.LittleEndian.Uint64(word), binary.LittleEndian.Uint64(word[n-8:])
+	case n >= 4:
+		a, b = uint64(binary.LittleEndian.Uint32(word)), uint64(binary.LittleEndian.Uint32(word[n-4:]))
+	case n > 0:
+		a, b = uint64(word[0])|uint64(word[n/2])<<8, uint64(word[n-1])
+	}
+	return fold(fold(a^hashA, b^hashB), uint64(len(word))^hashC)
+}
+
+// What is mixed into words: the first digits of the fractions of the square
+// roots of 2, 3 and 5.
+const (
+	hashA = 0x6a09e667f3bcc908
+	hashB = 0xbb67ae8584caa73b
+	hashC = 0x3c6ef372fe94f82b
+)
+
+// fold is both halves of a product of 128 bits in one.
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
 
 // salted is the hash of a word in one kind of frames.
 func salted(hash uint64, salt int) uint64 {
@@ -156,9 +187,18 @@ type Collector struct {
 	table []uint64
 	list  []uint64
 	full  bool
+	// lines are some that were seen in this frame, each at a place that follows
+	// from what is in it: pairs of the same traffic repeat most of their header.
+	lines [lineMemo][]byte
 }
 
 const (
+	// Lines from minLine to maxLine bytes are remembered. Where there is no line
+	// that short, as in most bodies, none is looked for in the rest of the chunk.
+	minLine, maxLine = 16, 512
+	lineMemo         = 1 << lineMemoBits
+	lineMemoBits     = 8
+
 	// textChunk is about how much text is put into lower case at once.
 	textChunk = 64 << 10
 	// keepTable bounds what is kept from one frame to the next.
@@ -174,6 +214,7 @@ func (c *Collector) Collect(pairs []*capturev1.RRPair, key *Key) (b Bloom, encod
 		query.Texts(p, c.text)
 		encoded = encoded || query.IsEncoded(p.GetRequest()) || query.IsEncoded(p.GetResponse())
 	}
+	clear(c.lines[:]) // they are the pairs'
 	salt := 0
 	if len(pairs) > 0 && len(pairs[0].GetId()) > 0 {
 		// The same whenever it is made again, and of one frame in each so many.
@@ -197,6 +238,13 @@ func (c *Collector) reset() {
 // text adds the words of one text.
 func (c *Collector) text(text []byte) {
 	for len(text) > 0 {
+		if n := 1 + bytes.IndexByte(text[:min(len(text), maxLine)], '\n'); n > 0 {
+			if line := text[:n]; !c.seen(line) {
+				c.chunk(line)
+			}
+			text = text[n:]
+			continue
+		}
 		n := min(len(text), textChunk)
 		// A chunk ends where a word does.
 		for n < len(text) && lowered[text[n]] != 0 && lowered[text[n-1]] != 0 {
@@ -205,6 +253,22 @@ func (c *Collector) text(text []byte) {
 		c.chunk(text[:n])
 		text = text[n:]
 	}
+}
+
+// seen reports whether this frame's words have those of a line already, and
+// remembers it.
+func (c *Collector) seen(line []byte) bool {
+	n := len(line)
+	if n < minLine {
+		return false
+	}
+	ends := fold(binary.LittleEndian.Uint64(line)^hashA, binary.LittleEndian.Uint64(line[n-8:])^hashB^uint64(n))
+	at := &c.lines[ends>>(64-lineMemoBits)]
+	if bytes.Equal(*at, line) {
+		return true
+	}
+	*at = line
+	return false
 }
 
 func (c *Collector) chunk(text []byte) {
