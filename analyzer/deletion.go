@@ -13,10 +13,24 @@ import (
 // deleter is the store's deletion as the API asks for it.
 type deleter struct{ store *segstore.Store }
 
+// Delete implements web.Deleter.
 func (d deleter) Delete(ctx context.Context, ask web.DeletionAsk) (web.Deleted, error) {
 	done, err := d.store.Delete(ctx, segstore.Deletion{
 		Query: ask.Query, Words: ask.Words, From: ask.From, To: ask.To, DryRun: ask.DryRun, Most: ask.Most, By: ask.By,
 	})
+	return deletedOr(done, err)
+}
+
+// Shred implements web.Deleter.
+func (d deleter) Shred(ctx context.Context, ask web.ShreddingAsk) (web.Deleted, error) {
+	done, err := d.store.Shred(ctx, segstore.Shredding{Day: ask.Day, DryRun: ask.DryRun, Most: ask.Most, By: ask.By})
+	if errors.Is(err, segstore.ErrNotEncrypted) {
+		return web.Deleted{}, web.ErrNoKey
+	}
+	return deletedOr(done, err)
+}
+
+func deletedOr(done *segstore.Deleted, err error) (web.Deleted, error) {
 	if tooMany, ok := errors.AsType[*segstore.TooManyError](err); ok {
 		return web.Deleted{Matched: tooMany.Matched}, web.ErrTooMany
 	}
@@ -29,6 +43,7 @@ func (d deleter) Delete(ctx context.Context, ask web.DeletionAsk) (web.Deleted, 
 	return deleted(*done)
 }
 
+// Deletions implements web.Deleter.
 func (d deleter) Deletions(context.Context) ([]web.Deleted, error) {
 	var out []web.Deleted
 	for _, made := range d.store.Deletions() {

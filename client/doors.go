@@ -28,6 +28,7 @@ type (
 	AuditEvent    = httpv1.AuditEvent
 	AuditCheck    = httpv1.AuditCheck
 	NewDeletion   = httpv1.NewDeletion
+	NewShredding  = httpv1.NewShredding
 	Deletion      = httpv1.Deletion
 	Deletions     = httpv1.Deletions
 )
@@ -119,6 +120,14 @@ func (c *Client) Delete(ctx context.Context, d NewDeletion) (*Deletion, error) {
 	defer done()
 	var out Deletion
 	return &out, patient.do(ctx, http.MethodPost, "/api/v1/deletions", d, &out)
+}
+
+// Shred makes unreadable what was stored on a day, or counts it (DryRun).
+func (c *Client) Shred(ctx context.Context, s NewShredding) (*Deletion, error) {
+	patient, done := c.patient()
+	defer done()
+	var out Deletion
+	return &out, patient.do(ctx, http.MethodPost, "/api/v1/deletions/day", s, &out)
 }
 
 // do sends a document, or none, and reads one, or none.

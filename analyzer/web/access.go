@@ -110,6 +110,7 @@ var doors = []door{
 	{route: "POST " + importPath, who: operator, scope: refused, audit: "pairs.import", stream: true, file: true},
 	{route: "GET /api/v1/deletions", who: operator, scope: refused},
 	{route: "POST /api/v1/deletions", who: operator, scope: byQuery, audit: "pairs.delete"},
+	{route: "POST " + shreddingPath, who: admin, scope: refused, audit: "day.shred"},
 	{route: "GET /api/v1/keys", who: operator, scope: refused},
 	{route: "POST /api/v1/keys", who: operator, scope: refused, audit: "key.create"},
 	{route: "DELETE /api/v1/keys/{id}", who: operator, scope: refused, audit: "key.revoke"},

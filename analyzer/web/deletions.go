@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -12,13 +13,19 @@ import (
 	"github.com/weir-capture/weir/query"
 )
 
-const deletionsPath = "/api/v1/deletions"
+const (
+	deletionsPath = "/api/v1/deletions"
+	shreddingPath = deletionsPath + "/day"
+)
 
 // Deleter takes pairs out of the store for good.
 type Deleter interface {
 	// Delete deletes what an ask selects, or counts it. ErrTooMany: nothing
 	// was deleted.
 	Delete(ctx context.Context, ask DeletionAsk) (Deleted, error)
+	// Shred makes a day unreadable, or counts what is of it. ErrTooMany and
+	// ErrNoKey: nothing was done.
+	Shred(ctx context.Context, ask ShreddingAsk) (Deleted, error)
 	// Deletions are those that were made, newest first.
 	Deletions(ctx context.Context) ([]Deleted, error)
 }
@@ -28,7 +35,18 @@ var (
 	ErrTooMany = errors.New("more pairs match than were confirmed")
 	// ErrDeleting: another deletion is under way; one runs at a time.
 	ErrDeleting = errors.New("another deletion is under way")
+	// ErrNoKey: nothing of that day has a key that could be taken away.
+	ErrNoKey = errors.New("nothing of that day is encrypted")
 )
+
+// ShreddingAsk says which day of UTC, such as 2026-11-23, and how many pairs at
+// most.
+type ShreddingAsk struct {
+	Day    string
+	DryRun bool
+	Most   uint64
+	By     string
+}
 
 // DeletionAsk says which pairs, and how many at most. Times are Unix
 // nanoseconds, 0 leaves a side open.
@@ -79,6 +97,10 @@ func (s *Server) deletions(api huma.API) {
 		"Their bytes are gone from the files when this answers, and the answer says how that was made sure of. "+
 			"First a dry run, which only counts; then confirm with that count. Backups, and what was sent elsewhere, are not touched.",
 		nil, httpv1.NewDeletion{}, http.StatusConflict), s.deletePairs)
+	huma.Register(api, change(api, http.MethodPost, "shred-day", shreddingPath, "Make a day unreadable for good",
+		"Of a store that is encrypted: the key of what was stored on that day of UTC is removed, and with it what it had encrypted, in every copy of the files but "+
+			"those that have the key still. First a dry run, which only counts; then confirm with that count.",
+		nil, httpv1.NewShredding{}, http.StatusConflict), s.shredDay)
 }
 
 func noDeleter() error {
@@ -121,6 +143,47 @@ func (s *Server) deletePairs(ctx context.Context, in *deletionInput) (*output[ht
 	}
 	if !ask.DryRun {
 		note(ctx, ask.Words, fmt.Sprintf("%s: %d deleted of %d", d.ID, d.Deleted, d.Matched))
+	}
+	return &output[httpv1.Deletion]{deletionDocument(d)}, nil
+}
+
+type shreddingInput struct{ Sent sent[httpv1.NewShredding] }
+
+func (s *Server) shredDay(ctx context.Context, in *shreddingInput) (*output[httpv1.Deletion], error) {
+	if s.deps.Deleter == nil {
+		return nil, noDeleter()
+	}
+	if in.Sent.err != nil {
+		return nil, in.Sent.err
+	}
+	doc := in.Sent.doc
+	day, err := time.Parse(time.DateOnly, doc.Day)
+	if err != nil {
+		return nil, badParam("day=%s is not valid; want a day such as 2026-11-23.", shown(doc.Day))
+	}
+	if !day.AddDate(0, 0, 1).Before(s.cfg.Now()) {
+		return nil, badParam("day=%s is not over (UTC). What must go now is deleted by query.", doc.Day)
+	}
+	ask := ShreddingAsk{Day: doc.Day, DryRun: doc.DryRun, Most: doc.Confirm, By: caller(ctx).Name}
+	note(ctx, ask.Day, fmt.Sprintf("dry run %t confirmed %d", ask.DryRun, ask.Most))
+	if !ask.DryRun && ask.Most == 0 {
+		return nil, badParam("confirm is not given; want how many pairs a dry run (dry_run) counted, or 1 where there are none.")
+	}
+	d, err := s.deps.Deleter.Shred(ctx, ask)
+	switch {
+	case errors.Is(err, ErrNoKey):
+		return nil, problem(http.StatusConflict, httpv1.ProblemParameter,
+			"Nothing that was stored on "+ask.Day+" has a key: the store was not encrypted then, or retention or a shredding has removed it. Delete by query instead.")
+	case errors.Is(err, ErrTooMany):
+		return nil, problem(http.StatusConflict, httpv1.ProblemParameter,
+			fmt.Sprintf("%d pairs are of %s and %d were confirmed: nothing was done.", d.Matched, ask.Day, ask.Most))
+	case errors.Is(err, ErrDeleting):
+		return nil, problem(http.StatusConflict, httpv1.ProblemBusy, "Another deletion is running; one runs at a time. Ask again later.")
+	case err != nil:
+		return nil, s.fail(ctx, err)
+	}
+	if !ask.DryRun {
+		note(ctx, ask.Day, fmt.Sprintf("%s: %d shredded", d.ID, d.Deleted))
 	}
 	return &output[httpv1.Deletion]{deletionDocument(d)}, nil
 }

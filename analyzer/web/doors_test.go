@@ -143,6 +143,7 @@ var samples = map[string]sample{
 	"PUT /api/v1/views":                     {body: `{"name":"v","document":{}}`},
 	"DELETE /api/v1/views/{name}":           {path: "/api/v1/views/none"},
 	"POST /api/v1/deletions":                {body: `{"q":"app:x","dry_run":true}`},
+	"POST /api/v1/deletions/day":            {body: `{"day":"2026-11-20","dry_run":true}`},
 	"POST /api/v1/keys":                     {body: `{"name":"k","kind":"proxy"}`},
 	"DELETE /api/v1/keys/{id}":              {path: "/api/v1/keys/none"},
 	"POST /api/v1/forwarder-list":           {body: `{"name":"f"}`},

@@ -88,7 +88,8 @@ func (s *Server) transfer(api huma.API) {
 	huma.Register(api, ok(operation(
 		api, "export-pairs", exportPath, "Download pairs",
 		"In the order in which they were stored, as a stream of any length. A stream that ends without its last chunk is not whole. "+
-			"The trailers "+trailerPairs+" and "+trailerLeftOut+" say how many pairs are in it, and how many match that the format has no place for.",
+			"The trailers "+trailerPairs+" and "+trailerLeftOut+" say how many pairs are in it, and how many match that the format has no place for; "+
+			trailerPartial+" how many were passed over, matching or not, because the store is damaged there. The file is a whole one all the same.",
 		[]*huma.Param{
 			formatParam(interchange.Written, interchange.HAR), queryParam("What to export; empty for everything."),
 			timeParam("from", "Where to begin, included."), timeParam("to", "Where to end, excluded."),

@@ -95,6 +95,9 @@ type Proof struct {
 	Unreadable int    `json:"unreadable_stretches,omitempty"`
 	// Verified is when that was, RFC 3339.
 	Verified time.Time `json:"verified,omitzero"`
+	// Keys are of a shredded day: neither in the ring nor in its files, read
+	// again afterwards, is one of these ids.
+	Keys []uint16 `json:"keys_removed,omitempty"`
 	// Resumed: a crash cut it short, and a start completed it. Pairs is then of
 	// those that were still there.
 	Resumed bool `json:"resumed,omitempty"`

@@ -494,12 +494,25 @@ func TestS26ShreddedDay(t *testing.T) {
 		now.add(24 * time.Hour)
 	}
 	indexed(t, s)
-	if _, err := s.Shred(t.Context(), "2026-11-26", ""); err == nil {
-		t.Error("a day was shredded that is not over")
+	for day, want := range map[string]error{
+		"2026-11-26": segstore.ErrDayNotOver, "2026-11-27": segstore.ErrDayNotOver, "2026-11-22": segstore.ErrNotEncrypted, "yesterday": segstore.ErrNoDay,
+	} {
+		if _, err := s.Shred(t.Context(), segstore.Shredding{Day: day}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", day, err, want)
+		}
 	}
+	// What only counts, and what was not meant, changes nothing.
+	if d, err := s.Shred(t.Context(), segstore.Shredding{Day: "2026-11-24", DryRun: true}); err != nil || d.Matched != 30 || d.Deleted != 0 || d.Bytes == 0 {
+		t.Errorf("%+v %v", d, err)
+	}
+	_, err := s.Shred(t.Context(), segstore.Shredding{Day: "2026-11-24", Most: 29})
+	if many, ok := errors.AsType[*segstore.TooManyError](err); !ok || many.Matched != 30 {
+		t.Errorf("%v", err)
+	}
+	law(t, l, 90, 0)
 	for i, day := range []string{"2026-11-24", "2026-11-25"} {
-		d, err := s.Shred(t.Context(), day, "somebody")
-		if err != nil || d.Deleted != 30 {
+		d, err := s.Shred(t.Context(), segstore.Shredding{Day: day, By: "somebody", Most: 30})
+		if err != nil || d.Deleted != 30 || len(d.Proof.Keys) != 1 || d.Proof.Verified.IsZero() {
 			t.Fatalf("%+v %v", d, err)
 		}
 		want := 60 - 30*i

@@ -186,6 +186,14 @@ type NewDeletion struct {
 	Confirm uint64 `json:"confirm,omitempty" doc:"How many pairs are to be deleted at most, as a dry run counted them; needed without dry_run."`
 }
 
+// NewShredding asks for everything to be made unreadable that was stored on a
+// day.
+type NewShredding struct {
+	Day     string `json:"day" doc:"A day of UTC that is over, such as 2026-11-23."`
+	DryRun  bool   `json:"dry_run,omitempty" doc:"Only count."`
+	Confirm uint64 `json:"confirm,omitempty" doc:"How many pairs are to go at most, as a dry run counted them; needed without dry_run."`
+}
+
 // Deletion is what became of one.
 type Deletion struct {
 	ID                string    `json:"id" doc:"Empty for a dry run."`

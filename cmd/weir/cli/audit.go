@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -130,13 +131,25 @@ func verifyAudit(ctx context.Context, std IO, api *client.Client, c auditVerifyC
 // remove counts pairs, or deletes them.
 func remove(ctx context.Context, std IO, api *client.Client, c deleteCommand) error {
 	ask := client.NewDeletion{Q: strings.Join(c.Query, " "), From: c.From, To: c.To, DryRun: c.Yes == nil}
+	switch {
+	case c.Day == "" && len(c.Query) == 0:
+		return &UsageError{errors.New("a query, or --day, has to say which pairs")}
+	case c.Day != "" && (len(c.Query) > 0 || c.From != "" || c.To != ""):
+		return &UsageError{errors.New("--day is a whole day: neither a query nor --from or --to goes with it")}
+	}
 	if c.Yes != nil {
 		if *c.Yes == 0 {
 			return &UsageError{fmt.Errorf("--yes 0 deletes nothing; want how many pairs weir delete counted without it")}
 		}
 		ask.Confirm = *c.Yes
 	}
-	d, err := api.Delete(ctx, ask)
+	var d *client.Deletion
+	var err error
+	if c.Day != "" {
+		d, err = api.Shred(ctx, client.NewShredding{Day: c.Day, DryRun: ask.DryRun, Confirm: ask.Confirm})
+	} else {
+		d, err = api.Delete(ctx, ask)
+	}
 	if err != nil {
 		return pointAt(std, ask.Q, err)
 	}

@@ -238,11 +238,12 @@ Newest first, one event a line.`
 }
 
 type deleteCommand struct {
+	Day    string   `placeholder:"DAY" help:"Instead of a query: everything that was stored on this day (UTC), such as 2026-11-20, by removing its key. The store has to be encrypted, and the day over."`
 	From   string   `placeholder:"TIME" help:"Not older: RFC 3339, or how long ago, such as 15m or 24h."`
 	To     string   `placeholder:"TIME" help:"Older than this."`
 	Yes    *uint64  `placeholder:"COUNT" help:"Delete, if at most so many pairs match; without it they are only counted."`
 	Output string   `short:"o" default:"text" enum:"text,json" help:"text or json (${default})."`
-	Query  []string `arg:"" help:"Which pairs."`
+	Query  []string `arg:"" optional:"" help:"Which pairs."`
 }
 
 func (deleteCommand) Help() string {
@@ -250,8 +251,13 @@ func (deleteCommand) Help() string {
 
   weir delete 'app:checkout path:/pay*'
   weir delete --yes 100 'app:checkout path:/pay*'
+  weir delete --day 2026-11-20
 
 The first only counts. The second deletes for good: the bytes are taken out of
 the files, and what was looked for afterwards to prove it is printed. Backups,
-exports and what other destinations were sent keep theirs.`
+exports and what other destinations were sent keep theirs.
+
+With --day, which only counts without --yes too, the key of that day goes and
+nothing is rewritten: no copy of the files can be read any more, unless it has
+keys.json of before. It needs the role admin.`
 }

@@ -242,6 +242,7 @@ func doorExamples(t *testing.T, w *world, try func(line string, status int, want
 	try("weir delete 'app:checkout path:/pay*'", 0, "Nothing was deleted.")
 	try("weir delete --yes 100 'app:checkout path:/pay*'", 0, " deleted, ")
 	try("weir query 'app:checkout path:/pay*'", 0, "No pair matches.")
+	try("weir delete --day 2026-11-20", 2, "has a key") // it is not encrypted
 	try("weir audit verify", 0, "as they were written")
 }
 
