@@ -33,7 +33,6 @@ type bench struct {
 	cooler                      cooler
 	// keep leaves Weir's store in dir, and begins with the one that is there.
 	keep     bool
-	profiles string
 	// steps are those of Weir beside ingest.
 	steps   []string
 	started time.Time
@@ -66,7 +65,6 @@ func run() error {
 	flag.DurationVar(&b.mixedFor, "mixed", time.Minute, "how long pairs and dashboards are mixed")
 	flag.BoolVar(&b.cooler.gentle, "gentle", false, "make only the store's own files cold, for a machine that others use")
 	flag.BoolVar(&b.keep, "keep", false, "leave Weir's store in -dir, and begin with the one that an earlier run of the same size has left")
-	flag.StringVar(&b.profiles, "profiles", "", "folder that is given to the programs as PROFILE_DIR")
 	flag.StringVar(&peer, "peer", "", "internal: be this peer")
 	flag.StringVar(&ask, "ask", "", "internal: what the peer does")
 	flag.Parse()
@@ -118,6 +116,9 @@ func run() error {
 	fmt.Print(report)
 	if out == "" {
 		return nil
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("write results: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(out, "RESULTS-store.md"), []byte(report), 0o644); err != nil {
 		return fmt.Errorf("write results: %w", err)
@@ -211,14 +212,6 @@ func (b *bench) measure(ctx context.Context, name string, pairs uint64) error {
 		return b.measurePeer(ctx, name, dir, corpus.Day(pairs, b.end), figures)
 	}
 	return errors.New("nobody knows it")
-}
-
-// profile is what tells a program where to leave profiles.
-func (b *bench) profile(program string) []string {
-	if b.profiles == "" {
-		return nil
-	}
-	return []string{"PROFILE_DIR=" + filepath.Join(b.profiles, program)}
 }
 
 func dialable(ctx context.Context, addr string) error {

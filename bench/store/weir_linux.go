@@ -45,9 +45,9 @@ func (w *weir) startAnalyzer(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	w.api, w.ingest = "http://127.0.0.1:"+api, "127.0.0.1:"+ingest
-	w.analyzer, err = launch(ctx, w.dir, append([]string{
+	w.analyzer, err = launch(ctx, w.dir, []string{
 		"LISTEN_ADDR=127.0.0.1:" + api, "INGEST_ADDR=" + w.ingest, "DATA_DIR=" + w.dataDir(), "LOG_LEVEL=warn", "AUTH=off",
-	}, w.b.profile("analyzer")...), filepath.Join(w.b.bin, "analyzer"))
+	}, filepath.Join(w.b.bin, "analyzer"))
 	if err != nil {
 		return 0, err
 	}
@@ -60,10 +60,10 @@ func (w *weir) startForwarder(ctx context.Context) error {
 		return err
 	}
 	w.push = "127.0.0.1:" + port
-	w.forwarder, err = launch(ctx, w.dir, append([]string{
+	w.forwarder, err = launch(ctx, w.dir, []string{
 		"SERVICE_PORT=" + port, "CLUSTER_NAME=bench", "ANALYZER_ADDR=" + w.ingest, "FILTER_RULE=none",
 		"SPOOL_DIR=" + filepath.Join(w.dir, "spool"), "LOG_LEVEL=warn",
-	}, w.b.profile("forwarder")...), filepath.Join(w.b.bin, "forwarder"))
+	}, filepath.Join(w.b.bin, "forwarder"))
 	if err != nil {
 		return err
 	}
