@@ -32,7 +32,7 @@ type bench struct {
 	patience, coldFor, mixedFor time.Duration
 	cooler                      cooler
 	// keep leaves Weir's store in dir, and begins with the one that is there.
-	keep     bool
+	keep bool
 	// steps are those of Weir beside ingest.
 	steps   []string
 	started time.Time
