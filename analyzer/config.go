@@ -71,7 +71,7 @@ func LoadConfig(env *daemon.Env) Config {
 			env.Fail("ENDPOINT_RULES", err.Error(), "a file of rules, as docs/operations.md shows")
 		}
 	}
-	c.Master = loadMaster(env)
+	c.Master = keyring.LoadMaster(env)
 	c.Doors = loadDoors(env, c.ListenAddr)
 	c.IngestDoor = loadIngestDoor(env, c.IngestAddr, c.tlsFiles())
 	c.OIDC = oidc.LoadConfig(env)

@@ -94,7 +94,7 @@ func LoadConfig(env *daemon.Env) Config {
 	if n, ok := daemon.ParseSize(env.String("SPOOL_MAX_BYTES", "")); ok && n < minSpoolBytes {
 		env.Fail("SPOOL_MAX_BYTES", "too small", "at least 32MiB")
 	}
-	c.Master = loadMaster(env)
+	c.Master = keyring.LoadMaster(env)
 	c.WhenFull = spool.WhenFull(env.OneOf("SPOOL_WHEN_FULL", string(spool.DropOldest), []string{string(spool.DropOldest), string(spool.DropNewest)}))
 	c.Doors = loadDoors(env)
 	return c

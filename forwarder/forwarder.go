@@ -148,7 +148,7 @@ func spoolError(dir string, err error) error {
 	if _, ok := errors.AsType[*vfs.LockedError](err); ok {
 		return &daemon.Hinted{Err: err, Hint: "Each forwarder needs a spool of its own: stop the other one, or set SPOOL_DIR to another directory."}
 	}
-	if hint := keyHint(err); hint != "" {
+	if hint := keyring.Hint(err); hint != "" {
 		return &daemon.Hinted{Err: err, Hint: hint}
 	}
 	return &daemon.Hinted{Err: err, Hint: "Set SPOOL_DIR to a directory that can be written."}

@@ -30,6 +30,7 @@ type EncryptedError struct{ Segment string }
 func (e *EncryptedError) Error() string {
 	return fmt.Sprintf("segment %s is encrypted, and no %s is set", e.Segment, keyring.Variable)
 }
+func (e *EncryptedError) Unwrap() error { return keyring.ErrNoMaster }
 
 // errForged: a record whose checksums are right is not what was written there.
 var errForged = errors.New("its key does not open it")

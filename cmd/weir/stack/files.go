@@ -59,6 +59,8 @@ func spoolPairs(ctx context.Context, dir string) iter.Seq2[*capturev1.RRPair, er
 				err = &cli.UnreadableError{Err: err}
 			case errorIs[*vfs.LockedError](err):
 				err = &daemon.Hinted{Err: err, Hint: "This needs the files to itself: stop the forwarder first."}
+			case keyring.Hint(err) != "":
+				err = &daemon.Hinted{Err: err, Hint: keyring.Hint(err)}
 			}
 			if !yield(p, err) {
 				return
@@ -75,15 +77,8 @@ func errorIs[E error](err error) bool {
 // masterKey is the one of data at rest, if the environment has one.
 func masterKey() (*keyring.Master, error) {
 	env := daemon.NewEnv(os.LookupEnv)
-	text := env.Secret(keyring.Variable)
-	if err := env.Err(); err != nil || text == "" {
-		return nil, err
-	}
-	master, err := keyring.ParseMaster(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", keyring.Variable, err)
-	}
-	return master, nil
+	master := keyring.LoadMaster(env)
+	return master, env.Err()
 }
 
 // alone says what to do about a directory that is in use.
