@@ -35,11 +35,12 @@ var placeholder []byte
 // nothing comes from elsewhere. Images may be data: URLs because a captured
 // picture is previewed as one; in an <img> no picture can run a script. Styles
 // need no exception: the application sets styles through the DOM, and the code
-// view lives in a shadow root with constructed sheets. What is refused all the
+// view lives in a shadow root with constructed sheets. The one policy of
+// trusted types names the address of the one worker. What is refused all the
 // same is reported to the server that mounts this, which names the group weir.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; font-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; " +
-	"require-trusted-types-for 'script'; report-uri /api/v1/csp-report; report-to weir"
+	"require-trusted-types-for 'script'; trusted-types weir-worker; report-uri /api/v1/csp-report; report-to weir"
 
 // Handler serves the viewer: its assets under /assets, and its one page for
 // every other path, so that links into the application work. Paths under

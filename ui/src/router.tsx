@@ -1,7 +1,7 @@
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, Navigate } from '@tanstack/react-router';
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link } from '@tanstack/react-router';
 import { Root } from './components/Root';
 import { root } from './lib/root';
-import { parseQueryString, readDeletionSearch, readLedgerSearch, readSearch, readSignInSearch, writeQueryString } from './lib/search';
+import { parseQueryString, readCompareSearch, readDeletionSearch, readExchangeSearch, readLedgerSearch, readSearch, readSignInSearch, writeQueryString } from './lib/search';
 import { Doctor } from './pages/Doctor';
 import { Ledger } from './pages/Ledger';
 import { Proxies } from './pages/Proxies';
@@ -69,14 +69,19 @@ const deletionsRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/Deletions'), 'Deletions'),
 });
 
-/** A link to one pair: Traffic with its detail open. */
+/** A link to one exchange: a page of its own. */
 const pairRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/pairs/$id',
-  component: function PairLink() {
-    const { id } = pairRoute.useParams();
-    return <Navigate to="/" search={{ row: id }} replace />;
-  },
+  validateSearch: readExchangeSearch,
+  component: lazyRouteComponent(() => import('./pages/Exchange'), 'Exchange'),
+});
+
+const compareRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/compare',
+  validateSearch: readCompareSearch,
+  component: lazyRouteComponent(() => import('./pages/Compare'), 'Compare'),
 });
 
 function NotFound() {
@@ -92,7 +97,7 @@ function NotFound() {
 
 export function makeRouter() {
   return createRouter({
-    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
+    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, compareRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
     basepath: root,
     parseSearch: (text) => parseQueryString(text),
     stringifySearch: writeQueryString,

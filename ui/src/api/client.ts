@@ -99,6 +99,17 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
   }
 }
 
+/** The bytes of an answer that is JSON, for somebody else to read. */
+export async function getBytes(path: string, signal?: AbortSignal): Promise<Uint8Array> {
+  const response = await call(path, undefined, { signal, headers: { accept: 'application/json' } });
+  try {
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Unreachable(error);
+  }
+}
+
 /** Sends a document, and resolves with the answer's; null where it has none. */
 export async function sendJson<T>(method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<T> {
   const response = await send(method, path, body);

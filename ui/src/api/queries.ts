@@ -1,9 +1,10 @@
 import { keepPreviousData, queryOptions, type QueryClient } from '@tanstack/react-query';
+import { loadPair } from '../lib/body-thread';
 import { formatCount } from '../lib/format';
 import { fieldOf, requestQuery } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
-import { call, getJson, Problem } from './client';
-import type { Doctor, FieldsAnswer, Histogram, Info, Ledger, Pair, PairPage, ProxiesAnswer, QueryCheck, Why } from './types';
+import { call, getBytes, getJson, Problem } from './client';
+import type { Doctor, FieldsAnswer, Histogram, Info, Ledger, PairPage, ProxiesAnswer, QueryCheck, Why } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
@@ -140,7 +141,8 @@ export const doctorQuery = queryOptions({
 export const pairQuery = (id: string) =>
   queryOptions({
     queryKey: ['pair', id],
-    queryFn: ({ signal }) => getJson<Pair>(`pairs/${encodeURIComponent(id)}`, undefined, signal),
+    // Its bodies may be large: then it is read beside the page, not by it.
+    queryFn: async ({ signal }) => loadPair(await getBytes(`pairs/${encodeURIComponent(id)}`, signal)),
     // A stored pair does not change.
     staleTime: Infinity,
     gcTime: 60_000,

@@ -1,6 +1,6 @@
 import type { Message } from '../api/types';
 
-export type BodyKind = 'empty' | 'json' | 'xml' | 'form' | 'events' | 'text' | 'image' | 'binary';
+export type BodyKind = 'empty' | 'json' | 'xml' | 'form' | 'events' | 'text' | 'image' | 'protobuf' | 'binary';
 
 /** Value of the first field with this name, in any case. */
 export function headerValue(message: Pick<Message, 'headers'>, name: string): string | null {

@@ -82,9 +82,9 @@ export function complete(
 
 const plainValue = /^[\p{L}\p{N}_][\p{L}\p{N}_@%+=~.-]*$/u;
 
-/** A value as the language needs it written to mean exactly that: quoted unless it is plainly a word. */
-export function quoteValue(value: string): string {
-  if (plainValue.test(value) && !value.includes('..') && !/^(?:and|or|not)$/i.test(value)) return value;
+/** A value as the language needs it written to mean exactly that: quoted unless it is plainly a word, or always. */
+export function quoteValue(value: string, always = false): string {
+  if (!always && plainValue.test(value) && !value.includes('..') && !/^(?:and|or|not)$/i.test(value)) return value;
   const escapes: Readonly<Record<string, string>> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
   // oxlint-disable-next-line no-control-regex -- control characters must be written as escapes
   return `"${value.replace(/["\\\u0000-\u001f\u007f]/g, (c) => escapes[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)}"`;

@@ -1,6 +1,6 @@
 import { defaultFrom, type Range } from './range';
 
-export const detailTabs = ['overview', 'headers', 'body', 'timing', 'raw'] as const;
+export const detailTabs = ['overview', 'headers', 'body', 'timing', 'connection', 'raw', 'redactions'] as const;
 export type DetailTab = (typeof detailTabs)[number];
 
 /** The whole view of Traffic, as it stands in the URL. Absent means the default. */
@@ -30,6 +30,38 @@ export function readSearch(raw: Record<string, unknown>): TrafficSearch {
   if (row) out.row = row;
   if (tab && tab !== 'overview' && detailTabs.includes(tab)) out.tab = tab;
   return out;
+}
+
+/** What is compared: two exchanges, or the traffic of a query in two ranges of time. */
+export interface CompareSearch {
+  a?: string;
+  b?: string;
+  part?: ComparePart;
+  q?: string;
+  from?: string;
+  to?: string;
+  from2?: string;
+  to2?: string;
+  /** "METHOD endpoint" of the line that is opened. */
+  line?: string;
+}
+export const compareParts = ['headers', 'request', 'response'] as const;
+export type ComparePart = (typeof compareParts)[number];
+
+export function readCompareSearch(raw: Record<string, unknown>): CompareSearch {
+  const { part, ...texts } = readTexts(raw, ['a', 'b', 'part', 'q', 'from', 'to', 'from2', 'to2', 'line']);
+  const known = compareParts.find((p) => p === part);
+  return known && known !== 'headers' ? { ...texts, part: known } : texts;
+}
+
+/** Which part of an exchange its own page shows. */
+export interface ExchangeSearch {
+  tab?: DetailTab;
+}
+
+export function readExchangeSearch(raw: Record<string, unknown>): ExchangeSearch {
+  const { tab } = readSearch(raw);
+  return tab ? { tab } : {};
 }
 
 /** The whole view of the ledger, as it stands in the URL. */

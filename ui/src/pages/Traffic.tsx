@@ -338,7 +338,9 @@ export function Traffic() {
               onClose={close}
               onMove={move}
               onFilter={(clause) => go({ q: addClause(q, clause) })}
-              onCopyCurl={copyCurl}
+              onShow={(next) => go({ q: next, from: 'all', to: undefined, row: undefined, tab: undefined })}
+              onOpen={(id) => go({ row: id })}
+              onCompare={(both) => void navigate({ to: '/compare', search: both })}
             />
           </>
         )}

@@ -2,8 +2,9 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { address } from '../../api/client';
 import { bigBody, bytesQuery, type Side, type StoredBytes } from '../../api/queries';
-import type { Message, Pair } from '../../api/types';
-import { inlineBytes, mediaType } from '../../lib/body';
+import type { Message } from '../../api/types';
+import { headerValue, inlineBytes, mediaType } from '../../lib/body';
+import type { LoadedPair } from '../../lib/body-reader';
 import { exactSize, formatSize } from '../../lib/format';
 import { withheldBecause } from '../../lib/receipts';
 import { visibleText } from '../../lib/visible';
@@ -12,7 +13,8 @@ import { BodyView } from './BodyView';
 import s from './Detail.module.css';
 import { SidePanel, Sides } from './Side';
 
-export function Bodies({ pair }: { pair: Pair }) {
+/** Both bodies, each in the form that reads best. */
+export function Bodies({ pair }: { pair: LoadedPair }) {
   return (
     <Sides>
       <Body pair={pair} side="request" title="Request" message={pair.request} />
@@ -22,7 +24,7 @@ export function Bodies({ pair }: { pair: Pair }) {
 }
 
 interface BodyProps {
-  pair: Pair;
+  pair: LoadedPair;
   side: Side;
   title: string;
   message: Message | undefined;
@@ -36,7 +38,7 @@ function Body({ pair, side, title, message }: BodyProps) {
       </SidePanel>
     );
   }
-  if (!message.body) {
+  if (!message.body && !pair.left_out?.[side]) {
     const withheld = withheldBecause(pair, side);
     const why = withheld ? `withheld, because ${withheld}` : pair.flags.includes('body_shed') ? 'capture ran short of memory' : '';
     return (
@@ -60,12 +62,13 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
   const [asSent, setAsSent] = useState(false);
   const [wanted, setWanted] = useState(false);
   const decode = coding !== '' && !asSent;
-  const fetched = useQuery({ ...bytesQuery(pair.id, side, 'body', true, wanted), enabled: decode });
-  // Without a content coding the bytes came with the pair.
+  const leftOut = pair.left_out?.[side] ?? 0;
+  const fetched = useQuery({ ...bytesQuery(pair.id, side, 'body', decode, wanted), enabled: decode || (leftOut > 0 && wanted) });
+  // Without a content coding the bytes came with the pair, unless there are too many.
   const inline = useMemo(() => inlineBytes(message), [message]);
-  const stored: StoredBytes | undefined = decode
-    ? fetched.data
-    : { size: inline.length, bytes: inline.length > bigBody && !wanted ? null : inline, state: '' };
+  const kept = leftOut || inline.length;
+  const here: StoredBytes = leftOut > 0 ? (fetched.data ?? { size: leftOut, bytes: null, state: '' }) : { size: inline.length, bytes: inline.length > bigBody && !wanted ? null : inline, state: '' };
+  const stored: StoredBytes | undefined = decode ? fetched.data : here;
   const type = mediaType(message);
   const base = `pairs/${encodeURIComponent(pair.id)}/${side}/body`;
   return (
@@ -85,10 +88,11 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
               {coding && ` of ${visibleText(coding)}`}
             </span>
           )}
+          <Chain message={message} decoded={decode ? (stored?.size ?? null) : null} />
           {message.truncated && (
-            <span className="tone-attention" title={`${exactSize(inline.length)} of ${exactSize(message.body_size)} were kept`}>
+            <span className="tone-attention" title={`${exactSize(kept)} of ${exactSize(message.body_size)} were kept`}>
               {' '}
-              <Icon name="scissors" size={11} /> {formatSize(inline.length)} kept
+              <Icon name="scissors" size={11} /> {formatSize(kept)} kept
             </span>
           )}
           {!message.truncated && decode && stored?.state === 'truncated' && (
@@ -112,21 +116,38 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
         </>
       }
     >
-      {decode && fetched.error ? (
+      {fetched.error ? (
         <div className={s.note}>
           <p className="tone-bad">{fetched.error.message}</p>
-          <button type="button" className="btn" onClick={() => setAsSent(true)}>
-            Show it as it was sent
-          </button>
+          {decode && (
+            <button type="button" className="btn" onClick={() => setAsSent(true)}>
+              Show it as it was sent
+            </button>
+          )}
         </div>
       ) : !stored ? (
         <p className={`${s.preview} muted late`}>Decoding …</p>
       ) : stored.bytes === null ? (
-        <Large size={stored.size} onShow={() => setWanted(true)} />
+        wanted ? <p className={`${s.preview} muted late`}>Loading …</p> : <Large size={stored.size} onShow={() => setWanted(true)} />
       ) : (
         <BodyView bytes={stored.bytes} type={type} truncated={message.truncated || stored.state === 'truncated'} label={`${title} body`} />
       )}
     </SidePanel>
+  );
+}
+
+/** What lies between the wire and what is read, from the outside in, each with what it left. */
+function Chain({ message, decoded }: { message: Message; decoded: number | null }) {
+  const transfer = headerValue(message, 'transfer-encoding');
+  const steps: string[] = [`${formatSize(message.wire_size)} on the wire`];
+  if (transfer) steps.push(`${visibleText(transfer)}: ${formatSize(message.body_size)}`);
+  if (message.content_encoding) steps.push(`${visibleText(message.content_encoding)}${decoded === null ? '' : `: ${formatSize(decoded)}`}`);
+  // One step is no chain.
+  if (steps.length < 2 || message.wire_size === 0) return null;
+  return (
+    <span className={s.chain} title="What undid what, from the wire inwards; the wire has the head of the message, too.">
+      {steps.join(' → ')}
+    </span>
   );
 }
 

@@ -1,51 +1,64 @@
-import { lazy, Suspense, useMemo, useState } from 'react';
-import { bodyKind, formFields, imageType, textOf, type BodyKind } from '../../lib/body';
+import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
+import { formFields, imageType } from '../../lib/body';
+import type { TextForm } from '../../lib/body-reader';
+import type { OpenedBody } from '../../lib/body-thread';
+import { copyText } from '../../lib/clipboard';
 import { hexDump } from '../../lib/hex';
-import { indentJson, JsonError, parseJson, type JsonNode } from '../../lib/json';
+import { notice } from '../../lib/notice';
+import { smallBody, useBody } from '../../lib/use-body';
 import { visibleText } from '../../lib/visible';
-import { indentXml } from '../../lib/xml';
 import { CopyButton } from '../CopyButton';
+import { Icon } from '../Icon';
 import s from './BodyView.module.css';
 import d from './Detail.module.css';
 import { HexView } from './HexView';
 import { JsonTree } from './JsonTree';
+import { LinesView } from './LinesView';
 
 const CodeView = lazy(() => import('./CodeView'));
 
-type Mode = 'pretty' | 'raw' | 'hex';
+type Mode = 'pretty' | 'preview' | 'raw' | 'hex';
 
-interface Parsed {
-  kind: BodyKind;
-  text: string | null;
-  json: JsonNode[] | null;
-  /** Why a body that says it is JSON is not shown as such. */
-  broken: string | null;
-}
-
-function parse(bytes: Uint8Array, type: string, truncated: boolean): Parsed {
-  const text = textOf(bytes, truncated);
-  const kind = bodyKind(bytes, text, type);
-  if (kind !== 'json' || text === null) return { kind, text, json: null, broken: null };
-  try {
-    return { kind, text, json: parseJson(text), broken: null };
-  } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    const why = truncated ? 'The JSON is cut off where the kept part ends.' : `Not valid JSON: ${error.message} at character ${error.offset + 1}.`;
-    return { kind: 'text', text, json: null, broken: type.includes('json') ? why : null };
-  }
+interface Props {
+  bytes: Uint8Array;
+  type: string;
+  truncated: boolean;
+  label: string;
 }
 
 /** A body in the form that reads best, as text, and as bytes. */
-export function BodyView({ bytes, type, truncated, label }: { bytes: Uint8Array; type: string; truncated: boolean; label: string }) {
-  const { kind, text, json, broken } = useMemo(() => parse(bytes, type, truncated), [bytes, type, truncated]);
-  const hasPretty = json !== null || kind === 'xml' || kind === 'form' || kind === 'image';
-  const modes: Mode[] = [...(hasPretty ? (['pretty'] as const) : []), ...(text === null ? [] : (['raw'] as const)), 'hex'];
+export function BodyView({ bytes, type, truncated, label }: Props) {
+  const state = useBody(bytes, type, truncated);
+  if (state === null) return <p className={`${d.preview} muted late`}>Reading …</p>;
+  if ('error' in state) {
+    return (
+      <div className={s.view}>
+        <p className={`${d.preview} tone-bad`}>{visibleText(state.error)}</p>
+        <div className={s.body}>
+          <HexView bytes={bytes} label={label} />
+        </div>
+      </div>
+    );
+  }
+  return <Opened body={state.opened} bytes={bytes} type={type} label={label} />;
+}
+
+function modesOf({ facts }: OpenedBody): Mode[] {
+  const modes: Mode[] = [];
+  if (facts.kind === 'image') modes.push('preview');
+  if (facts.treeLines > 0 || facts.kind === 'xml' || facts.kind === 'form' || facts.kind === 'protobuf') modes.push('pretty');
+  if (facts.isText) modes.push('raw');
+  return [...modes, 'hex'];
+}
+
+function Opened({ body, bytes, type, label }: { body: OpenedBody; bytes: Uint8Array; type: string; label: string }) {
+  const { facts, reader } = body;
+  const modes = modesOf(body);
   const [chosen, setChosen] = useState<Mode | null>(null);
   const mode = chosen && modes.includes(chosen) ? chosen : (modes[0] as Mode);
-  const copy = () => {
-    if (mode === 'hex' || text === null) return hexDump(bytes.subarray(0, 1 << 20));
-    if (mode === 'pretty' && json) return indentJson(json);
-    return text;
+  const copy = async () => {
+    const text = mode === 'hex' || mode === 'preview' ? hexDump(bytes.subarray(0, 1 << 20)) : await reader.text(mode);
+    notice((await copyText(text)) ? `Copied ${mode === 'hex' || mode === 'preview' ? 'the hex dump' : `the ${label.toLowerCase()}`}` : 'The browser did not allow copying');
   };
   return (
     <div className={s.view}>
@@ -57,44 +70,38 @@ export function BodyView({ bytes, type, truncated, label }: { bytes: Uint8Array;
             </button>
           ))}
         </div>
-        {broken && <span className="tone-attention">{visibleText(broken)}</span>}
+        {facts.broken && <span className="tone-attention">{visibleText(facts.broken)}</span>}
+        {facts.kind === 'binary' && <span className="muted">binary</span>}
+        {facts.kind === 'protobuf' && <span className="muted">protobuf, without its description: numbers instead of names</span>}
         <span className={d.spring} />
-        <CopyLazily make={copy} what={mode === 'hex' ? 'the hex dump' : `the ${label.toLowerCase()}`} />
+        <button type="button" className="btn bare icon" onClick={() => void copy()} aria-label={`Copy the ${label.toLowerCase()}`} title={`Copy the ${label.toLowerCase()}`}>
+          <Icon name="copy" />
+        </button>
       </div>
       <div className={s.body}>
-        <Shown mode={mode} kind={kind} bytes={bytes} text={text} json={json} type={type} label={label} />
+        <Shown body={body} mode={mode} bytes={bytes} type={type} label={label} />
       </div>
     </div>
   );
 }
 
-interface ShownProps {
-  mode: Mode;
-  kind: BodyKind;
-  bytes: Uint8Array;
-  text: string | null;
-  json: JsonNode[] | null;
-  type: string;
-  label: string;
+function Shown({ body, mode, bytes, type, label }: { body: OpenedBody; mode: Mode; bytes: Uint8Array; type: string; label: string }) {
+  const { facts, reader } = body;
+  if (mode === 'hex') return <HexView bytes={bytes} label={label} />;
+  if (mode === 'preview') return <Picture bytes={bytes} />;
+  if (mode === 'pretty' && facts.treeLines > 0) return <JsonTree reader={reader} lines={facts.treeLines} label={label} />;
+  if (mode === 'pretty' && facts.kind === 'form' && bytes.length <= smallBody) return <FormFields text={reader.text('raw') as string} />;
+  return <TextView body={body} form={mode === 'pretty' && facts.kind !== 'form' ? 'pretty' : 'raw'} bytes={bytes} type={type} label={label} />;
 }
 
-function Shown({ mode, kind, bytes, text, json, type, label }: ShownProps) {
-  const xml = useMemo(() => (kind === 'xml' && text !== null && type !== 'text/html' ? indentXml(text) : null), [kind, text, type]);
-  if (mode === 'hex' || text === null) {
-    return mode === 'pretty' ? <Picture bytes={bytes} /> : <HexView bytes={bytes} label={label} />;
-  }
-  if (mode === 'pretty') {
-    if (json) return <JsonTree nodes={json} label={label} />;
-    if (kind === 'form') return <FormFields text={text} />;
-    return (
-      <Suspense fallback={null}>
-        <CodeView text={xml ?? text} language="xml" label={label} />
-      </Suspense>
-    );
-  }
+/** Small text in an editor, with colours and folding; large text line by line. */
+function TextView({ body, form, bytes, type, label }: { body: OpenedBody; form: TextForm; bytes: Uint8Array; type: string; label: string }) {
+  const text = useMemo(() => (bytes.length > smallBody ? null : body.reader.text(form)), [body, form, bytes]);
+  if (typeof text !== 'string') return <LinesView key={form} reader={body.reader} form={form} label={label} />;
+  const language = body.facts.kind === 'json' || type.endsWith('json') ? 'json' : body.facts.kind === 'xml' ? 'xml' : 'text';
   return (
     <Suspense fallback={null}>
-      <CodeView text={text} language={json ? 'json' : kind === 'xml' ? 'xml' : 'text'} label={label} />
+      <CodeView text={text} language={language} label={label} />
     </Suspense>
   );
 }
@@ -124,26 +131,15 @@ function FormFields({ text }: { text: string }) {
 
 /** A picture as a data: URL: in an img element no format can run anything. */
 function Picture({ bytes }: { bytes: Uint8Array }) {
-  const type = imageType(bytes);
-  const url = useMemo(() => {
-    let binary = '';
-    for (let i = 0; i < bytes.length; i += 0x8000) binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
-    return `data:${type};base64,${btoa(binary)}`;
+  const type = imageType(bytes) ?? '';
+  const [made, setMade] = useState<{ of: Uint8Array; url: string } | null>(null);
+  useEffect(() => {
+    const reader = new FileReader();
+    reader.addEventListener('load', () => setMade({ of: bytes, url: String(reader.result) }));
+    reader.readAsDataURL(new Blob([bytes.slice()], { type }));
+    return () => reader.abort();
   }, [bytes, type]);
   return (
-    <div className={`${s.scroll} ${s.picture}`}>
-      <img src={url} alt={`What the body shows (${type})`} />
-    </div>
-  );
-}
-
-function CopyLazily({ make, what }: { make: () => string; what: string }) {
-  const [text, setText] = useState<string | null>(null);
-  // Made when it is about to be needed: an indented copy of a large body is not free.
-  const prepare = () => setText(make());
-  return (
-    <span onPointerEnter={prepare} onFocusCapture={prepare}>
-      <CopyButton text={text ?? ''} what={what} />
-    </span>
+    <div className={`${s.scroll} ${s.picture}`}>{made?.of === bytes && <img src={made.url} alt={`What the body shows (${type})`} />}</div>
   );
 }

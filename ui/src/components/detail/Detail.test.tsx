@@ -37,7 +37,6 @@ const props = {
   onClose: () => {},
   onMove: () => {},
   onFilter: () => {},
-  onCopyCurl: () => Promise.resolve(),
 };
 
 const view = (n: number, change: Partial<typeof props> = {}) => <Detail {...props} {...change} id={summary(n).id} early={summary(n)} />;

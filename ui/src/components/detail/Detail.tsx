@@ -2,7 +2,8 @@ import { useQuery } from '@tanstack/react-query';
 import type { KeyboardEvent } from 'react';
 import { Problem } from '../../api/client';
 import { pairQuery } from '../../api/queries';
-import type { Pair, PairSummary } from '../../api/types';
+import type { PairSummary } from '../../api/types';
+import type { LoadedPair } from '../../lib/body-reader';
 import { exactDuration, formatDuration } from '../../lib/format';
 import { usePrefs } from '../../lib/prefs';
 import { isDecoded, protocolInfo } from '../../lib/protocols';
@@ -10,15 +11,21 @@ import { at } from '../../lib/root';
 import { detailTabs, type DetailTab } from '../../lib/search';
 import { useMay } from '../../lib/session';
 import { useCopy } from '../../lib/use-copy';
+import { pickForCompare, usePicked } from '../../lib/compare-pick';
+import { useKeys } from '../../lib/use-keys';
+import { ProtocolView } from '../../protocols/ProtocolView';
 import { visibleText } from '../../lib/visible';
 import { Icon } from '../Icon';
 import { NeedsRole } from '../NeedsRole';
 import { Status } from '../Status';
-import { Bodies } from './Bodies';
+import { ValueMenus } from '../ValueMenu';
+import { ConnectionView } from './ConnectionView';
+import { CopyMenu } from './CopyMenu';
 import s from './Detail.module.css';
 import { Headers } from './Headers';
 import { Overview } from './Overview';
 import { Raw } from './Raw';
+import { RedactionsView } from './RedactionsView';
 import { TimingView } from './TimingView';
 
 const labels: Readonly<Record<DetailTab, string>> = {
@@ -26,7 +33,9 @@ const labels: Readonly<Record<DetailTab, string>> = {
   headers: 'Headers',
   body: 'Body',
   timing: 'Timing',
+  connection: 'Connection',
   raw: 'Raw',
+  redactions: 'Redactions',
 };
 
 /** Two columns need this much. */
@@ -39,20 +48,26 @@ interface Props {
   tab: DetailTab;
   width: number;
   onTab: (tab: DetailTab) => void;
-  onClose: () => void;
+  /** Absent on a page of its own, which has nothing to go back to. */
+  onClose?: () => void;
   onMove: (step: number) => void;
   onFilter: (clause: string) => void;
-  onCopyCurl: (id: string) => Promise<void>;
+  /** A view of its own: all that matches, and nothing of the view before. */
+  onShow?: (q: string) => void;
+  /** Another exchange, in place of this one. */
+  onOpen?: (id: string) => void;
+  /** Two were picked. */
+  onCompare?: (both: { a: string; b: string }) => void;
 }
 
 /** One pair, whole. Everything in it belongs to `id`, or is not shown. */
-export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter, onCopyCurl }: Props) {
+export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter, onShow = onFilter, onOpen, onCompare }: Props) {
   const { data, error, refetch } = useQuery(pairQuery(id));
   const { sides } = usePrefs();
   const may = useMay('investigator');
   // The query is keyed by id already; an analyzer or a proxy that answers with
   // another pair must not be believed either.
-  const pair: Pair | undefined = data?.id === id ? data : undefined;
+  const pair: LoadedPair | undefined = data?.id === id ? data : undefined;
   const head: PairSummary | undefined = pair ?? early;
   const columns = sides === 'columns' || (sides === 'auto' && width >= columnsFrom);
   return (
@@ -68,22 +83,22 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
           <button type="button" className="btn bare icon" onClick={() => onMove(1)} aria-label="Next pair" title="Next pair (j)">
             <Icon name="chevron" />
           </button>
-          {head && isDecoded(head.protocol) && (
-            <button type="button" className="btn bare" onClick={() => void onCopyCurl(id)} disabled={!may} title={may ? 'Copy as a curl command (c)' : 'Copying as a curl command needs role investigator'}>
-              <Icon name="copy" />
-              curl
+          {onCompare && <CompareButton id={id} onCompare={onCompare} />}
+          {head && isDecoded(head.protocol) && <CopyMenu pair={pair} may={may} />}
+          <CopyLink id={id} />
+          {onClose && (
+            <button type="button" className="btn bare icon" onClick={onClose} aria-label="Close the detail" title="Close (Esc)">
+              <Icon name="cross" />
             </button>
           )}
-          <CopyLink id={id} />
-          <button type="button" className="btn bare icon" onClick={onClose} aria-label="Close the detail" title="Close (Esc)">
-            <Icon name="cross" />
-          </button>
         </div>
       </header>
       <Tabs tab={tab} onTab={onTab} />
       <div className={s.content} role="tabpanel" aria-label={labels[tab]} data-columns={columns || undefined} key={id}>
         {pair ? (
-          <Tab pair={pair} tab={tab} onFilter={onFilter} onTab={onTab} />
+          <ValueMenus onFilter={onFilter}>
+            <Tab pair={pair} tab={tab} onFilter={onFilter} onTab={onTab} onShow={onShow} onOpen={onOpen ?? ((other) => onShow(`id:${other}`))} />
+          </ValueMenus>
         ) : error ? (
           <div className={s.note}>
             <p className="tone-bad">
@@ -106,18 +121,31 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
 }
 
 /** What a tab shows, for the sentence that says who may see it; empty where a viewer may. */
-const contents: Readonly<Record<DetailTab, string>> = { overview: '', headers: 'Reading headers', body: 'Reading bodies', timing: '', raw: 'Reading raw bytes' };
+const contents: Readonly<Record<DetailTab, string>> = { overview: '', headers: 'Reading headers', body: 'Reading bodies', timing: '', connection: '', raw: 'Reading raw bytes', redactions: '' };
 
-function Tab({ pair, tab, onFilter, onTab }: { pair: Pair; tab: DetailTab; onFilter: (clause: string) => void; onTab: (tab: DetailTab) => void }) {
+interface TabProps {
+  pair: LoadedPair;
+  tab: DetailTab;
+  onFilter: (clause: string) => void;
+  onTab: (tab: DetailTab) => void;
+  onShow: (q: string) => void;
+  onOpen: (id: string) => void;
+}
+
+function Tab({ pair, tab, onFilter, onTab, onShow, onOpen }: TabProps) {
   const may = useMay('investigator');
   if (!may && contents[tab]) return <NeedsRole least="investigator" what={contents[tab]} />;
   switch (tab) {
     case 'headers':
-      return <Headers pair={pair} onFilter={onFilter} />;
+      return <Headers pair={pair} />;
     case 'body':
-      return <Bodies pair={pair} />;
+      return <ProtocolView pair={pair} />;
     case 'timing':
-      return <TimingView pair={pair} onFilter={onFilter} />;
+      return <TimingView pair={pair} onTab={onTab} />;
+    case 'connection':
+      return <ConnectionView pair={pair} onShow={onShow} onOpen={onOpen} />;
+    case 'redactions':
+      return <RedactionsView pair={pair} />;
     case 'raw':
       return <Raw pair={pair} />;
     default:
@@ -139,6 +167,23 @@ function Title({ pair }: { pair: PairSummary }) {
         {formatDuration(pair.duration_ns)}
       </span>
     </>
+  );
+}
+
+/** Picks this one; with another picked before, compares the two. The key d does the same. */
+function CompareButton({ id, onCompare }: { id: string; onCompare: (both: { a: string; b: string }) => void }) {
+  const picked = usePicked();
+  const pick = () => {
+    const both = pickForCompare(id);
+    if (both) onCompare(both);
+  };
+  useKeys({ d: pick });
+  const title = picked === null ? 'Pick this one to compare it with another (d)' : picked === id ? 'Picked: open another and press d there. Again: let go of it (d)' : 'Compare with the one that was picked (d)';
+  return (
+    <button type="button" className="btn bare" aria-pressed={picked === id} onClick={pick} title={title}>
+      <Icon name="columns" />
+      {picked === null ? 'Compare' : picked === id ? 'Picked' : 'Compare with picked'}
+    </button>
   );
 }
 

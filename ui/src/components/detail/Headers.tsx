@@ -3,21 +3,22 @@ import type { Side } from '../../api/queries';
 import { quoteKey, quoteValue } from '../../lib/query';
 import { visibleText } from '../../lib/visible';
 import { CopyButton } from '../CopyButton';
-import { Icon } from '../Icon';
+import { Value } from '../ValueMenu';
+import { Explained } from './Explained';
 import s from './Detail.module.css';
 import { SidePanel, Sides } from './Side';
 
 /** Header fields in the order, case and number in which they were on the wire. */
-export function Headers({ pair, onFilter }: { pair: Pair; onFilter: (clause: string) => void }) {
+export function Headers({ pair }: { pair: Pair }) {
   return (
     <Sides natural>
-      <MessageHeaders title="Request" side="request" message={pair.request} onFilter={onFilter} />
-      <MessageHeaders title="Response" side="response" message={pair.response} onFilter={onFilter} />
+      <MessageHeaders title="Request" side="request" message={pair.request} />
+      <MessageHeaders title="Response" side="response" message={pair.response} />
     </Sides>
   );
 }
 
-function MessageHeaders({ title, side, message, onFilter }: { title: string; side: Side; message: Message | undefined; onFilter: (clause: string) => void }) {
+function MessageHeaders({ title, side, message }: { title: string; side: Side; message: Message | undefined }) {
   const headers = message?.headers ?? [];
   const trailers = message?.trailers ?? [];
   const text = [message?.start_line ?? '', ...headers.map(([name, value]) => `${name}: ${value}`)].join('\n');
@@ -30,11 +31,11 @@ function MessageHeaders({ title, side, message, onFilter }: { title: string; sid
       {message?.start_line ? (
         <>
           <p className={s.preview}>{visibleText(message.start_line)}</p>
-          <Fields fields={headers} side={side} onFilter={onFilter} />
+          <Fields fields={headers} side={side} />
           {trailers.length > 0 && (
             <>
               <p className={s.sub}>Trailers</p>
-              <Fields fields={trailers} side={side} onFilter={onFilter} />
+              <Fields fields={trailers} side={side} />
             </>
           )}
         </>
@@ -45,7 +46,7 @@ function MessageHeaders({ title, side, message, onFilter }: { title: string; sid
   );
 }
 
-function Fields({ fields, side, onFilter }: { fields: readonly (readonly [string, string])[]; side: Side; onFilter: (clause: string) => void }) {
+function Fields({ fields, side }: { fields: readonly (readonly [string, string])[]; side: Side }) {
   return (
     <table className={s.table}>
       <tbody>
@@ -56,16 +57,10 @@ function Fields({ fields, side, onFilter }: { fields: readonly (readonly [string
             <th scope="row">{visibleText(name)}</th>
             <td>
               <div className={s.cell}>
-                <span>{visibleText(value)}</span>
-                <button
-                  type="button"
-                  className="btn bare icon"
-                  onClick={() => onFilter(`${side}.header.${quoteKey(name.toLowerCase())}:${quoteValue(value)}`)}
-                  aria-label={`Show only pairs with this ${visibleText(name)}`}
-                  title="Show only pairs with this value"
-                >
-                  <Icon name="filter" size={12} />
-                </button>
+                <span>
+                  <Value value={value} name={name} clause={`${side}.header.${quoteKey(name.toLowerCase())}:${quoteValue(value)}`} />
+                  <Explained name={name.toLowerCase()} value={value} />
+                </span>
                 <CopyButton text={value} what={name} />
               </div>
             </td>

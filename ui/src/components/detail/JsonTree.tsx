@@ -1,135 +1,126 @@
 import { useMemo, useState, type KeyboardEvent } from 'react';
+import type { AnyReader } from '../../lib/body-thread';
 import { copyText } from '../../lib/clipboard';
+import { explainValue } from '../../lib/explain-value';
 import { formatCount } from '../../lib/format';
-import { indentJson, jsonPath, visibleNodes, type JsonNode } from '../../lib/json';
+import { mostHits, type TreeLine } from '../../lib/json-tree';
 import { notice } from '../../lib/notice';
+import { quoteValue } from '../../lib/query';
+import { useAnswer } from '../../lib/use-answer';
 import { useRows } from '../../lib/use-rows';
 import { visibleText } from '../../lib/visible';
 import { Icon } from '../Icon';
+import { Value } from '../ValueMenu';
+import { Explained } from './Explained';
 import s from './JsonTree.module.css';
 
 const lineHeight = 20;
-/** A line shows this much of a string; copying takes all of it. */
-const longest = 2000;
 
-/** What a node stands for, as JSON text. */
-export function nodeText(nodes: readonly JsonNode[], node: number): string {
-  const n = nodes[node] as JsonNode;
-  if (n.end < 0) return n.kind === 'string' ? decodeString(n.text) : n.text;
-  const inner = nodes.slice(node, n.end + 1);
-  const text = indentJson(inner.map((x, i) => ({ ...x, depth: x.depth - n.depth, end: x.end < 0 ? -1 : x.end - node, key: i === 0 ? null : x.key, comma: i === inner.length - 1 ? false : x.comma })));
-  return n.size === 0 ? text.replace(/,$/, '') : text;
-}
-
-/** The string that a JSON string stands for. */
-function decodeString(literal: string): string {
-  try {
-    return JSON.parse(literal) as string;
-  } catch {
-    return literal;
-  }
-}
-
-/** JSON with members to fold, search, and copy. Only the lines in sight exist. */
-export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: string }) {
-  const [folded, setFolded] = useState<ReadonlySet<number>>(new Set());
+/** JSON with members to fold, search, and copy. Only the lines in sight exist, and only they are asked for. */
+export function JsonTree({ reader, lines, label }: { reader: AnyReader; lines: number; label: string }) {
+  const [count, setCount] = useState(lines);
+  /** Rises with every change of what is folded: lines before it are not lines after it. */
+  const [version, setVersion] = useState(0);
   const [needle, setNeedle] = useState('');
+  const [hits, setHits] = useState(0);
   const [at, setAt] = useState(0);
-  const visible = useMemo(() => visibleNodes(nodes, folded), [nodes, folded]);
-  const { attach, height, first, last, top, scrollToIndex } = useRows(visible.length, lineHeight);
+  const [hit, setHit] = useState<number | null>(null);
+  const [explained, setExplained] = useState<{ name: string; value: string } | null>(null);
+  const { attach, height, first, last, top, scrollToIndex } = useRows(count, lineHeight);
+  // What is in sight may come a moment later than the scrolling: it then stands where it belongs, not where the window is.
+  const shift = top - first * lineHeight;
 
-  const hits = useMemo(() => {
-    const wanted = needle.toLowerCase();
-    if (wanted === '') return [];
-    const out: number[] = [];
-    nodes.forEach((n, i) => {
-      if (n.key?.toLowerCase().includes(wanted) || (n.end < 0 && n.kind !== 'end' && n.text.toLowerCase().includes(wanted))) out.push(i);
-    });
-    return out;
-  }, [nodes, needle]);
-  const hit = hits.length > 0 ? hits[at % hits.length] : undefined;
+  const answer = useMemo(() => {
+    const got = reader.treeLines(first, last);
+    return got instanceof Promise ? got.then((lines) => ({ first, lines })) : { first, lines: got };
+    // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what is folded
+  }, [reader, first, last, version]);
+  const sight = useAnswer(answer);
 
-  const toggle = (node: number) => {
-    const next = new Set(folded);
-    if (!next.delete(node)) next.add(node);
-    setFolded(next);
+  const changed = async (next: number | Promise<number>) => {
+    setCount(await next);
+    setVersion((v) => v + 1);
   };
-  const foldAll = () => {
-    // The first level stays open, so that there is something to see.
-    setFolded(new Set(nodes.flatMap((n, i) => (n.end > i + 1 && n.depth > 0 ? [i] : []))));
+  const find = async (text: string) => {
+    setNeedle(text);
+    setAt(0);
+    setHit(null);
+    setHits(await reader.findTree(text));
   };
-
-  const goTo = (index: number) => {
-    if (hits.length === 0) return;
-    const place = ((index % hits.length) + hits.length) % hits.length;
+  const goTo = async (index: number) => {
+    if (hits === 0) return;
+    const place = ((index % hits) + hits) % hits;
     setAt(place);
-    const node = hits[place] as number;
-    const open = new Set(folded);
-    for (let p = (nodes[node] as JsonNode).parent; p >= 0; p = (nodes[p] as JsonNode).parent) open.delete(p);
-    setFolded(open);
-    scrollToIndex(visibleNodes(nodes, open).indexOf(node));
+    const found = await reader.treeHit(place);
+    if (!found) return;
+    setHit(found.node);
+    setCount(found.count);
+    setVersion((v) => v + 1);
+    // The list has its new length after this is drawn.
+    requestAnimationFrame(() => scrollToIndex(found.row));
   };
 
   const onSearchKey = (event: KeyboardEvent<HTMLInputElement>) => {
     if (event.key === 'Enter') {
       event.preventDefault();
-      goTo(event.shiftKey ? at - 1 : at + (needle === '' ? 0 : 1));
+      void goTo(hit === null ? 0 : at + (event.shiftKey ? -1 : 1));
     } else if (event.key === 'Escape' && needle !== '') {
-      setNeedle('');
+      void find('');
       event.stopPropagation();
     }
   };
 
-  const copyPath = async (node: number) => {
-    const path = jsonPath(nodes, node);
-    if (await copyText(path)) notice(`Copied ${visibleText(path)}`);
+  const copyPath = async (line: TreeLine) => {
+    if (await copyText(line.path)) notice(`Copied ${visibleText(line.path)}`);
   };
-  const copyValue = async (node: number) => {
-    if (await copyText(nodeText(nodes, node))) notice('Copied the value');
+  const copyValue = async (line: TreeLine) => {
+    if (await copyText(await reader.value(line.node))) notice('Copied the value');
   };
 
-  const lines = [];
-  for (let i = first; i < last; i++) {
-    const node = visible[i];
-    if (node === undefined) continue;
-    lines.push(
-      <Line key={node} nodes={nodes} node={node} folded={folded.has(node)} hit={node === hit} onToggle={toggle} onCopyPath={copyPath} onCopyValue={copyValue} />,
-    );
-  }
   return (
     <div className={s.tree}>
       <div className={s.bar}>
-        <input
-          type="search"
-          value={needle}
-          onChange={(e) => {
-            setNeedle(e.target.value);
-            setAt(0);
-          }}
-          onKeyDown={onSearchKey}
-          placeholder="Find in it"
-          aria-label={`Find in the ${label.toLowerCase()}`}
-          spellCheck={false}
-        />
+        <input type="search" value={needle} onChange={(e) => void find(e.target.value)} onKeyDown={onSearchKey} placeholder="Find in it" aria-label={`Find in the ${label.toLowerCase()}`} spellCheck={false} />
         {needle !== '' && (
           <span className="muted" aria-live="polite">
-            {hits.length === 0 ? 'not in it' : `${formatCount((at % hits.length) + 1)} of ${formatCount(hits.length)}`}
+            {hits === 0 ? 'not in it' : `${hit === null ? '' : `${formatCount(at + 1)} of `}${hits >= mostHits ? 'at least ' : ''}${formatCount(hits)}`}
           </span>
         )}
-        <button type="button" onClick={foldAll}>
+        <button type="button" onClick={() => void changed(reader.fold(true))}>
           fold
         </button>
-        <button type="button" onClick={() => setFolded(new Set())}>
+        <button type="button" onClick={() => void changed(reader.fold(false))}>
           unfold
         </button>
       </div>
+      {explained && (
+        <div className={s.explained} key={`${explained.name} ${explained.value}`}>
+          <code>{visibleText(explained.name)}</code>
+          <Explained name={explained.name} value={explained.value} initially />
+          <button type="button" className="btn bare icon" onClick={() => setExplained(null)} aria-label="Close the explanation" title="Close">
+            <Icon name="cross" size={12} />
+          </button>
+        </div>
+      )}
       <div className={s.holder}>
         {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard */}
         <div ref={attach} className={s.scroll} role="region" tabIndex={0} aria-label={label}>
-          <div className={s.space} style={{ height: height }}>
-            <div className={s.window} style={{ transform: `translateY(${top}px)` }}>
-              {lines}
-            </div>
+          <div className={s.space} style={{ height }}>
+            {sight && (
+              <div className={s.window} style={{ transform: `translateY(${sight.first * lineHeight + shift}px)` }}>
+                {sight.lines.map((line) => (
+                  <Line
+                    key={line.node}
+                    line={line}
+                    hit={line.node === hit}
+                    onToggle={() => void changed(reader.toggle(line.node))}
+                    onCopyPath={() => void copyPath(line)}
+                    onCopyValue={() => void copyValue(line)}
+                    onExplain={setExplained}
+                  />
+                ))}
+              </div>
+            )}
           </div>
         </div>
       </div>
@@ -138,27 +129,22 @@ export function JsonTree({ nodes, label }: { nodes: readonly JsonNode[]; label: 
 }
 
 interface LineProps {
-  nodes: readonly JsonNode[];
-  node: number;
-  folded: boolean;
+  line: TreeLine;
   hit: boolean;
-  onToggle: (node: number) => void;
-  onCopyPath: (node: number) => void;
-  onCopyValue: (node: number) => void;
+  onToggle: () => void;
+  onCopyPath: () => void;
+  onCopyValue: () => void;
+  onExplain: (about: { name: string; value: string }) => void;
 }
 
-function Line({ nodes, node, folded, hit, onToggle, onCopyPath, onCopyValue }: LineProps) {
-  const n = nodes[node] as JsonNode;
-  const holds = n.end > node + 1;
-  const closing = n.end >= 0 ? (nodes[n.end] as JsonNode) : undefined;
-  const collapsed = closing !== undefined && (folded || !holds);
-  const comma = collapsed ? closing.comma : n.comma;
-  const text = n.text.length > longest ? `${n.text.slice(0, longest)} …` : n.text;
+function Line({ line: n, hit, onToggle, onCopyPath, onCopyValue, onExplain }: LineProps) {
+  const [now] = useState(Date.now);
+  const title = useMemo(() => (n.scalar === null ? null : (explainValue('', n.scalar, now)?.title ?? null)), [n.scalar, now]);
   return (
     <div className={s.line} data-hit={hit || undefined} style={{ paddingLeft: 8 + Math.min(n.depth, 60) * 14 }}>
-      {holds ? (
-        <button type="button" className={s.fold} data-folded={folded || undefined} onClick={() => onToggle(node)} aria-expanded={!folded} aria-label={`${folded ? 'Unfold' : 'Fold'} ${visibleText(jsonPath(nodes, node))}`}>
-          <Icon name={folded ? 'chevron-right' : 'chevron'} size={12} />
+      {n.holds ? (
+        <button type="button" className={s.fold} data-folded={n.folded || undefined} onClick={onToggle} aria-expanded={!n.folded} aria-label={`${n.folded ? 'Unfold' : 'Fold'} ${visibleText(n.path)}`}>
+          <Icon name={n.folded ? 'chevron-right' : 'chevron'} size={12} />
         </button>
       ) : (
         <span className={s.fold} />
@@ -170,25 +156,36 @@ function Line({ nodes, node, folded, hit, onToggle, onCopyPath, onCopyValue }: L
         </>
       )}
       <span className={s.value} data-kind={n.kind}>
-        {visibleText(text)}
-        {collapsed && (
+        {n.scalar === null ? (
+          visibleText(n.text)
+        ) : (
+          <Value value={n.scalar} name={n.path} clause={n.field ? `${n.field}:${quoteValue(n.scalar)}` : undefined}>
+            {visibleText(n.text)}
+          </Value>
+        )}
+        {n.closing !== '' && (
           <>
-            {folded && (
+            {n.folded && (
               <span className={s.count}>
                 {formatCount(n.size)} {n.kind === 'object' ? (n.size === 1 ? 'key' : 'keys') : n.size === 1 ? 'item' : 'items'}
               </span>
             )}
-            {closing.text}
+            {n.closing}
           </>
         )}
-        {comma && <span className="muted">,</span>}
+        {n.comma && <span className="muted">,</span>}
       </span>
       {n.kind !== 'end' && (
         <span className={s.tools}>
-          <button type="button" onClick={() => void onCopyPath(node)} title={`Copy the path ${visibleText(jsonPath(nodes, node))}`}>
+          {title !== null && n.scalar !== null && (
+            <button type="button" onClick={() => onExplain({ name: n.path, value: n.scalar as string })} title={`Explain the ${title}`}>
+              {title}
+            </button>
+          )}
+          <button type="button" onClick={onCopyPath} title={`Copy the path ${visibleText(n.path)}`}>
             path
           </button>
-          <button type="button" onClick={() => void onCopyValue(node)} title="Copy the value">
+          <button type="button" onClick={onCopyValue} title="Copy the value">
             value
           </button>
         </span>
@@ -196,4 +193,3 @@ function Line({ nodes, node, folded, hit, onToggle, onCopyPath, onCopyValue }: L
     </div>
   );
 }
-

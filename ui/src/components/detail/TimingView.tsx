@@ -1,8 +1,8 @@
 import type { Pair } from '../../api/types';
 import { exactDuration, formatCount, formatDuration } from '../../lib/format';
 import { isDecoded } from '../../lib/protocols';
-import { quoteValue } from '../../lib/query';
-import { Icon } from '../Icon';
+import type { DetailTab } from '../../lib/search';
+import { diffNs } from '../../lib/time';
 import s from './Detail.module.css';
 import { phasesOf, Waterfall } from './Waterfall';
 
@@ -15,9 +15,15 @@ const moments = [
   ['response_last', 'Response, last byte'],
 ] as const;
 
-export function TimingView({ pair, onFilter }: { pair: Pair; onFilter: (clause: string) => void }) {
+/** From the response's last byte (the request's, where there is none) to the pair being durable here. */
+function captureLag(pair: Pair): number | null {
+  return diffNs(pair.timing.response_last ?? pair.timing.request_last, pair.stored_at);
+}
+
+export function TimingView({ pair, onTab }: { pair: Pair; onTab: (tab: DetailTab) => void }) {
   const { timing } = pair;
   const first = pair.seq === 0;
+  const lag = captureLag(pair);
   const { idle } = phasesOf(timing, first);
   return (
     <>
@@ -36,15 +42,16 @@ export function TimingView({ pair, onFilter }: { pair: Pair; onFilter: (clause: 
           <span>
             {first ? 'This was the first exchange on it.' : `Open already: this was exchange ${formatCount(pair.seq + 1)} on it${idle == null ? '' : `, ${formatDuration(idle)} after it was accepted`}.`}
           </span>
-          <button
-            type="button"
-            className="btn bare icon"
-            onClick={() => onFilter(`pod:${quoteValue(pair.pod)} conn:${pair.conn}`)}
-            aria-label="Show everything on this connection"
-            title="Show everything on this connection"
-          >
-            <Icon name="filter" size={12} />
+          <button type="button" className="btn bare" onClick={() => onTab('connection')}>
+            Show the connection
           </button>
+        </dd>
+        <dt>Capture</dt>
+        <dd title={exactDuration(lag)}>
+          <span>
+            {lag === null || lag < 0 ? 'not known' : formatDuration(lag)}{' '}
+            <span className="muted">from the last byte to stored here. The exchange itself did not wait: bytes are copied after they were passed on.</span>
+          </span>
         </dd>
       </dl>
       <dl className={`${s.section} ${s.grid}`}>
