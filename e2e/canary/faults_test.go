@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/e2e/harness"
+	"github.com/weir-capture/weir/e2e/ledger"
 )
 
 // full is the long form, which make fault runs: every secret in every place
@@ -45,7 +46,7 @@ func TestS02Faults(t *testing.T) {
 	}
 	s.ForwarderEnv["SPOOL_MAX_BYTES"] = "32MiB"
 	s.AnalyzerEnv["LOG_LEVEL"], s.AnalyzerEnv["GOTRACEBACK"] = "debug", "all"
-	h := hunter{t: t, secrets: secrets}
+	h := NewHunter(t, secrets)
 	sent, turn := 0, 0
 	wave := func() {
 		t.Helper()
@@ -71,9 +72,9 @@ func TestS02Faults(t *testing.T) {
 		if !short && !full {
 			return
 		}
-		h.files(s.Dir)
+		h.Dir(s.Dir)
 		if dir := s.ForwarderEnv["SPOOL_DIR"]; dir != "" {
-			h.files(dir)
+			h.Dir(dir)
 		}
 	}
 	s.StartAll()
@@ -150,6 +151,20 @@ func TestS02Faults(t *testing.T) {
 		}
 		return nil
 	})
+	// What is not stored was counted: nothing got away unseen.
+	var counted string
+	api := ledger.NewAnalyzer(s.Viewer())
+	harness.Poll(t, time.Minute, "every pair accounted for", func() error {
+		l, err := api.Ledger(t.Context(), nil)
+		if err != nil {
+			return err
+		}
+		counted = fmt.Sprintf("ledger: %+v, holds: %v", l.Total, l.Holds)
+		if !l.Holds || l.Total.InFlight > 0 || l.Total.Unaccounted > 0 || l.Total.Seen < uint64(sent) {
+			return fmt.Errorf("%d requests were sent; %s", sent, counted)
+		}
+		return nil
+	})
 	ids := stored(t, s, 1)
 	urls := []string{"/metrics", "/api/v1/proxies", "/api/v1/forwarders", "/api/v1/ledger", "/api/v1/doctor", "/api/v1/stats/facets", "/api/v1/stats/endpoints"}
 	for _, format := range []string{"har", "jsonl", "curl", "rrpair", "csv"} {
@@ -157,13 +172,13 @@ func TestS02Faults(t *testing.T) {
 	}
 	for i, id := range ids {
 		if full || i%20 == 0 {
-			urls = append(urls, pairURLs([]string{id})...)
+			urls = append(urls, PairURLs([]string{id})...)
 		}
 	}
 	for _, u := range urls {
-		h.get(s.Viewer() + u)
+		h.Get(s.Viewer() + u)
 	}
-	h.get("http://" + harness.Addr(metrics) + "/metrics")
+	h.Get("http://" + harness.Addr(metrics) + "/metrics")
 	for _, p := range []*harness.Proc{s.Proxy, s.Forwarder, s.Analyzer} {
 		p.Signal(syscall.SIGABRT)
 		p.Wait(20 * time.Second)
@@ -172,7 +187,8 @@ func TestS02Faults(t *testing.T) {
 		}
 	}
 	disk(true)
-	t.Logf("%d requests in 7 states, %d pairs stored; %d answers and %d files with %d MiB looked through: %d hits", sent, len(ids), h.answers, h.count, h.bytes>>20, h.hits)
+	t.Logf("%s", counted)
+	t.Logf("%d requests in 7 states, %d pairs stored; %d answers and %d files with %d MiB looked through: %d hits", sent, len(ids), h.Answers, h.Files, h.Bytes>>20, h.Hits)
 }
 
 // stuff fills a disk.
@@ -226,7 +242,7 @@ func TestS02Scan(t *testing.T) {
 			}
 			return r
 		}
-		if r := scan("--no-store", "--spool", spool); r.Code != 1 || !strings.Contains(r.Stderr, "stop the forwarder") {
+		if r := scan("--no-store", "--spool", spool); r.Code != 2 || !strings.Contains(r.Stderr, "stop the forwarder") {
 			t.Errorf("%q: the spool of a forwarder that runs: %d\n%s%s", rules, r.Code, r.Stdout, r.Stderr)
 		}
 		s.Forwarder.Stop(30 * time.Second)

@@ -57,8 +57,8 @@ func TestS01FreshInstall(t *testing.T) {
 		t.Errorf("a fresh install kept: %s", out)
 	}
 	up.Stop(time.Minute)
-	h := hunter{t: t, secrets: []Secret{{Kind: "password", Value: secret}}}
-	h.files(dir)
+	h := NewHunter(t, []Secret{{Kind: "password", Value: secret}})
+	h.Dir(dir)
 
 	// A bare forwarder keeps everything, and says so.
 	s := harness.NewStack(t, bins, echo(t))

@@ -34,6 +34,8 @@ type Place struct {
 	// Of makes a request that has the secret there; nil when the secret does
 	// not go there.
 	Of func(Secret) *Request
+	// Refused: servers refuse such a request.
+	Refused bool
 }
 
 func quote(s string) string {
@@ -109,123 +111,123 @@ func document(s Secret) string {
 // Places are all of them.
 func Places() []Place {
 	list := []Place{
-		{"json", func(s Secret) *Request { return body("application/json", document(s)) }},
-		{"json, below", func(s Secret) *Request {
+		{Name: "json", Of: func(s Secret) *Request { return body("application/json", document(s)) }},
+		{Name: "json, below", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{%s:{"a":[%s]}}`, quote(name(s)), quote(s.Value)))
 		}},
-		{"json, escapes", func(s Secret) *Request {
+		{Name: "json, escapes", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{"%s":"%s"}`, escapes(name(s)), escapes(s.Value)))
 		}},
-		{"json in json", func(s Secret) *Request {
+		{Name: "json in json", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{"payload":%s}`, quote(document(s))))
 		}},
-		{"json in base64 in json", func(s Secret) *Request {
+		{Name: "json in base64 in json", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{"payload":"%s"}`, base64.StdEncoding.EncodeToString([]byte(document(s)))))
 		}},
-		{"json without a type", func(s Secret) *Request { return body("", document(s)) }},
-		{"json as another type", func(s Secret) *Request { return body("image/png", document(s)) }},
-		{"json lines", func(s Secret) *Request {
+		{Name: "json without a type", Of: func(s Secret) *Request { return body("", document(s)) }},
+		{Name: "json as another type", Of: func(s Secret) *Request { return body("image/png", document(s)) }},
+		{Name: "json lines", Of: func(s Secret) *Request {
 			return body("application/x-ndjson", "{\"n\":1}\n"+document(s)+"\n")
 		}},
-		{"json in chunks", func(s Secret) *Request { r := body("application/json", document(s)); r.Chunked = 7; return r }},
-		{"json in chunks of a byte", func(s Secret) *Request { r := body("application/json", document(s)); r.Chunked = 1; return r }},
-		{"json in segments", func(s Secret) *Request { r := body("application/json", document(s)); r.Segment = 11; return r }},
-		{"graphql variables", func(s Secret) *Request {
+		{Name: "json in chunks", Of: func(s Secret) *Request { r := body("application/json", document(s)); r.Chunked = 7; return r }},
+		{Name: "json in chunks of a byte", Of: func(s Secret) *Request { r := body("application/json", document(s)); r.Chunked = 1; return r }},
+		{Name: "json in segments", Of: func(s Secret) *Request { r := body("application/json", document(s)); r.Segment = 11; return r }},
+		{Name: "graphql variables", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{"query":"mutation($v: String!) { login(v: $v) }","variables":{%s:%s}}`, quote(name(s)), quote(s.Value)))
 		}},
-		{"graphql argument", func(s Secret) *Request {
+		{Name: "graphql argument", Of: func(s Secret) *Request {
 			return body("application/json", fmt.Sprintf(`{"query":%s}`, quote(fmt.Sprintf("mutation { login(%s: %s) }", name(s), quote(s.Value)))))
 		}},
-		{"form", func(s Secret) *Request {
+		{Name: "form", Of: func(s Secret) *Request {
 			return body("application/x-www-form-urlencoded", "user=ann&"+name(s)+"="+url.QueryEscape(s.Value))
 		}},
-		{"form, all escapes", func(s Secret) *Request {
+		{Name: "form, all escapes", Of: func(s Secret) *Request {
 			return body("application/x-www-form-urlencoded", "user=ann&"+percent(name(s))+"="+percent(s.Value))
 		}},
-		{"query", func(s Secret) *Request {
+		{Name: "query", Of: func(s Secret) *Request {
 			return &Request{Target: "/search?user=ann&" + name(s) + "=" + url.QueryEscape(s.Value) + "&page=2"}
 		}},
-		{"query, all escapes", func(s Secret) *Request { return &Request{Target: "/search?" + name(s) + "=" + percent(s.Value)} }},
-		{"referer", func(s Secret) *Request {
+		{Name: "query, all escapes", Of: func(s Secret) *Request { return &Request{Target: "/search?" + name(s) + "=" + percent(s.Value)} }},
+		{Name: "referer", Of: func(s Secret) *Request {
 			return &Request{Target: "/", Fields: []string{"Referer: https://shop.example/login?" + name(s) + "=" + url.QueryEscape(s.Value)}}
 		}},
-		{"multipart", func(s Secret) *Request {
+		{Name: "multipart", Of: func(s Secret) *Request {
 			return body("multipart/form-data; boundary=cut", "--cut\r\nContent-Disposition: form-data; name=\""+name(s)+"\"\r\n\r\n"+s.Value+"\r\n--cut--\r\n")
 		}},
-		{"file in multipart", func(s Secret) *Request {
+		{Name: "file in multipart", Of: func(s Secret) *Request {
 			return body("multipart/form-data; boundary=cut", "--cut\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.json\"\r\nContent-Type: application/json\r\n\r\n"+document(s)+"\r\n--cut--\r\n")
 		}},
-		{"xml", func(s Secret) *Request {
+		{Name: "xml", Of: func(s Secret) *Request {
 			return body("application/xml", "<r><"+name(s)+">"+s.Value+"</"+name(s)+"></r>")
 		}},
-		{"xml attribute", func(s Secret) *Request { return body("text/xml", "<r "+name(s)+"=\""+s.Value+"\"/>") }},
-		{"soap cdata", func(s Secret) *Request {
+		{Name: "xml attribute", Of: func(s Secret) *Request { return body("text/xml", "<r "+name(s)+"=\""+s.Value+"\"/>") }},
+		{Name: "soap cdata", Of: func(s Secret) *Request {
 			return body("application/soap+xml", "<e:Body><"+name(s)+"><![CDATA["+s.Value+"]]></"+name(s)+"></e:Body>")
 		}},
-		{"log line", func(s Secret) *Request {
+		{Name: "log line", Of: func(s Secret) *Request {
 			return body("text/plain", "level=info "+name(s)+"="+quote(s.Value)+" took=3ms")
 		}},
-		{"binary", func(s Secret) *Request {
+		{Name: "binary", Of: func(s Secret) *Request {
 			return body("application/octet-stream", "\x00\x01\x02\xff"+name(s)+"="+s.Value+"\x00")
 		}},
-		{"protobuf text", func(s Secret) *Request {
+		{Name: "protobuf text", Of: func(s Secret) *Request {
 			return body("application/x-protobuf", "\x0a"+string(rune(len(s.Value)))+s.Value)
 		}},
-		{"sql in json", free(func(v string) *Request {
+		{Name: "sql in json", Of: free(func(v string) *Request {
 			return body("application/json", `{"sql":`+quote("INSERT INTO t VALUES ('"+v+"')")+`}`)
 		})},
-		{"header", free(func(v string) *Request {
+		{Name: "header", Of: free(func(v string) *Request {
 			return &Request{Target: "/", Fields: []string{"X-Note: it is " + v + " here"}}
 		})},
-		{"folded header", free(func(v string) *Request { return &Request{Target: "/", Fields: []string{"X-Note: it is", " " + v}} })},
-		{"cookie", func(s Secret) *Request {
+		{Name: "folded header", Of: free(func(v string) *Request { return &Request{Target: "/", Fields: []string{"X-Note: it is", " " + v}} })},
+		{Name: "cookie", Of: func(s Secret) *Request {
 			return &Request{Target: "/", Fields: []string{"Cookie: theme=dark; " + name(s) + "=" + strings.ReplaceAll(s.Value, " ", "")}}
 		}},
-		{"bearer", func(s Secret) *Request {
+		{Name: "bearer", Of: func(s Secret) *Request {
 			return &Request{Target: "/", Fields: []string{"Authorization: Bearer " + s.Value}}
 		}},
-		{"basic", func(s Secret) *Request {
+		{Name: "basic", Of: func(s Secret) *Request {
 			return &Request{Target: "/", Fields: []string{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ann:"+s.Value))}}
 		}},
-		{"api key", func(s Secret) *Request { return &Request{Target: "/", Fields: []string{"X-Api-Key: " + s.Value}} }},
-		{"path", free(func(v string) *Request { return &Request{Target: "/files/" + url.PathEscape(v) + "/raw"} })},
-		{"path, all escapes", free(func(v string) *Request { return &Request{Target: "/files/" + percent(v)} })},
-		{"json name", free(func(v string) *Request { return body("application/json", `{`+quote(v)+`:1}`) })},
-		{"html", free(func(v string) *Request { return body("text/html", "<p>"+v+"</p>") })},
-		{"script", free(func(v string) *Request { return body("text/javascript", "const a = "+quote(v)+";") })},
-		{"base64 in json", free(func(v string) *Request {
+		{Name: "api key", Of: func(s Secret) *Request { return &Request{Target: "/", Fields: []string{"X-Api-Key: " + s.Value}} }},
+		{Name: "path", Of: free(func(v string) *Request { return &Request{Target: "/files/" + url.PathEscape(v) + "/raw"} })},
+		{Name: "path, all escapes", Of: free(func(v string) *Request { return &Request{Target: "/files/" + percent(v)} })},
+		{Name: "json name", Of: free(func(v string) *Request { return body("application/json", `{`+quote(v)+`:1}`) })},
+		{Name: "html", Of: free(func(v string) *Request { return body("text/html", "<p>"+v+"</p>") })},
+		{Name: "script", Of: free(func(v string) *Request { return body("text/javascript", "const a = "+quote(v)+";") })},
+		{Name: "base64 in json", Of: free(func(v string) *Request {
 			return body("application/json", `{"blob":"`+base64.StdEncoding.EncodeToString([]byte("here it is: "+v))+`"}`)
 		})},
-		{"base64url in a query", free(func(v string) *Request {
+		{Name: "base64url in a query", Of: free(func(v string) *Request {
 			return &Request{Target: "/?blob=" + base64.RawURLEncoding.EncodeToString([]byte("here it is: "+v))}
 		})},
-		{"userinfo", func(s Secret) *Request {
+		{Name: "userinfo", Of: func(s Secret) *Request {
 			return body("application/json", `{"url":"https://ann:`+url.QueryEscape(s.Value)+`@db.example/x"}`)
 		}},
-		{"trailer", free(func(v string) *Request {
+		{Name: "trailer", Of: free(func(v string) *Request {
 			r := body("text/plain", "some text")
 			r.Chunked, r.Trailer = 4, "X-Note: "+v
 			return r
 		})},
-		{"ambiguous framing", func(s Secret) *Request {
+		{Refused: true, Name: "ambiguous framing", Of: func(s Secret) *Request {
 			r := body("application/json", document(s))
 			r.Fields = []string{"Transfer-Encoding: chunked, identity", "X-Note: " + s.Value}
 			return r
 		}},
 	}
 	for _, coding := range []string{"gzip", "deflate", "raw deflate", "br", "zstd"} {
-		list = append(list, Place{coding, func(s Secret) *Request {
+		list = append(list, Place{Name: coding, Of: func(s Secret) *Request {
 			r := body("application/json", "")
 			r.Body = packed(coding, document(s))
 			r.Fields = []string{"Content-Encoding: " + strings.TrimPrefix(coding, "raw ")}
 			return r
 		}})
 	}
-	list = append(list, Place{"unknown coding", func(s Secret) *Request {
+	list = append(list, Place{Name: "unknown coding", Of: func(s Secret) *Request {
 		r := body("application/json", document(s))
 		r.Fields = []string{"Content-Encoding: x-none"}
 		return r
-	}}, Place{"gzip in gzip", func(s Secret) *Request {
+	}}, Place{Name: "gzip in gzip", Of: func(s Secret) *Request {
 		r := body("application/json", "")
 		r.Body = packed("gzip", string(packed("gzip", document(s))))
 		r.Fields = []string{"Content-Encoding: gzip, gzip"}

@@ -134,6 +134,7 @@ func residentMiB(t *testing.T, pid int) (n int) {
 func TestR11Latency(t *testing.T) {
 	long(t) // not in parallel: whoever else runs is noise
 	r := newRig(t, 5*time.Minute)
+	r.quiet = true
 	r.ProxyEnv["CAPTURE_SPOOL_DIR"] = r.state("ring")
 	r.StartAll()
 	const periods, length, settle = 10, 6 * time.Second, time.Second

@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -28,6 +29,10 @@ type rig struct {
 	upstream int
 	// killed: a proxy was, with what it had not reported.
 	killed bool
+	*canaries
+	// autopsied: the end of the test looks at what the programs print when they
+	// die.
+	autopsied bool
 }
 
 // newRig makes one whose test fails, because all its processes end, when it
@@ -41,6 +46,16 @@ func newRig(t *testing.T, limit time.Duration) *rig {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed of the moments: %d", seed)
 	r.rng = rand.New(rand.NewPCG(seed, 1))
+	r.canaries = newCanaries(t, harness.Addr(r.ProxyPort), r.rng)
+	r.ForwarderEnv["DLP_CONFIG"] = r.state("rules.yaml")
+	// Nobody can look into noise, and the account is to compare it. Whose a
+	// pair is has to be seen although the rest was withheld.
+	if err := os.WriteFile(r.ForwarderEnv["DLP_CONFIG"], []byte("extends: standard\nkeep_types: ["+load.NoiseType+"]\nkeep_fields: ["+ledger.Header+"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range []map[string]string{r.ProxyEnv, r.ForwarderEnv, r.AnalyzerEnv} {
+		env["GOTRACEBACK"] = "all"
+	}
 	timer := time.AfterFunc(limit, func() {
 		t.Errorf("the scenario did not end within %v", limit)
 		for _, p := range []*harness.Proc{r.Proxy, r.Forwarder, r.Analyzer} {
@@ -53,19 +68,24 @@ func newRig(t *testing.T, limit time.Duration) *rig {
 	return r
 }
 
-// load is the usual mixture at this rate.
+// load is the usual mixture at this rate, with the canaries beside it.
 func (r *rig) load(rate int) load.Steady {
 	return load.Steady{
 		Addr: harness.Addr(r.ProxyPort), Rate: rate, Response: 8 << 10, Request: 8 << 10,
-		PostEvery: 4, FailEvery: 50, SlowEvery: 200, Slow: 300 * time.Millisecond, AbortEvery: 300,
+		PostEvery: 4, FailEvery: 50, SlowEvery: 200, Slow: 300 * time.Millisecond, AbortEvery: 300, Beside: r.send,
 	}
 }
 
-// pause lets the load go on for a while.
+// pause lets the load go on for a while, in which the disks are looked at as
+// the fault leaves them.
 func (r *rig) pause(d time.Duration) {
 	r.t.Helper()
+	after := time.After(d)
+	if !r.quiet {
+		r.disks(scale(3*time.Second, 5*time.Second))
+	}
 	select {
-	case <-time.After(d):
+	case <-after:
 	case <-r.t.Context().Done():
 		r.t.Fatal(r.t.Context().Err())
 	}
@@ -117,6 +137,7 @@ func (r *rig) account(rules ledger.Rules) *ledger.Account {
 	if !a.OK() {
 		r.t.Error("the account does not hold")
 	}
+	r.sweep()
 	return a
 }
 
@@ -140,7 +161,9 @@ func (r *rig) enough(n int) {
 // report leaves the line for the table.
 func (r *rig) report(fault string, a *ledger.Account, note string, args ...any) {
 	r.t.Helper()
-	line(fault, a, note, args...).Print(r.t)
+	l := line(fault, a, note, args...)
+	l.Canaries, l.Leaks = r.next.Load(), uint64(r.hunter.Hits)
+	l.Print(r.t)
 }
 
 func line(fault string, a *ledger.Account, note string, args ...any) faultreport.Line {

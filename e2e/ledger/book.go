@@ -31,6 +31,8 @@ type Entry struct {
 	Out, In    Sum
 	Status     int16
 	Outcome    Outcome
+	// Redacted: it had secrets, so that its bodies are not kept as they were.
+	Redacted bool
 }
 
 // Sum is a body of which only this is remembered.

@@ -48,10 +48,17 @@ type Steady struct {
 	// Latency, if set, is told how long each completed request took from when
 	// it was due. It is called from many goroutines.
 	Latency func(due time.Time, took time.Duration)
+	// Beside, if set, makes requests of its own until ctx ends, and writes them
+	// down itself.
+	Beside func(ctx context.Context, book *ledger.Book)
 	// Skipped, if set, counts the requests that were not made because their
 	// connection was more than a second behind.
 	Skipped *atomic.Int64
 }
+
+// NoiseType is the type of the bodies of a Steady and of their answers. What
+// redacts is to be told that it may keep them unread.
+const NoiseType = "application/x-noise"
 
 // behind is how late a connection may be before it leaves requests out.
 const behind = time.Second
@@ -71,6 +78,9 @@ func (s Steady) Run(ctx context.Context, book *ledger.Book) {
 	start := time.Now()
 	every := time.Second * time.Duration(s.Conns) / time.Duration(s.Rate)
 	var wg sync.WaitGroup
+	if s.Beside != nil {
+		wg.Go(func() { s.Beside(ctx, book) })
+	}
 	for w := range s.Conns {
 		wg.Go(func() {
 			c := steadyConn{Steady: s}
@@ -191,7 +201,7 @@ func (c *steadyConn) exchange(e *ledger.Entry, ask question, out []byte, abort b
 	}
 	fmt.Fprintf(&c.buf, "%s %s%s?%s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", method, c.Prefix, id, ask, c.Addr, ledger.Header, id)
 	if out != nil {
-		fmt.Fprintf(&c.buf, "Content-Length: %d\r\n", len(out))
+		fmt.Fprintf(&c.buf, "Content-Type: %s\r\nContent-Length: %d\r\n", NoiseType, len(out))
 	}
 	c.buf.WriteString("\r\n")
 	c.buf.Write(out)
@@ -237,8 +247,26 @@ func (q question) String() string {
 	return fmt.Sprintf("n=%d&s=%d&d=%d", q.Size, q.Status, q.Delay.Milliseconds())
 }
 
-// Backend is a server that answers a Steady's requests as they ask, and writes
-// them down in the book. It returns its port.
+// Echo answers a request with its own body, type and coding, its cookies, and
+// its query in an address.
+func Echo(w http.ResponseWriter, r *http.Request, body []byte) {
+	for _, name := range []string{"Content-Type", "Content-Encoding", "X-Note"} {
+		if v := r.Header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	for _, c := range r.Cookies() {
+		http.SetCookie(w, c)
+	}
+	if r.URL.RawQuery != "" {
+		w.Header().Set("Location", "/next?"+r.URL.RawQuery)
+	}
+	_, _ = w.Write(body)
+}
+
+// Backend is a server that answers a Steady's requests as they ask, those that
+// do not ask as Echo does, and writes them down in the book. It returns its
+// port.
 func Backend(t testing.TB, book *ledger.Book) int {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -263,6 +291,11 @@ func Backend(t testing.TB, book *ledger.Book) int {
 			}
 		}
 		w.Header().Set(ledger.Header, hex.EncodeToString(id[:]))
+		if !v.Has("n") {
+			Echo(w, r, in)
+			return
+		}
+		w.Header().Set("Content-Type", NoiseType)
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		w.WriteHeader(status)
 		_, _ = w.Write(ledger.Noise(id, 0, size))

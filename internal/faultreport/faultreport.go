@@ -40,12 +40,16 @@ type Line struct {
 	Lost    uint64 `json:"lost"`
 	Twice   uint64 `json:"twice"`
 	Phantom uint64 `json:"phantom"`
+	// Canaries were sent with a secret in them; Leaks is how often one was found
+	// again in what the programs kept, told or printed, which has to be 0.
+	Canaries uint64 `json:"canaries,omitempty"`
+	Leaks    uint64 `json:"leaks,omitempty"`
 	// Note is what else was measured.
 	Note string `json:"note,omitempty"`
 }
 
 // OK tells whether the account is as promised.
-func (l Line) OK() bool { return l.Lost == 0 && l.Twice == 0 && l.Phantom == 0 }
+func (l Line) OK() bool { return l.Lost == 0 && l.Twice == 0 && l.Phantom == 0 && l.Leaks == 0 }
 
 // String is the line as it stands in a log.
 func (l Line) String() string {
@@ -59,7 +63,7 @@ func (l Line) Print(t testing.TB) {
 	t.Helper()
 	t.Log(l)
 	if !l.OK() {
-		t.Errorf("%s: %d lost, %d twice, %d phantom", l.Fault, l.Lost, l.Twice, l.Phantom)
+		t.Errorf("%s: %d lost, %d twice, %d phantom, %d leaks", l.Fault, l.Lost, l.Twice, l.Phantom, l.Leaks)
 	}
 }
 
@@ -87,10 +91,10 @@ func Table(w io.Writer, lines []Line) error {
 		}
 		fmt.Fprintln(tw, "|")
 	}
-	row("fault", "generated", "stored", "declared", "lost", "twice", "phantom", "note")
-	row("---", "---:", "---:", "---", "---:", "---:", "---:", "---")
+	row("fault", "generated", "stored", "declared", "lost", "twice", "phantom", "canaries", "leaks", "note")
+	row("---", "---:", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---")
 	for _, l := range lines {
-		row(l.Fault, l.Generated, l.Stored, l.declared(), l.Lost, l.Twice, l.Phantom, l.Note)
+		row(l.Fault, l.Generated, l.Stored, l.declared(), l.Lost, l.Twice, l.Phantom, l.Canaries, l.Leaks, l.Note)
 	}
 	return tw.Flush()
 }

@@ -1,6 +1,6 @@
 // Command table reads the output of fault tests, copies it, and prints the
 // lines that they left as one table at the end. It fails when a line has
-// anything lost, twice or phantom, or when there is none.
+// anything lost, twice, phantom or leaked, or when there is none.
 package main
 
 import (
@@ -36,7 +36,7 @@ func run(in io.Reader, out io.Writer) error {
 		case found:
 			lines = append(lines, l)
 			if !l.OK() {
-				bad = append(bad, fmt.Errorf("%s: %d lost, %d twice, %d phantom", l.Fault, l.Lost, l.Twice, l.Phantom))
+				bad = append(bad, fmt.Errorf("%s: %d lost, %d twice, %d phantom, %d leaks", l.Fault, l.Lost, l.Twice, l.Phantom, l.Leaks))
 			}
 		}
 	}
