@@ -107,6 +107,7 @@ func (b *Bench) rows() (list []row) {
 		}
 	}
 	b.redactionRows(add)
+	add("CPU of goproxy and the forwarder together, standard rules vs none", b.rulesRatio(), none, none, plain)
 	return list
 }
 

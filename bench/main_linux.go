@@ -75,6 +75,9 @@ func run(ctx context.Context, b *Bench, out string) (err error) {
 	if err := b.Measure(ctx); err != nil {
 		return err
 	}
+	if err := b.rules(ctx); err != nil {
+		return err
+	}
 	// What is measured beside others is done: the processes would disturb this.
 	b.Stop()
 	if err := b.redact(); err != nil {

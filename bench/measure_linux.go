@@ -83,21 +83,8 @@ func (b *Bench) Start(ctx context.Context) error {
 	if b.backend, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
 		return fmt.Errorf("start backend: %w", err)
 	}
-	port, err := free()
-	if err != nil {
+	if _, err := b.startForwarder(ctx, noRules); err != nil {
 		return err
-	}
-	b.forwarder = "127.0.0.1:" + strconv.Itoa(port)
-	// The real forwarder, without an analyzer: its spool takes what comes and
-	// lets the oldest go.
-	if _, err := b.start(ctx, rest, []string{
-		"SERVICE_PORT=" + strconv.Itoa(port), "CLUSTER_NAME=bench", "ANALYZER_ADDR=127.0.0.1:1",
-		"SPOOL_DIR=" + filepath.Join(b.Dir, "spool"), "SPOOL_MAX_BYTES=1GiB", "LOG_LEVEL=error",
-	}, filepath.Join(b.Bin, "forwarder")); err != nil {
-		return err
-	}
-	if err := answers(ctx, b.forwarder, 10*time.Second); err != nil {
-		return fmt.Errorf("start forwarder: %w", err)
 	}
 	return nil
 }

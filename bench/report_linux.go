@@ -27,6 +27,7 @@ func (b *Bench) Report() string {
 		b.table(&o, c)
 	}
 	b.redactionTable(&o)
+	b.rulesTable(&o)
 	b.goals(&o)
 	return o.String()
 }
