@@ -49,6 +49,9 @@ func Main[C any](stderr io.Writer, shape Shape, load func(*Env) (C, slog.Level),
 		return ExitUsage
 	}
 	log := slog.New(NewHandler(stderr, shape, level))
+	for _, s := range env.Slips(os.Environ()) {
+		log.Warn("A variable is set that this program does not know", slog.String("variable", s.Name), slog.String("meant", s.Meant))
+	}
 	r, err := start(cfg, log)
 	if err != nil {
 		log.Error("Could not start", errAttrs(err)...)

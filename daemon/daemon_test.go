@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,6 +42,24 @@ func TestEveryMistakeIsNamedInOneRun(t *testing.T) {
 	}, "\n")
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestS31Slips: a variable that is misspelt is named, with the one that was
+// meant; those of others are left alone.
+func TestS31Slips(t *testing.T) {
+	e := env(map[string]string{"DLP_CONFIG": "standard"})
+	e.String("DLP_CONFIG", "")
+	e.String("LOG_LEVEL", "")
+	e.String("PROXY_TOKENS_FILE", "")
+	e.Secret("ANALYZER_TOKEN")
+	got := e.Slips([]string{
+		"DLP_CONFIG=standard", "DLP_CONIFG=standard", "PROXY_TOKEN_FILES=/x", "ANALYZER_TOKN_FILE=/y", "ANALYZER_TOKEN_FILE=/z",
+		"LOGLEVEL=debug", "PATH=/bin", "ANALYZER_PORT=tcp://10.0.0.1:4000", "DLP_CONFIGS=", "HOME=/", "=C:=x", "nothing",
+	})
+	want := []Slip{{"ANALYZER_TOKN_FILE", "ANALYZER_TOKEN_FILE"}, {"DLP_CONIFG", "DLP_CONFIG"}, {"PROXY_TOKEN_FILES", "PROXY_TOKENS_FILE"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

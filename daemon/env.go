@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/weir-capture/weir/internal/credentials"
+	"github.com/weir-capture/weir/internal/spelling"
 )
 
 // Env reads a program's variables and collects what is wrong with them, so
@@ -25,10 +28,14 @@ import (
 type Env struct {
 	lookup func(string) (string, bool)
 	errs   []error
+	// asked are the variables that the program knows.
+	asked map[string]bool
 }
 
 // NewEnv reads variables with lookup (os.LookupEnv in a program).
-func NewEnv(lookup func(string) (string, bool)) *Env { return &Env{lookup: lookup} }
+func NewEnv(lookup func(string) (string, bool)) *Env {
+	return &Env{lookup: lookup, asked: map[string]bool{}}
+}
 
 // VarError says which variable is wrong, what it holds and what it may hold.
 type VarError struct {
@@ -54,6 +61,40 @@ func (e *VarError) Error() string {
 	}
 }
 
+// Slip is a variable that nobody asked for, and the one that was probably meant.
+type Slip struct{ Name, Meant string }
+
+// Slips are those of an environment ("NAME=value" each, as of os.Environ) that
+// differ from a variable that was asked for by no more than a slip of the hand:
+// one that says how to redact or who may enter must not go unheard. They are no
+// mistakes, since an environment belongs to others too: names that are short,
+// empty variables and those that differ in an underscore only are left alone.
+// Call it when everything has been read.
+func (e *Env) Slips(environ []string) []Slip {
+	var slips []Slip
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if e.asked[name] || len(name) < 8 || strings.TrimSpace(value) == "" {
+			continue
+		}
+		best, nearest := "", 2 // more than one slip is another name
+		if len(name) >= 12 {
+			nearest = 3
+		}
+		for _, known := range slices.Sorted(maps.Keys(e.asked)) {
+			same := strings.ReplaceAll(known, "_", "") == strings.ReplaceAll(name, "_", "") && strings.Contains(known, "_") != strings.Contains(name, "_")
+			if d := spelling.Distance(name, known); d < nearest && !same {
+				best, nearest = known, d
+			}
+		}
+		if best != "" {
+			slips = append(slips, Slip{name, best})
+		}
+	}
+	slices.SortFunc(slips, func(a, b Slip) int { return strings.Compare(a.Name, b.Name) })
+	return slips
+}
+
 // Err is every mistake found so far, one a line, or nil.
 func (e *Env) Err() error { return errors.Join(e.errs...) }
 
@@ -73,6 +114,7 @@ func (e *Env) FailSecret(name, problem, want string) {
 }
 
 func (e *Env) get(name string) (string, bool) {
+	e.asked[name] = true
 	v, ok := e.lookup(name)
 	v = strings.TrimSpace(v)
 	return v, ok && v != ""

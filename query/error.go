@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weir-capture/weir/internal/spelling"
 )
 
 // Error is a mistake in a query. Its text is one clear sentence or two:
@@ -52,7 +54,7 @@ func nearest(name string, candidates []string) string {
 	name = lower(name)
 	best, bestDist := "", 1+max(1, min(3, len(name)/3))
 	for _, c := range candidates {
-		if d := distance(name, c); d < bestDist {
+		if d := spelling.Distance(name, c); d < bestDist {
 			best, bestDist = c, d
 		}
 	}
@@ -65,33 +67,6 @@ func nearest(name string, candidates []string) string {
 		}
 	}
 	return ""
-}
-
-// distance counts the insertions, deletions, replacements and swaps of
-// neighbours that turn a into b (optimal string alignment).
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	var two, one, row [65]int
-	for j := range len(b) + 1 {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		two, one = one, row
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(one[j]+1, row[j-1]+1, one[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], two[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
 }
 
 // lower turns A–Z into a–z and leaves all else as it is.

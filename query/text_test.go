@@ -184,20 +184,6 @@ func TestJSONPathAgainstEncodingJSON(t *testing.T) {
 	})
 }
 
-func TestNearest(t *testing.T) {
-	for _, test := range []struct{ a, b string }{
-		{"", ""}, {"a", ""}, {"abc", "abc"}, {"stauts", "status"}, {"kitten", "sitting"}, {"ab", "ba"}, {"abcd", "acbd"},
-	} {
-		want := map[string]int{"": 0, "a": 1, "abc": 0, "stauts": 1, "kitten": 3, "ab": 1, "abcd": 1}[test.a]
-		if got := distance(test.a, test.b); got != want || distance(test.b, test.a) != want {
-			t.Errorf("distance of %s and %s is %d, want %d", test.a, test.b, got, want)
-		}
-	}
-	if got := distance(strings.Repeat("a", 100), "a"); got < 60 {
-		t.Errorf("distance of long names is %d", got)
-	}
-}
-
 func TestReadDecimal(t *testing.T) {
 	for s, ok := range map[string]bool{
 		"1": true, " 1 ": true, "-1.5": true, "+2": true, "1e3": true, ".5": true,
