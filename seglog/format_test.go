@@ -19,7 +19,7 @@ import (
 func kept(t *testing.T, dir string) *faultfs.FS {
 	t.Helper()
 	d := faultfs.New()
-	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.seg"))
+	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.*"))
 	if err != nil || len(files) < 2 {
 		t.Fatal(files, err)
 	}
