@@ -4,11 +4,12 @@ import { getJson } from '../../api/client';
 import { fetchPage, pairQuery, rightQuery } from '../../api/queries';
 import type { components } from '../../api/schema';
 import { inlineBytes, textOf } from '../../lib/body';
-import { joinEndpoints, lineKey, lineQuery, type EndpointLine } from '../../lib/compare/sets';
+import { joinEndpoints, lineKey, lineQuery, perMinute, rangeSeconds, type EndpointLine } from '../../lib/compare/sets';
 import { addMessage, compareShapes, emptyShape, type Shape, type ShapeDifference } from '../../lib/compare/shape';
 import { formatCount, formatDuration, plural } from '../../lib/format';
 import { rangeParams, type Range } from '../../lib/range';
 import { useMay } from '../../lib/session';
+import { useNow } from '../../lib/use-now';
 import { visibleText } from '../../lib/visible';
 import { NeedsRole } from '../NeedsRole';
 import { RangePicker } from '../RangePicker';
@@ -38,6 +39,8 @@ export function CompareSets({ q, left, right, line, onChange }: Props) {
   const [text, setText] = useState(q);
   const a = useQuery(endpointsQuery(q, left));
   const b = useQuery(endpointsQuery(q, right));
+  const now = useNow(60_000);
+  const seconds = { left: rangeSeconds(left, now), right: rangeSeconds(right, now) };
   const error = a.error ?? b.error;
   const lines = a.data && b.data ? joinEndpoints(a.data.endpoints, b.data.endpoints) : null;
   return (
@@ -76,7 +79,7 @@ export function CompareSets({ q, left, right, line, onChange }: Props) {
               <thead>
                 <tr>
                   <th scope="col">endpoint</th>
-                  {['pairs', 'errors', 'p50', 'p95', 'p99'].map((name) => (
+                  {['pairs', 'a minute', 'errors', 'p50', 'p95', 'p99'].map((name) => (
                     <th key={name} scope="col" className={s.number}>
                       {name}
                     </th>
@@ -86,7 +89,7 @@ export function CompareSets({ q, left, right, line, onChange }: Props) {
               </thead>
               <tbody>
                 {lines.map((l) => (
-                  <Line key={lineKey(l)} line={l} opened={lineKey(l) === line} onOpen={() => onChange({ line: lineKey(l) === line ? '' : lineKey(l) })} q={q} left={left} right={right} />
+                  <Line key={lineKey(l)} line={l} opened={lineKey(l) === line} onOpen={() => onChange({ line: lineKey(l) === line ? '' : lineKey(l) })} q={q} left={left} right={right} seconds={seconds} />
                 ))}
               </tbody>
             </table>
@@ -104,9 +107,10 @@ interface LineProps {
   q: string;
   left: Range;
   right: Range;
+  seconds: { left: number | null; right: number | null };
 }
 
-function Line({ line, opened, onOpen, q, left, right }: LineProps) {
+function Line({ line, opened, onOpen, q, left, right, seconds }: LineProps) {
   const { a, b } = line;
   const op = a && b ? 'same' : a ? 'removed' : 'added';
   const two = (l: string, r: string, worse = false) => (
@@ -139,6 +143,7 @@ function Line({ line, opened, onOpen, q, left, right }: LineProps) {
           </span>
         </td>
         {two(a ? formatCount(a.pairs) : '–', b ? formatCount(b.pairs) : '–')}
+        {two(perMinute(a?.pairs, seconds.left), perMinute(b?.pairs, seconds.right))}
         {two(percent(ea), percent(eb), eb !== null && eb > (ea ?? 0) + 0.01)}
         {two(formatDuration(a?.p50_ns), formatDuration(b?.p50_ns), slower(a?.p50_ns, b?.p50_ns))}
         {two(formatDuration(a?.p95_ns), formatDuration(b?.p95_ns), slower(a?.p95_ns, b?.p95_ns))}
@@ -149,7 +154,7 @@ function Line({ line, opened, onOpen, q, left, right }: LineProps) {
       </tr>
       {opened && (
         <tr>
-          <td colSpan={7}>
+          <td colSpan={8}>
             <Shapes q={lineQuery(q, line)} left={left} right={right} />
           </td>
         </tr>

@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import type { Message, Pair } from '../../api/types';
 import { inlineBytes, mediaType, textOf } from '../../lib/body';
 import { flagInfo, sortFlags } from '../../lib/flags';
-import { exactSize, formatAgo, formatCount, formatMoment, formatSize } from '../../lib/format';
+import { exactSize, formatAgo, formatCount, formatMoment, formatSize, plural } from '../../lib/format';
 import { usePrefs } from '../../lib/prefs';
 import { isDecoded, protocolInfo } from '../../lib/protocols';
 import { quoteKey, quoteValue } from '../../lib/query';
@@ -18,7 +18,6 @@ import { weightMeans } from '../FlagChip';
 import { Icon } from '../Icon';
 import s from './Detail.module.css';
 import { NeedsRole } from '../NeedsRole';
-import { Receipts } from './Receipts';
 import { SidePanel, Sides } from './Side';
 import { Waterfall } from './Waterfall';
 
@@ -125,7 +124,14 @@ export function Overview({ pair, onFilter, onTab }: Props) {
           </Link>
         </Fact>
       </dl>
-      <Receipts redactions={pair.redactions} />
+      {pair.redactions.length > 0 && (
+        <p className={`${s.section} ${s.links}`}>
+          <button type="button" className="btn" onClick={() => onTab('redactions')}>
+            <Icon name="shield" />
+            {plural(pair.redactions.length, 'redaction')}: which rule, where
+          </button>
+        </p>
+      )}
       {decoded && (
         <div className={s.section}>
           <Waterfall timing={pair.timing} slim />

@@ -42,7 +42,7 @@ function makeSide(nodes: readonly JsonNode[], rules: Ignored): Side {
     if (rules.json(nameOf(n), () => jsonPath(nodes, i))) ignored[i] = 1;
     let own: number;
     if (ignored[i]) own = hashText('ignored', 1);
-    else if (n.end < 0) own = hashText(n.kind === 'string' ? rules.plain(n.text) : n.text, 2);
+    else if (n.end < 0) own = hashText(n.kind === 'literal' ? n.text : rules.plain(n.text), 2);
     else own = hashText(`${n.kind} ${n.size} ${sums[i]}`, 3);
     hash[i] = own;
     if (n.parent < 0) continue;

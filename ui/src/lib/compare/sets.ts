@@ -1,4 +1,7 @@
 import type { components } from '../../api/schema';
+import { formatCount } from '../format';
+import type { Range } from '../range';
+import { parseMs } from '../time';
 import { addClause, quoteValue } from '../query';
 
 type Endpoint = components['schemas']['Endpoint'];
@@ -15,6 +18,22 @@ export interface EndpointLine {
 
 export function lineKey(l: Pick<EndpointLine, 'app' | 'host' | 'method' | 'endpoint'>): string {
   return `${l.method} ${l.endpoint} ${l.host} ${l.app}`;
+}
+
+/** How long a range is, in seconds; null for one that is open. */
+export function rangeSeconds(range: Range, now: number): number | null {
+  const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+  const [, count, unit = ''] = /^(\d+)([smhd])$/.exec(range.from) ?? [];
+  const end = range.to ? parseMs(range.to) : now;
+  const seconds = count ? Number(count) * (units[unit] ?? Number.NaN) : (end - parseMs(range.from)) / 1000;
+  return seconds > 0 ? seconds : null;
+}
+
+/** Pairs a minute, as people read it. */
+export function perMinute(pairs: number | undefined, seconds: number | null): string {
+  if (pairs === undefined || seconds === null) return '–';
+  const rate = (pairs * 60) / seconds;
+  return rate >= 10 ? formatCount(rate) : rate.toFixed(rate >= 1 ? 1 : 2);
 }
 
 /** How much is different about a line: what somebody wants to see first. */

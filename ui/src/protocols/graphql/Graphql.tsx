@@ -68,14 +68,14 @@ function OperationView({ operation: o }: { operation: Operation }) {
       </p>
       {o.variables !== '' && (
         <Block title="Variables">
-          <Json text={o.variables} label="Variables" />
+          <Json text={o.variables} label="JSON of the variables" />
         </Block>
       )}
       {o.document !== '' && (
         <Block title="Document" actions={<CopyButton text={o.document} what="the document" />}>
           <div className={s.code}>
             <Suspense fallback={null}>
-              <CodeView text={o.document} language="text" label="Document" />
+              <CodeView text={o.document} language="text" label="Text of the document" />
             </Suspense>
           </div>
         </Block>
@@ -103,7 +103,7 @@ function ResultView({ result: r }: { result: Result }) {
         </Block>
       )}
       <Block title="Data">
-        {r.fields === null ? <p className={`${d.preview} muted`}>None.</p> : <Json text={r.data} label="Data" />}
+        {r.fields === null ? <p className={`${d.preview} muted`}>None.</p> : <Json text={r.data} label="JSON of the data" />}
       </Block>
     </>
   );
