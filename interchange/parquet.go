@@ -89,6 +89,9 @@ func newParquetWriter(w io.Writer, version string) (*parquetWriter, error) {
 		parquet.CreatedBy("Weir", version, ""),
 		parquet.Compression(codec),
 		parquet.PageBufferSize(pageBytes),
+		// It would be the least and the greatest value, twice, in front of each
+		// page: four bodies where a page has six.
+		parquet.DataPageStatistics(false),
 		parquet.WriteBufferSize(0), // what is written has left it: see parquetEnd
 	}
 	for _, name := range blobs {

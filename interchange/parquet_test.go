@@ -2,9 +2,12 @@ package interchange
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 )
 
 // TestParquet reads the rows back; that other programs find the right types in
@@ -40,7 +43,11 @@ func TestParquetHoldsARowGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := exchange(1)
-	p.Response.Body = bytes.Repeat([]byte("abcdefgh"), 128<<10)
+	p.Response.Body = make([]byte, 1<<20)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range p.Response.Body {
+		p.Response.Body[i] = byte(rng.Uint32())
+	}
 	for range 40 {
 		if err := w.Write(Pair{RRPair: p}); err != nil {
 			t.Fatal(err)
@@ -55,5 +62,25 @@ func TestParquetHoldsARowGroup(t *testing.T) {
 	f, err := parquet.OpenFile(bytes.NewReader(b.Bytes()), int64(b.Len()))
 	if err != nil || len(f.RowGroups()) < 2 || f.NumRows() != 40 {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestParquetHasBodiesOnce: what cannot be compressed takes its own length.
+func TestParquetHasBodiesOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var pairs []*capturev1.RRPair
+	size := 0
+	for i := range 50 {
+		p := exchange(i)
+		body := make([]byte, 48<<10)
+		for j := range body {
+			body[j] = byte(rng.Uint32())
+		}
+		p.Response.Body = body
+		size += len(body)
+		pairs = append(pairs, p)
+	}
+	if file, _ := write(t, Parquet, pairs...); len(file) > size+size/20 {
+		t.Errorf("%d bytes of bodies became %d", size, len(file))
 	}
 }
