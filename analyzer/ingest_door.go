@@ -81,16 +81,15 @@ func (a *Analyzer) forwarderOf(ctx context.Context, token string) (ingest.Identi
 	return ingest.Identity{ID: id.ID, Name: id.Name}, nil
 }
 
-// bindSpool holds a forwarder to spools of its own. The control store knows
-// keys and no certificates: who shows one of these is kept from the spools of
-// keys, and from others' by their ids, which nobody can guess.
+// bindSpool holds a forwarder to spools of its own.
 func (a *Analyzer) bindSpool(ctx context.Context, spool store.ID, id string) error {
-	if ingest.ByCertificate(id) {
-		id = ""
+	owner := control.SpoolOwner{KeyID: id}
+	if name, ok := ingest.Certificate(id); ok {
+		owner = control.SpoolOwner{Certificate: name}
 	}
 	ctx, cancel := context.WithTimeout(ctx, bindTime)
 	defer cancel()
-	err := a.control.BindSpool(ctx, id, spool)
+	err := a.control.BindSpool(ctx, owner, spool)
 	if errors.Is(err, control.ErrDenied) {
 		return ingest.ErrDenied
 	}

@@ -24,6 +24,7 @@ var tables = []struct {
 	{"failures", []string{"subject", "kind", "failed", "failed_at", "locked_until"}},
 	{"keys", []string{"id", "name", "kind", "hash", "role", "scope", "created_by", "created_at", "expires_at", "revoked_at", "used_at"}},
 	{"spools", []string{"spool", "key_id", "bound_at"}},
+	{"certificate_spools", []string{"spool", "certificate", "bound_at"}},
 	{"secrets", []string{"name", "generation", "value", "made_at"}},
 	{"views", []string{"owner", "name", "shared", "document", "updated_at"}},
 	{"audit", []string{"seq", "at", "actor_kind", "actor_id", "actor_name", "actor_role", "action", "target", "detail", "origin", "result", "hash"}},

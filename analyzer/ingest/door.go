@@ -101,9 +101,9 @@ func (s *Server) certified(chain []*x509.Certificate) (Identity, error) {
 // certPrefix begins the ids of those who show a certificate.
 const certPrefix = "cert:"
 
-// ByCertificate says whether an Identity's id is from a certificate, and not
-// from Door.Authenticate.
-func ByCertificate(id string) bool { return strings.HasPrefix(id, certPrefix) }
+// Certificate is the name that a certificate is for of which an Identity's id
+// is; ok is false for those from Door.Authenticate.
+func Certificate(id string) (name string, ok bool) { return strings.CutPrefix(id, certPrefix) }
 
 // onLoopback says whether only this machine reaches a listener.
 func onLoopback(listen net.Addr) bool {

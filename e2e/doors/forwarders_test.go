@@ -1,6 +1,7 @@
 package doors
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -110,6 +111,53 @@ func TestS05Analyzer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestS05ForwarderCertificates: a forwarder may show the analyzer a certificate
+// instead of a token. Its spool is that certificate's from then on: who comes
+// with it and shows another is refused, and nothing is lost of what waits there.
+func TestS05ForwarderCertificates(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, name := range []string{"PROXY_TOKENS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "EXPORTERS"} {
+		delete(s.ForwarderEnv, name)
+	}
+	for _, name := range []string{"FORWARDER_TOKEN_FILE", "FORWARDER_TLS", "FORWARDER_CA_FILE"} {
+		delete(s.ProxyEnv, name)
+	}
+	clients := tlstest.NewAuthority(t)
+	s.AnalyzerEnv["TLS_CERT_FILE"], s.AnalyzerEnv["TLS_KEY_FILE"] = s.ca.Write(t, s.Dir, tlstest.Leaf{Name: "analyzer"})
+	s.AnalyzerEnv["INGEST_CLIENT_CA_FILE"] = clients.WriteCA(t, s.Dir, "clients.pem")
+	s.AnalyzerEnv["INGEST_ADDR"] = "0.0.0.0:" + strconv.Itoa(s.IngestPort)
+	s.ForwarderEnv["ANALYZER_ADDR"] = harness.Addr(s.IngestPort)
+	s.ForwarderEnv["ANALYZER_TLS"], s.ForwarderEnv["ANALYZER_CA_FILE"] = "on", s.authority
+	as := func(name string) {
+		s.ForwarderEnv["ANALYZER_CERT_FILE"], s.ForwarderEnv["ANALYZER_KEY_FILE"] = clients.Write(t, s.Dir, tlstest.Leaf{Name: name})
+	}
+	as("edge-1")
+	s.LaunchAnalyzer()
+	s.Analyzer.WaitMessage(30*time.Second, "Viewer and API")
+	s.StartForwarder()
+	s.StartProxy()
+	s.WaitRegistered()
+	s.get("/first")
+	s.stored(1)
+
+	s.Forwarder.Stop(20 * time.Second)
+	as("edge-2")
+	s.StartForwarder()
+	harness.Poll(t, 60*time.Second, "the refusal of a spool that is another's", func() error {
+		if !strings.Contains(s.Forwarder.Log(), "the spool is another forwarder's") {
+			return errors.New("not said")
+		}
+		return nil
+	})
+	s.get("/second")
+
+	s.Forwarder.Stop(20 * time.Second)
+	as("edge-1")
+	s.StartForwarder()
+	s.stored(2)
 }
 
 // TestS12Ports: nothing for operators listens beyond the loopback without being

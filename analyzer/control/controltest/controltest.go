@@ -315,7 +315,7 @@ func testBackup(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.BindSpool(ctx, key.ID, [16]byte{7}); err != nil {
+	if err := w.BindSpool(ctx, control.SpoolOwner{KeyID: key.ID}, [16]byte{7}); err != nil {
 		t.Fatal(err)
 	}
 	dlp, err := w.DLPKey(ctx)

@@ -227,32 +227,33 @@ func testSpools(t *testing.T, w *world) {
 		return k.ID
 	}
 	a, b, renewed, proxy := id("a", control.KeyForwarder), id("b", control.KeyForwarder), id("a", control.KeyForwarder), id("a", control.KeyProxy)
+	key := func(id string) control.SpoolOwner { return control.SpoolOwner{KeyID: id} }
 	spool, free := [16]byte{1}, [16]byte{2}
 	for range 2 {
-		if err := w.BindSpool(ctx, a, spool); err != nil {
+		if err := w.BindSpool(ctx, key(a), spool); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want(t, w.BindSpool(ctx, b, spool), control.ErrDenied)
-	want(t, w.BindSpool(ctx, "", spool), control.ErrDenied)
-	want(t, w.BindSpool(ctx, "nothing", spool), control.ErrDenied)
-	want(t, w.BindSpool(ctx, proxy, spool), control.ErrDenied)
-	want(t, w.BindSpool(ctx, proxy, free), control.ErrDenied)
-	want(t, w.BindSpool(ctx, "nothing", free), control.ErrDenied)
-	if err := w.BindSpool(ctx, renewed, spool); err != nil {
+	want(t, w.BindSpool(ctx, key(b), spool), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key(""), spool), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key("nothing"), spool), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key(proxy), spool), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key(proxy), free), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key("nothing"), free), control.ErrDenied)
+	if err := w.BindSpool(ctx, key(renewed), spool); err != nil {
 		t.Errorf("a new key of the same forwarder: %v", err)
 	}
-	if err := w.BindSpool(ctx, "", free); err != nil {
+	if err := w.BindSpool(ctx, key(""), free); err != nil {
 		t.Errorf("without a key: %v", err)
 	}
-	if err := w.BindSpool(ctx, b, free); err != nil {
+	if err := w.BindSpool(ctx, key(b), free); err != nil {
 		t.Errorf("what nobody has: %v", err)
 	}
 	// Of two at once one has it.
 	contested := [16]byte{3}
 	errs := make(chan error, 2)
 	for _, k := range []string{a, b} {
-		go func() { errs <- w.BindSpool(ctx, k, contested) }()
+		go func() { errs <- w.BindSpool(ctx, key(k), contested) }()
 	}
 	if x, y := <-errs, <-errs; (x == nil) == (y == nil) {
 		t.Errorf("%v, %v", x, y)
@@ -261,14 +262,36 @@ func testSpools(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	want(t, w.ReleaseSpool(ctx, spool), control.ErrNotFound)
-	if err := w.BindSpool(ctx, b, spool); err != nil {
+	if err := w.BindSpool(ctx, key(b), spool); err != nil {
+		t.Errorf("released: %v", err)
+	}
+	// A forwarder that shows a certificate has its own as well.
+	certified := [16]byte{4}
+	ann, bob := control.SpoolOwner{Certificate: "ann"}, control.SpoolOwner{Certificate: "bob"}
+	for range 2 {
+		if err := w.BindSpool(ctx, ann, certified); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, w.BindSpool(ctx, bob, certified), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key(a), certified), control.ErrDenied)
+	want(t, w.BindSpool(ctx, key(""), certified), control.ErrDenied)
+	want(t, w.BindSpool(ctx, ann, spool), control.ErrDenied)
+	if err := w.ReleaseSpool(ctx, certified); err != nil {
+		t.Fatal(err)
+	}
+	want(t, w.ReleaseSpool(ctx, certified), control.ErrNotFound)
+	if err := w.BindSpool(ctx, bob, certified); err != nil {
 		t.Errorf("released: %v", err)
 	}
 	list, err := w.ListSpools(ctx)
-	if err != nil || len(list) != 3 {
+	if err != nil || len(list) != 4 {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	for _, s := range list {
+		if s.Spool == certified && (s.Certificate != "bob" || s.KeyID != "") {
+			t.Errorf("%+v", s)
+		}
 		if s.Spool == spool && (s.KeyID != b || s.KeyName != "b" || !s.BoundAt.Equal(w.clock())) {
 			t.Errorf("%+v", s)
 		}
@@ -331,7 +354,13 @@ func testOddText(t *testing.T, w *world) {
 		_, err = w.RevokeKey(ctx, odd)
 		want(t, err, control.ErrNotFound)
 		want(t, w.DeleteView(ctx, odd, odd), control.ErrNotFound)
-		want(t, w.BindSpool(ctx, odd, [16]byte{1}), control.ErrDenied)
+		want(t, w.BindSpool(ctx, control.SpoolOwner{KeyID: odd}, [16]byte{1}), control.ErrDenied)
+		if err := w.BindSpool(ctx, control.SpoolOwner{Certificate: odd}, [16]byte{9}); err != nil {
+			t.Errorf("certificate for %q: %v", odd, err)
+		}
+		if err := w.ReleaseSpool(ctx, [16]byte{9}); err != nil {
+			t.Error(err)
+		}
 		_, _, err = w.UseSetup(ctx, odd, odd, odd)
 		want(t, err, control.ErrDenied)
 		_, err = w.KeyIdentity(ctx, odd)
