@@ -85,6 +85,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/deletions/day": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a day unreadable for good
+         * @description Of a store that is encrypted: the key of what was stored on that day of UTC is removed, and with it what it had encrypted, in every copy of the files but those that have the key still. First a dry run, which only counts; then confirm with that count.
+         */
+        post: operations["shred-day"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dlp-key": {
         parameters: {
             query?: never;
@@ -154,7 +174,7 @@ export interface paths {
         };
         /**
          * Download pairs
-         * @description In the order in which they were stored, as a stream of any length. A stream that ends without its last chunk is not whole. The trailers Weir-Pairs and Weir-Left-Out say how many pairs are in it, and how many match that the format has no place for.
+         * @description In the order in which they were stored, as a stream of any length. A stream that ends without its last chunk is not whole. The trailers Weir-Pairs and Weir-Left-Out say how many pairs are in it, and how many match that the format has no place for; Weir-Partial how many were passed over, matching or not, because the store is damaged there. The file is a whole one all the same.
          */
         get: operations["export-pairs"];
         put?: never;
@@ -1691,6 +1711,17 @@ export interface components {
             /** @description Of an API key; without it: everything. */
             scope?: components["schemas"]["Scope"];
         };
+        NewShredding: {
+            /**
+             * Format: int64
+             * @description How many pairs are to go at most, as a dry run counted them; needed without dry_run.
+             */
+            confirm?: number;
+            /** @description A day of UTC that is over, such as 2026-11-23. */
+            day: string;
+            /** @description Only count. */
+            dry_run?: boolean;
+        };
         NewUser: {
             name: string;
             /** @description At least 12 characters. */
@@ -2634,6 +2665,102 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["NewDeletion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "shred-day": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewShredding"];
             };
         };
         responses: {
