@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-capture/weir/analyzer/control"
 	"github.com/weir-capture/weir/analyzer/web"
+	"github.com/weir-capture/weir/daemon"
 )
 
 // controlFile is the control store in a data directory, anchorFile what is
@@ -25,6 +26,9 @@ const (
 
 // openControl opens the control store of a configuration.
 func openControl(cfg Config, log *slog.Logger) (*control.Store, error) {
+	if err := sweepSnapshots(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	dsn, opt := cfg.ControlStore, control.Options{Log: log}
 	if dsn == "" {
 		dsn = filepath.Join(cfg.DataDir, controlFile)
@@ -89,21 +93,69 @@ func (a *Analyzer) backup(ctx context.Context, w io.Writer) (err error) {
 
 // snapshotControl copies the control store of a data directory that no
 // analyzer has open to where a backup finds it; where there is none it does
-// nothing. remove takes the copy away.
-func snapshotControl(ctx context.Context, dataDir string, log *slog.Logger) (remove func() error, err error) {
+// nothing. remove takes the copy away. elsewhere: the analyzer of this directory
+// has its control store in a database server, which is not copied.
+func snapshotControl(ctx context.Context, dataDir string, log *slog.Logger) (remove func() error, elsewhere bool, err error) {
+	if err := sweepSnapshots(dataDir); err != nil {
+		return nil, false, err
+	}
+	nothing := func() error { return nil }
+	if elsewhere, err = controlElsewhere(dataDir); err != nil || elsewhere {
+		return nothing, elsewhere, err
+	}
 	file := filepath.Join(dataDir, controlFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil
+		return nothing, false, nil
 	}
 	s, err := control.Open(ctx, file, control.Options{Log: log})
 	if err != nil {
-		return nil, fmt.Errorf("open control store: %w", err)
+		return nil, false, fmt.Errorf("open control store: %w", err)
 	}
 	name := filepath.Join(dataDir, control.SnapshotName)
 	if err := errors.Join(s.Snapshot(ctx, name), s.Close()); err != nil {
-		return nil, fmt.Errorf("copy control store: %w", err)
+		return nil, false, fmt.Errorf("copy control store: %w", err)
 	}
-	return func() error { return removeSnapshot(name) }, nil
+	return func() error { return removeSnapshot(name) }, false, nil
+}
+
+// controlElsewhere reports whether a control store is not a file: the setting
+// says so, or what the analyzer keeps here of the audit log of such a one.
+func controlElsewhere(dataDir string) (bool, error) {
+	env := daemon.NewEnv(os.LookupEnv)
+	dsn := env.Secret("CONTROL_STORE")
+	if err := env.Err(); err != nil {
+		return false, err
+	}
+	if dsn != "" {
+		return strings.Contains(dsn, "://"), nil
+	}
+	switch _, err := os.Stat(filepath.Join(dataDir, anchorFile)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for control store: %w", err)
+	}
+	// It may have moved into a file since.
+	_, err := os.Stat(filepath.Join(dataDir, controlFile))
+	return errors.Is(err, fs.ErrNotExist), nil
+}
+
+// sweepSnapshots removes what a crash in the middle of a backup has left of
+// copies of the control store, which hold what that holds. The caller has the
+// directory for itself.
+func sweepSnapshots(dataDir string) error {
+	entries, err := os.ReadDir(dataDir)
+	if err != nil {
+		return fmt.Errorf("look for copies of control store: %w", err)
+	}
+	for _, e := range entries {
+		if rest, ok := strings.CutPrefix(e.Name(), control.SnapshotName+"."); ok && strings.Contains(rest, ".tmp") {
+			if err := removeSnapshot(filepath.Join(dataDir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func removeSnapshot(name string) error {

@@ -90,22 +90,23 @@ func Rebuild(ctx context.Context, dataDir string, p Progress, log *slog.Logger) 
 }
 
 // Backup writes a tar file of a data directory that no analyzer has open.
-func Backup(ctx context.Context, dataDir string, w io.Writer, p Progress, log *slog.Logger) (err error) {
+// controlLeftOut: the control store is in a database server, and not in the file.
+func Backup(ctx context.Context, dataDir string, w io.Writer, p Progress, log *slog.Logger) (controlLeftOut bool, err error) {
 	opt := storeOptions(dataDir, nil, log)
 	if opt.Master, err = ownMaster(); err != nil {
-		return err
+		return false, err
 	}
 	s, err := segstore.Open(opt, log)
 	if err != nil {
-		return cmp.Or(keyHint(err), err)
+		return false, cmp.Or(keyHint(err), err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	remove, err := snapshotControl(ctx, dataDir, log)
+	remove, elsewhere, err := snapshotControl(ctx, dataDir, log)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return s.Backup(ctx, w, p.told())
+	return elsewhere, s.Backup(ctx, w, p.told())
 }
 
 // Restore makes a data directory, which is missing or empty, of what Backup

@@ -5,7 +5,8 @@
 // Exit status: 0 when all went well, 1 when something failed, 2 when the
 // command or the query was not understood, 3 when the analyzer lets nobody, or
 // not this key, do it; after 2 and 3 nothing was done. 4 is an export that is
-// whole but for what nobody can read any more. Commands that are questions (dlp
+// whole but for what nobody can read any more, or a backup without the control
+// store. Commands that are questions (dlp
 // scan) end as grep does: 0 nothing found, 1 something, 2 it failed.
 package cli
 
@@ -86,7 +87,7 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // ErrQuiet is a failure that was explained already.
 var ErrQuiet = errors.New("failed")
 
-// exitPartial: it is done, but for what nobody can read any more.
+// exitPartial: it is done, but for what standard error tells of.
 const exitPartial = 4
 
 // statusError ends a command with a status of its own.

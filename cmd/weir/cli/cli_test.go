@@ -65,9 +65,9 @@ func TestMain(m *testing.M) {
 					return &cli.Verified{OK: dir == "good", Lines: []string{"Not all of it."}, Document: map[string]int{"pairs": 3}}, nil
 				},
 				Rebuild: func(context.Context, string, func(done, of int64)) error { return nil },
-				Backup: func(_ context.Context, dir string, w io.Writer) error {
+				Backup: func(_ context.Context, dir string, w io.Writer) (bool, error) {
 					_, err := io.WriteString(w, dir)
-					return err
+					return dir == "elsewhere", err
 				},
 				Restore: func(context.Context, string, io.Reader) error { return nil },
 			},

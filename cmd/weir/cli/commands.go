@@ -252,7 +252,9 @@ func (backupCommand) Help() string {
   weir backup weir.tar
 
 It is taken from the analyzer that runs or, when none does, from the files. The
-file is only there when it is whole; its mode is 0600.`
+file is only there when it is whole; its mode is 0600. A control store in
+PostgreSQL is in it only when the analyzer runs; otherwise that is said, and the
+exit status is 4.`
 }
 
 type restoreCommand struct {

@@ -18,7 +18,9 @@ import (
 type Files struct {
 	Verify  func(ctx context.Context, dir string, progress func(done, of int64)) (*Verified, error)
 	Rebuild func(ctx context.Context, dir string, progress func(done, of int64)) error
-	Backup  func(ctx context.Context, dir string, w io.Writer) error
+	// Backup reports whether the control store (users, keys, the audit log) is
+	// in a database server, and so not in what it wrote.
+	Backup  func(ctx context.Context, dir string, w io.Writer) (controlLeftOut bool, err error)
 	Restore func(ctx context.Context, dir string, r io.Reader) error
 	// Spool gives the pairs in the spool directory of a forwarder that does not
 	// run. An *UnreadableError is of one record, any other error the last.
@@ -76,7 +78,8 @@ func rebuild(ctx context.Context, std IO, programs Programs, c rebuildCommand) e
 // named: the analyzer was named, and no other will do.
 func backup(ctx context.Context, std IO, api *client.Client, named bool, programs Programs, c backupCommand) error {
 	show := newProgress(std, "Written")
-	err := writeFile(c.File, std.Out, func(w io.Writer) error {
+	controlLeftOut := false
+	err := writeFile(c.File, std.Out, func(w io.Writer) (err error) {
 		defer show.end()
 		out := &countingWriter{w: w, p: show}
 		if c.Data == "" {
@@ -85,13 +88,19 @@ func backup(ctx context.Context, std IO, api *client.Client, named bool, program
 				return err
 			}
 		}
-		return programs.Files.Backup(ctx, dataDir(c.Data, programs), out)
+		controlLeftOut, err = programs.Files.Backup(ctx, dataDir(c.Data, programs), out)
+		return err
 	})
 	if err != nil {
 		if closedPipe(err) {
 			return ErrQuiet
 		}
 		return err
+	}
+	if controlLeftOut {
+		fmt.Fprintln(std.Err, "weir: The control store (users, keys, saved views, the audit log) is in a database server and NOT in this file: "+
+			"back it up there, with pg_dump, or take the backup while an analyzer runs, which copies it too.")
+		return &statusError{exitPartial, ErrQuiet}
 	}
 	if c.File != "-" {
 		fmt.Fprintf(std.Err, "Everything is in %s.\n", c.File)

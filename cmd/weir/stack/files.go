@@ -34,8 +34,9 @@ func Files(logTo io.Writer) cli.Files {
 		Rebuild: func(ctx context.Context, dir string, progress func(done, of int64)) error {
 			return alone(analyzer.Rebuild(ctx, dir, progress, log))
 		},
-		Backup: func(ctx context.Context, dir string, w io.Writer) error {
-			return alone(analyzer.Backup(ctx, dir, w, nil, log))
+		Backup: func(ctx context.Context, dir string, w io.Writer) (bool, error) {
+			controlLeftOut, err := analyzer.Backup(ctx, dir, w, nil, log)
+			return controlLeftOut, alone(err)
 		},
 		Restore: func(ctx context.Context, dir string, r io.Reader) error {
 			return alone(analyzer.Restore(ctx, dir, r))
