@@ -71,9 +71,14 @@ func checkDLP(setting string) error {
 // keyFile is where a forwarder that was given no DLP_KEY keeps its own.
 const keyFile = "dlp.key"
 
+// damagedKey is where one is set aside that cannot be read.
+const damagedKey = keyFile + ".damaged"
+
 // OwnKeys reads the key that is kept in a folder for who was given none, and
-// makes it the first time.
-func OwnKeys(dir string) (*redact.Keys, error) {
+// makes it the first time. A file that is damaged is set aside, and a new key
+// made: values have other tokens from then on, which is less than not starting
+// and so not capturing.
+func OwnKeys(dir string, log *slog.Logger) (*redact.Keys, error) {
 	d, err := vfs.Dir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("keep a key for DLP: %w", err)
@@ -87,11 +92,17 @@ func OwnKeys(dir string) (*redact.Keys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep a key for DLP: %w", err)
 	}
-	keys, err := redact.ParseKeys(string(b))
-	if err != nil {
-		return nil, fmt.Errorf("read %s in SPOOL_DIR: %w", keyFile, err)
+	keys, bad := redact.ParseKeys(string(b))
+	if bad == nil {
+		return keys, nil
 	}
-	return keys, nil
+	log.Error("The key for DLP is damaged; it is set aside, and values have other tokens from now on",
+		slog.String("file", keyFile), slog.String("aside", damagedKey), slog.String("error", bad.Error()))
+	fresh := redact.NewKey()
+	if err := errors.Join(atomicfile.Write(d, damagedKey, b), atomicfile.Write(d, keyFile, []byte(fresh+"\n"))); err != nil {
+		return nil, fmt.Errorf("replace the damaged %s in SPOOL_DIR: %w", keyFile, err)
+	}
+	return redact.ParseKeys(fresh)
 }
 
 // Redact implements receive.Redactor. The pair may be kept in any case: what

@@ -1,6 +1,7 @@
 package forwarder_test
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -105,5 +106,45 @@ func TestRedaction(t *testing.T) {
 	}
 	if log := f.log.String(); strings.Contains(log, "hunter2") || !strings.Contains(log, "DLP rule set is on") || !strings.Contains(log, "DLP_KEY is not set") {
 		t.Errorf("the log: %s", log)
+	}
+}
+
+// TestR18DamagedKey: a forwarder whose own key has rotted starts all the same,
+// says so without the key, and keeps what is left of it.
+func TestR18DamagedKey(t *testing.T) {
+	dir := t.TempDir()
+	var text strings.Builder
+	log := slog.New(slog.NewTextHandler(&text, nil))
+	if _, err := forwarder.OwnKeys(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "dlp.key")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text.Len() > 0 {
+		t.Errorf("a new key: %s", text.String())
+	}
+	bad := append([]byte{good[0] ^ 0x80}, good[1:]...)
+	if err := os.WriteFile(file, bad, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := forwarder.OwnKeys(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if log := text.String(); !strings.Contains(log, "damaged") || strings.Contains(log, string(good[1:20])) {
+		t.Errorf("the log: %s", log)
+	}
+	fresh, err := os.ReadFile(file)
+	if err != nil || bytes.Equal(fresh, bad) || bytes.Equal(fresh, good) {
+		t.Errorf("the key is %q, %v", fresh, err)
+	}
+	if aside, err := os.ReadFile(file + ".damaged"); err != nil || !bytes.Equal(aside, bad) {
+		t.Errorf("set aside was %q, %v", aside, err)
+	}
+	text.Reset()
+	if _, err := forwarder.OwnKeys(dir, log); err != nil || text.Len() > 0 {
+		t.Errorf("the next start: %v, %s", err, text.String())
 	}
 }

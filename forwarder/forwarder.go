@@ -130,7 +130,7 @@ func New(cfg Config, log *slog.Logger) (*Forwarder, error) {
 func (f *Forwarder) openDLP() (err error) {
 	keys := f.cfg.DLPKeys
 	if keys == nil && f.cfg.DLPConfig != "" {
-		if keys, err = OwnKeys(f.cfg.SpoolDir); err != nil {
+		if keys, err = OwnKeys(f.cfg.SpoolDir, f.log); err != nil {
 			return err
 		}
 	}

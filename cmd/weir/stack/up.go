@@ -141,7 +141,7 @@ func open(logTo io.Writer, set settings) (*session, error) {
 	cfg.forwarder.Analyzer = a.IngestAddr().String()
 	if cfg.forwarder.DLPKeys == nil {
 		// There is no other forwarder for it to agree with.
-		if cfg.forwarder.DLPKeys, err = forwarder.OwnKeys(cfg.forwarder.SpoolDir); err != nil {
+		if cfg.forwarder.DLPKeys, err = forwarder.OwnKeys(cfg.forwarder.SpoolDir, logger("forwarder")); err != nil {
 			return nil, s.abandon(err)
 		}
 	}
