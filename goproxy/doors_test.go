@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -94,5 +95,33 @@ func TestS12Diagnostics(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestS12NamesOfOthers: a page whose name means this machine (DNS rebinding)
+// reads nothing of a port that is on the loopback.
+func TestS12NamesOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		listen, host string
+		want         int
+	}{
+		{"127.0.0.1:4142", "127.0.0.1:4142", 200},
+		{"127.0.0.1:4142", "localhost:4142", 200},
+		{"127.0.0.1:4142", "localhost", 200},
+		{"[::1]:4142", "[::1]:4142", 200},
+		{"localhost:4142", "attacker.example:4142", 403},
+		{"127.0.0.1:4142", "attacker.example", 403},
+		{"127.0.0.1:4142", "127.0.0.1.attacker.example:4142", 403},
+		{"127.0.0.1:4142", "", 403},
+		{"0.0.0.0:4142", "node-7.example:4142", 200},
+	} {
+		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = c.host
+		w := httptest.NewRecorder()
+		refuseNames(c.listen, ok).ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%s asked as %q: %d, want %d", c.listen, c.host, w.Code, c.want)
+		}
 	}
 }

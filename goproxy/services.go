@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,7 +195,29 @@ func (p *Proxy) diagnostics() http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	return mux
+	return refuseNames(p.cfg.DiagnosticsAddr, mux)
+}
+
+// refuseNames answers nobody who has asked for a port on the loopback by a name:
+// a page of somebody else's, open in a browser of this machine, may have its own
+// name mean 127.0.0.1 (DNS rebinding). Where the port is for other machines,
+// these may know it by any name.
+func refuseNames(addr string, next http.Handler) http.Handler {
+	listen, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(listen); err != nil || listen != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil {
+			http.Error(w, fmt.Sprintf("%q is not this port's name; ask for localhost or an address", host), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Diagnostics describes the proxy now.
