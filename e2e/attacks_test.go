@@ -13,6 +13,9 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,7 +52,10 @@ func attackBody(kind, payload string) (contentType string, body []byte) {
 	quoted, _ := json.Marshal(payload)
 	switch kind {
 	case "json":
-		return "application/json", fmt.Appendf(nil, `{%s: %s, "list": [{%s: [%s]}], "__proto__": {%s: 1}}`, quoted, quoted, quoted, quoted, quoted)
+		// What has a secret's name is redacted where rules are on, and its
+		// receipt has the name in it.
+		name, _ := json.Marshal(payload + "_password")
+		return "application/json", fmt.Appendf(nil, `{%s: %s, "list": [{%s: [%s]}], "__proto__": {%s: 1}, %s: %s}`, quoted, quoted, quoted, quoted, quoted, name, quoted)
 	case "html":
 		return "text/html; charset=utf-8", []byte("<!doctype html><title>" + payload + "</title><body onload=window.__pwned=1>" + payload)
 	case "svg":
@@ -76,21 +82,28 @@ func attackBody(kind, payload string) (contentType string, body []byte) {
 	return payload, []byte(payload) // the type itself is the payload
 }
 
-// attackRequest is a request with the payload wherever HTTP has room for it.
-// What a client may not send, a client of these sends all the same.
-func attackRequest(n int, payload string) []byte {
-	kind := attackKinds[n%len(attackKinds)]
+// attackRequest is a request with the payload wherever HTTP has room for it,
+// and a body of this kind. What a client may not send, a client of these sends
+// all the same.
+func attackRequest(n int, payload, kind string) []byte {
 	contentType, body := attackBody(kind, payload)
 	// A token has no angle brackets; the worst that it has.
 	token := "x-'onerror`$&" + strconv.Itoa(n)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s /%s/%s?%s=%s&n=%d HTTP/1.1\r\n", []string{"POST", "PUT", "P'A`T$&H"}[n%3],
 		url.PathEscape(payload), strings.NewReplacer(" ", "", "\u3164", "").Replace(payload), url.QueryEscape(payload), url.QueryEscape(payload), n)
-	fmt.Fprintf(&b, "Host: %s\r\nX-Payload: %s\r\n%s: %s\r\nCookie: %s=%s\r\nUser-Agent: %s\r\nReferer: javascript:window.__pwned=1\r\nX-Kind: %s\r\n",
+	fmt.Fprintf(&b, "Host: %s\r\nX-Payload: %s\r\n%s: %s\r\nCookie: %s=%s\r\nUser-Agent: %s\r\nReferer: javascript:window.__pwned=1\r\nX-Kind: %s\r\nAuthorization: Bearer %[5]s\r\n",
 		[]string{"shop.test", `"'onerror=1`}[n%2], payload, token, payload, token, payload, payload, kind)
 	fmt.Fprintf(&b, "Content-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", contentType, len(body))
 	b.Write(body)
 	return b.Bytes()
+}
+
+// brokenRequest has the payload where HTTP has no room for it: as the method,
+// as the name of a header field, and as the version. No decoder takes that, so
+// that it is shown as what it is, bytes.
+func brokenRequest(payload string) []byte {
+	return []byte(payload + " /" + payload + " " + payload + "\r\n" + payload + ": " + payload + "\r\n\r\n" + payload)
 }
 
 // startAttacker is an application that answers with the payload of the
@@ -158,67 +171,96 @@ func attack(t *testing.T, port int, request []byte) {
 }
 
 // TestS13 puts texts that want to be markup into every field that is captured
-// or set up, through the real programs, and opens every page and every part
-// of every pair in headless Chromium: no script runs, nothing becomes markup,
-// no dialog opens, the policy has nothing to report, and no character that
-// cannot be seen is among what is shown.
+// or set up, each of them into each field and into each kind of body, through
+// the real programs, with rules of redaction (and, of each payload in one kind
+// of body, without), and opens every page
+// of the viewer's router and every part of every pair in headless Chromium: no
+// script runs, nothing becomes markup, no dialog opens, the policy and the
+// console have nothing to report, and no character that cannot be seen is among
+// what is shown.
 //
 // It is also TestS14 in the browser: no captured body is rendered as a
 // document, whatever its type says, and what is downloaded is an attachment.
 func TestS13(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
+	for _, rules := range []string{"standard", "none"} {
+		t.Run(rules, func(t *testing.T) {
+			t.Parallel()
+			attackAll(t, rules)
+		})
+	}
+}
+
+func attackAll(t *testing.T, rules string) {
+	t.Helper()
 	port := startAttacker(t)
 	s := harness.NewStack(t, bins, port)
 	bidi := payloads[len(payloads)-1]
-	s.ProxyEnv["APP_LABEL"] = payloads[1]
+	s.ProxyEnv["APP_LABEL"], s.ProxyEnv["APP_POD_NAMESPACE"] = payloads[1], payloads[2]
 	s.ProxyEnv["APP_POD_NAME"] = payloads[0] + bidi
-	s.ProxyEnv["APP_POD_NAMESPACE"] = payloads[2]
-	s.ForwarderEnv["CLUSTER_NAME"] = payloads[4] + bidi
+	s.ForwarderEnv["CLUSTER_NAME"] = strings.Join(payloads, " ")
+	s.ForwarderEnv["DLP_CONFIG"] = rules
 	s.StartAll()
-	// An app of its own for each of the first few, and one that cannot reach
-	// its application: its error has the name of the host in it.
-	for i, p := range payloads[3:6] {
-		attack(t, oddProxy(t, s, i, port, p), attackRequest(i, p))
+	// An app, an instance and a namespace of its own for each, and one that
+	// cannot reach its application: its error has the name of the host in it.
+	kinds := len(attackKinds)
+	if rules == "none" && os.Getenv("WEIR_TEST_ALL") == "" {
+		kinds = 1 // of each payload, another one: what differs is shown by no other code
 	}
-	attackUnanswered(t, oddProxy(t, s, len(payloads), harness.Port(t), bidi), attackRequest(0, bidi))
+	n := len(payloads) * kinds
 	for i, p := range payloads {
-		// Every payload, every kind of body.
-		attack(t, s.ProxyPort, attackRequest(i, p))
+		attack(t, oddProxy(t, s, i, port, p), attackRequest(n+i, p, "text"))
 	}
-	want := len(payloads) + 3
+	attackUnanswered(t, oddProxy(t, s, len(payloads), harness.Port(t), bidi), attackRequest(0, bidi, "json"))
+	for i, p := range payloads {
+		for j := range kinds {
+			// The first ones have each payload and each kind once.
+			attack(t, s.ProxyPort, attackRequest(j*len(payloads)+i, p, attackKinds[(i+j)%len(attackKinds)]))
+		}
+		attackUnanswered(t, s.ProxyPort, brokenRequest(p))
+	}
+	want := n + len(payloads)
 	harness.Poll(t, 30*time.Second, "the attacks in the store", func() error {
 		var page httpv1.Pairs
 		if err := getJSON(s.Viewer()+"/api/v1/pairs?limit=1000", &page); err != nil {
 			return err
 		}
-		if len(page.Pairs) < want {
-			return fmt.Errorf("%d pairs of %d", len(page.Pairs), want)
-		}
-		decoded := 0
+		decoded, redacted, opaque := 0, 0, 0
 		for _, p := range page.Pairs {
-			if p.Protocol == "http" {
+			switch p.Protocol {
+			case "http":
 				decoded++
+			case "opaque":
+				opaque++
+			}
+			if slices.Contains(p.Flags, "redacted") {
+				redacted++
 			}
 		}
-		if decoded < want-3 {
-			return fmt.Errorf("%d of %d pairs were decoded: there is little to show", decoded, want)
+		if decoded < want || opaque < len(payloads) {
+			return fmt.Errorf("of %d pairs %d were decoded, and %d are opaque; %d and %d were sent", len(page.Pairs), decoded, opaque, want, len(payloads))
+		}
+		if on := rules != "none"; on != (redacted > 0) {
+			return fmt.Errorf("with the rules %s %d pairs were redacted", rules, redacted)
 		}
 		return nil
 	})
-	said := walkWith(t, s, "xss.mjs", map[string]any{"payloads": payloads, "pairs": want}, nil)
-	if n := said["every part of every pair"].Seen; !t.Failed() && n < uint64(want) {
-		t.Errorf("%d pairs were opened, want at least %d", n, want)
+	said := walkWith(t, s, "xss.mjs", map[string]any{
+		"payloads": payloads, "whole": len(payloads), "router": filepath.Join(harness.Root(), "ui", "src", "router.tsx"),
+	}, nil)
+	if n := said["every part of every pair"].Seen; !t.Failed() && n < uint64(want+len(payloads)) {
+		t.Errorf("%d pairs were opened, want at least %d", n, want+len(payloads))
 	}
 }
 
-// oddProxy starts another proxy, whose app and instance have the payload as
+// oddProxy starts another proxy, whose app, instance and namespace have the payload as
 // their names, and returns its port.
 func oddProxy(t *testing.T, s *harness.Stack, n, upstream int, payload string) int {
 	t.Helper()
 	env, port := maps.Clone(s.ProxyEnv), harness.Port(t)
 	env["PROXY_IN_PORT"], env["REVERSE_PROXY_PORT"] = strconv.Itoa(port), strconv.Itoa(upstream)
-	env["APP_LABEL"], env["APP_POD_NAME"] = payload, fmt.Sprintf("pod-%d-%s", n, payload)
+	env["APP_LABEL"], env["APP_POD_NAME"], env["APP_POD_NAMESPACE"] = payload, fmt.Sprintf("pod-%d-%s", n, payload), payload
 	p := harness.Start(t, s.Dir, fmt.Sprintf("goproxy-odd-%d", n), bins.Path("goproxy"), env)
 	p.WaitMessage(20*time.Second, "Successfully registered with forwarder")
 	return port
@@ -258,7 +300,7 @@ func TestS14(t *testing.T) {
 	s := harness.NewStack(t, bins, startAttacker(t))
 	s.StartAll()
 	for i := range attackKinds {
-		attack(t, s.ProxyPort, attackRequest(i, payloads[i%len(payloads)]))
+		attack(t, s.ProxyPort, attackRequest(i, payloads[i%len(payloads)], attackKinds[i]))
 	}
 	var page httpv1.Pairs
 	harness.Poll(t, 30*time.Second, "the attacks in the store", func() error {
