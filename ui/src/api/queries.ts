@@ -155,10 +155,31 @@ export const bigBody = 1_000_000;
 
 export interface StoredBytes {
   size: number;
+  /** There are more than size; nobody has counted how many. */
+  more: boolean;
   /** Null where there are more than bigBody and nobody asked for that yet. */
   bytes: Uint8Array | null;
   /** How they relate to what was sent: "whole", "truncated"; "exact", "rebuilt", "redacted". */
   state: string;
+}
+
+/** The bytes of an answer, or null where there are more than these. */
+async function readAtMost(response: Response, most: number): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
+    length += next.value.length;
+    if (length > most) return null;
+    chunks.push(next.value);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 /** Bytes of a stored message: its body, as it was or decoded, or all of it as stored. */
@@ -174,12 +195,11 @@ export const bytesQuery = (id: string, side: Side, what: 'body' | 'raw', decoded
       );
       const state = response.headers.get(what === 'raw' ? 'weir-raw' : 'weir-body') ?? '';
       const announced = Number(response.headers.get('content-length'));
-      if (!big && announced > bigBody) {
-        stop.abort();
-        return { size: announced, bytes: null, state };
-      }
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      return { size: bytes.length, bytes, state };
+      // What is compressed on its way does not say how long it is: then it is read until it is too much.
+      const bytes = big ? new Uint8Array(await response.arrayBuffer()) : announced > bigBody ? null : await readAtMost(response, bigBody);
+      if (bytes) return { size: bytes.length, more: false, bytes, state };
+      stop.abort();
+      return { size: Math.max(announced, bigBody), more: !(announced > bigBody), bytes: null, state };
     },
     staleTime: Infinity,
     // Bodies are large; the few last seen are enough to go back and forth.

@@ -44,7 +44,7 @@ export function ValueMenus({ onFilter, children }: { onFilter?: ((clause: string
     <OpenMenu value={open}>
       {children}
       {chosen && (
-        <Menu opened onChange={(o) => !o && close()} position="bottom-start" offset={2} returnFocus={false}>
+        <Menu opened onChange={(o) => !o && close()} position="bottom-start" offset={2} returnFocus={false} withInitialFocusPlaceholder={false}>
           <Menu.Target>
             <span className={s.anchor} aria-hidden="true" style={{ left: chosen.left, top: chosen.top, height: chosen.height }} />
           </Menu.Target>

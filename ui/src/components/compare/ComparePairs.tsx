@@ -71,7 +71,7 @@ export function ComparePairs({ a, b, part, onPart, onSwap }: Props) {
           </button>
         ))}
       </div>
-      <div className={s.content} role="tabpanel" aria-label={labels[part]}>
+      <div className={s.content} role="tabpanel" tabIndex={0} aria-label={labels[part]}>
         {error ? (
           <div className={s.note}>
             <p className="tone-bad">{error.message}</p>

@@ -67,7 +67,7 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
   // Without a content coding the bytes came with the pair, unless there are too many.
   const inline = useMemo(() => inlineBytes(message), [message]);
   const kept = leftOut || inline.length;
-  const here: StoredBytes = leftOut > 0 ? (fetched.data ?? { size: leftOut, bytes: null, state: '' }) : { size: inline.length, bytes: inline.length > bigBody && !wanted ? null : inline, state: '' };
+  const here: StoredBytes = leftOut > 0 ? (fetched.data ?? { size: leftOut, more: false, bytes: null, state: '' }) : { size: inline.length, more: false, bytes: inline.length > bigBody && !wanted ? null : inline, state: '' };
   const stored: StoredBytes | undefined = decode ? fetched.data : here;
   const type = mediaType(message);
   const base = `pairs/${encodeURIComponent(pair.id)}/${side}/body`;
@@ -79,7 +79,8 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
           {visibleText(type) || 'no content type'}
           {' · '}
           {decode && stored ? (
-            <span title={`${exactSize(stored.size)} decoded, ${exactSize(message.body_size)} on the wire`}>
+            <span title={`${stored.more ? 'more than ' : ''}${exactSize(stored.size)} decoded, ${exactSize(message.body_size)} on the wire`}>
+              {stored.more && 'more than '}
               {formatSize(stored.size)}, {formatSize(message.body_size)} as {visibleText(coding)}
             </span>
           ) : (
@@ -88,7 +89,7 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
               {coding && ` of ${visibleText(coding)}`}
             </span>
           )}
-          <Chain message={message} decoded={decode ? (stored?.size ?? null) : null} />
+          <Chain message={message} decoded={decode && !stored?.more ? (stored?.size ?? null) : null} />
           {message.truncated && (
             <span className="tone-attention" title={`${exactSize(kept)} of ${exactSize(message.body_size)} were kept`}>
               {' '}
@@ -128,7 +129,7 @@ function KeptBody({ pair, side, title, message }: BodyProps & { message: Message
       ) : !stored ? (
         <p className={`${s.preview} muted late`}>Decoding …</p>
       ) : stored.bytes === null ? (
-        wanted ? <p className={`${s.preview} muted late`}>Loading …</p> : <Large size={stored.size} onShow={() => setWanted(true)} />
+        wanted ? <p className={`${s.preview} muted late`}>Loading …</p> : <Large size={stored.size} more={stored.more} onShow={() => setWanted(true)} />
       ) : (
         <BodyView bytes={stored.bytes} type={type} truncated={message.truncated || stored.state === 'truncated'} label={`${title} body`} />
       )}
@@ -152,10 +153,13 @@ function Chain({ message, decoded }: { message: Message; decoded: number | null 
 }
 
 /** Asks before it shows what takes a while to fetch and lay out. */
-export function Large({ size, onShow }: { size: number; onShow: () => void }) {
+export function Large({ size, more, onShow }: { size: number; more: boolean; onShow: () => void }) {
   return (
     <div className={s.note}>
-      <p>This is large: {formatSize(size)}.</p>
+      <p>
+        This is large: {more && 'more than '}
+        {formatSize(size)}.
+      </p>
       <button type="button" className="btn" onClick={onShow}>
         Show it
       </button>

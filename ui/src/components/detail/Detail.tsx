@@ -94,7 +94,7 @@ export function Detail({ id, early, tab, width, onTab, onClose, onMove, onFilter
         </div>
       </header>
       <Tabs tab={tab} onTab={onTab} />
-      <div className={s.content} role="tabpanel" aria-label={labels[tab]} data-columns={columns || undefined} key={id}>
+      <div className={s.content} role="tabpanel" tabIndex={0} aria-label={labels[tab]} data-columns={columns || undefined} key={id}>
         {pair ? (
           <ValueMenus onFilter={onFilter}>
             <Tab pair={pair} tab={tab} onFilter={onFilter} onTab={onTab} onShow={onShow} onOpen={onOpen ?? ((other) => onShow(`id:${other}`))} />

@@ -5,12 +5,14 @@ import { bytesQuery, type Side } from '../../api/queries';
 import type { Message, Pair } from '../../api/types';
 import { textOf } from '../../lib/body';
 import { exactSize, formatSize } from '../../lib/format';
+import { smallBody, useBody } from '../../lib/use-body';
 import { CopyButton } from '../CopyButton';
 import { Icon } from '../Icon';
 import { Large } from './Bodies';
 import b from './BodyView.module.css';
 import s from './Detail.module.css';
 import { HexView } from './HexView';
+import { LinesView } from './LinesView';
 import { SidePanel, Sides } from './Side';
 
 const CodeView = lazy(() => import('./CodeView'));
@@ -45,7 +47,7 @@ function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; ti
       nothing={!kept}
       facts={
         <>
-          {data && <span title={exactSize(data.size)}>{formatSize(data.size)}</span>}
+          {data && <span title={exactSize(data.size)}>{data.more && 'more than '}{formatSize(data.size)}</span>}
           {data?.state === 'exact' && <span title="Byte for byte what was on the wire"> · exact</span>}
           {state && (
             <span className={state.tone} title={state.means}>
@@ -79,18 +81,33 @@ function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; ti
       ) : !data ? (
         <p className={`${s.preview} muted late`}>Loading …</p>
       ) : data.bytes === null ? (
-        <Large size={data.size} onShow={() => setWanted(true)} />
+        <Large size={data.size} more={data.more} onShow={() => setWanted(true)} />
       ) : (
         <div className={b.body}>
           {text === null || hex ? (
             <HexView bytes={data.bytes} label={`Raw ${side}`} />
           ) : (
-            <Suspense fallback={null}>
-              <CodeView text={text} language="text" label={`Raw ${side}`} />
-            </Suspense>
+            <RawText bytes={data.bytes} text={text} truncated={data.state === 'truncated'} label={`Raw ${side}`} />
           )}
         </div>
       )}
     </SidePanel>
   );
+}
+
+/** In an editor where it is small; row by row where an editor would take too long. */
+function RawText({ bytes, text, truncated, label }: { bytes: Uint8Array; text: string; truncated: boolean; label: string }) {
+  if (bytes.length > smallBody) return <LargeText bytes={bytes} truncated={truncated} label={label} />;
+  return (
+    <Suspense fallback={null}>
+      <CodeView text={text} language="text" label={label} />
+    </Suspense>
+  );
+}
+
+function LargeText({ bytes, truncated, label }: { bytes: Uint8Array; truncated: boolean; label: string }) {
+  const state = useBody(bytes, 'text/plain', truncated);
+  if (state === null) return <p className={`${s.preview} muted late`}>Reading …</p>;
+  if ('error' in state) return <HexView bytes={bytes} label={label} />;
+  return <LinesView reader={state.opened.reader} form="raw" label={label} />;
 }
