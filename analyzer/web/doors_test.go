@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/weir-capture/weir/analyzer/control"
+	"github.com/weir-capture/weir/analyzer/importer"
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/memstore"
 )
 
 const password = "correct horse battery"
@@ -140,6 +143,7 @@ var samples = map[string]sample{
 	"GET /api/v1/pairs/{id}/{message}/raw":  {path: "/api/v1/pairs/" + shopPair + "/request/raw"},
 	"GET /api/v1/pairs/{id}/curl":           {path: "/api/v1/pairs/" + shopPair + "/curl"},
 	"GET /api/v1/fields/{name}/values":      {path: "/api/v1/fields/app/values"},
+	"GET /api/v1/session/oidc/callback":     {path: "/api/v1/session/oidc/callback?code=c"},
 	"PUT /api/v1/views":                     {body: `{"name":"v","document":{}}`},
 	"DELETE /api/v1/views/{name}":           {path: "/api/v1/views/none"},
 	"POST /api/v1/deletions":                {body: `{"q":"app:x","dry_run":true}`},
@@ -154,12 +158,31 @@ var samples = map[string]sample{
 	"POST /api/v1/import":                   {path: "/api/v1/import", body: "{}"},
 }
 
+// wholeStore is a store that answers everything.
+type wholeStore struct {
+	store.Reader
+	store.Scanner
+	store.Stats
+}
+
+// nothingToDelete is a Deleter that finds nothing.
+type nothingToDelete struct{}
+
+func (nothingToDelete) Delete(context.Context, DeletionAsk) (Deleted, error) { return Deleted{}, nil }
+
+func (nothingToDelete) Shred(context.Context, ShreddingAsk) (Deleted, error) { return Deleted{}, nil }
+func (nothingToDelete) Deletions(context.Context) ([]Deleted, error)         { return nil, nil }
+
 // TestS08RouteMatrix calls every route as nobody, with every kind of token
 // that is not good, in every role, and with the scope of another app, and holds
 // what is answered to the committed table. Routes without a row cannot be
 // mounted, and rows without a sample fail here.
 func TestS08RouteMatrix(t *testing.T) {
 	in := install(t, func(_ *Config, d *Deps) {
+		mem := memstore.New(func() int64 { return base.UnixNano() })
+		d.Store = wholeStore{d.Store, mem, mem}
+		d.Ledger, d.Importer, d.Deleter = &fakeLedger{}, importer.New(mem, time.Now), nothingToDelete{}
+		d.OIDC = &provider{role: control.RoleViewer}
 		d.Backup = func(context.Context, io.Writer) error { return nil }
 		d.Viewer = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	})
