@@ -44,10 +44,7 @@ func TestParquetHoldsARowGroup(t *testing.T) {
 	}
 	p := exchange(1)
 	p.Response.Body = make([]byte, 1<<20)
-	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range p.Response.Body {
-		p.Response.Body[i] = byte(rng.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{3}).Read(p.GetResponse().GetBody()) // never fails
 	for range 40 {
 		if err := w.Write(Pair{RRPair: p}); err != nil {
 			t.Fatal(err)
@@ -67,15 +64,13 @@ func TestParquetHoldsARowGroup(t *testing.T) {
 
 // TestParquetHasBodiesOnce: what cannot be compressed takes its own length.
 func TestParquetHasBodiesOnce(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := rand.NewChaCha8([32]byte{2})
 	var pairs []*capturev1.RRPair
 	size := 0
 	for i := range 50 {
 		p := exchange(i)
 		body := make([]byte, 48<<10)
-		for j := range body {
-			body[j] = byte(rng.Uint32())
-		}
+		_, _ = rng.Read(body) // never fails
 		p.Response.Body = body
 		size += len(body)
 		pairs = append(pairs, p)
