@@ -339,7 +339,7 @@ func harmless(h http.Header) error {
 	var errs []error
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	switch kind {
-	case "application/octet-stream", "text/plain":
+	case "application/octet-stream":
 		disposition := h.Get("Content-Disposition")
 		name, ok := strings.CutPrefix(disposition, "attachment; filename=")
 		if !ok || name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(name, ".") {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -228,15 +227,13 @@ func (s *Server) pairs(api huma.API) {
 	bytesContent := map[string]*huma.MediaType{
 		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 	}
-	textOrBytes := map[string]*huma.MediaType{"text/plain; charset=utf-8": {Schema: &huma.Schema{Type: huma.TypeString}}}
-	maps.Copy(textOrBytes, bytesContent)
 
 	huma.Register(api, ok(operation(
 		api, "get-body", base+"/{id}/{message}/body", "Get a message's body",
-		"What was kept of it, after the transfer coding and before any content coding, as an attachment: text when it is UTF-8, else bytes.",
+		"What was kept of it, after the transfer coding and before any content coding, as an attachment, whose name ends in .txt when it is UTF-8.",
 		[]*huma.Param{idParam(), sideParam(), param("query", "decoded", "1 undoes gzip, br, zstd and deflate.", huma.TypeBoolean)},
 		http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable,
-	), "The body.", textOrBytes, map[string]*huma.Param{
+	), "The body.", bytesContent, map[string]*huma.Param{
 		"Weir-Body": header("truncated: this is not all of it.", "whole", "truncated"),
 	}), s.body)
 
@@ -402,14 +399,14 @@ func (s *Server) raw(ctx context.Context, in *messageInput) (*huma.StreamRespons
 	}), nil
 }
 
-// attachment is content that a browser saves and never shows.
+// attachment is content that a browser saves and never shows, whatever it is.
 func attachment(b []byte, name, ifNoneMatch string, headers map[string]string) *huma.StreamResponse {
-	kind, ext := "application/octet-stream", ".bin"
+	ext := ".bin"
 	if utf8.Valid(b) && !slices.Contains(b, 0) {
-		kind, ext = "text/plain; charset=utf-8", ".txt"
+		ext = ".txt"
 	}
 	headers["Content-Disposition"] = disposition(name + ext)
-	return content(b, kind, ifNoneMatch, headers)
+	return content(b, "application/octet-stream", ifNoneMatch, headers)
 }
 
 func disposition(name string) string {

@@ -343,7 +343,7 @@ func TestBodiesAreNeverDocuments(t *testing.T) {
 	_, ts := serve(t, newFake(exchange(1, "GET", "/page", 200, "", page), bin))
 	const base = "/api/v1/pairs/01997b2c-6d3f-7c44-9d6e-00000000000"
 	for _, c := range []struct{ path, kind, file, body string }{
-		{base + "1/response/body", "text/plain; charset=utf-8", "01997b2c-6d3f-7c44-9d6e-000000000001-response.txt", page},
+		{base + "1/response/body", "application/octet-stream", "01997b2c-6d3f-7c44-9d6e-000000000001-response.txt", page},
 		{base + "2/response/body", "application/octet-stream", "01997b2c-6d3f-7c44-9d6e-000000000002-response.bin", "\x89PNG\x00"},
 		{base + "1/response/raw", "application/octet-stream", "01997b2c-6d3f-7c44-9d6e-000000000001-response.raw", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + page},
 	} {

@@ -84,3 +84,48 @@ func TestS01FreshInstall(t *testing.T) {
 		return nil
 	})
 }
+
+// TestS01ForwarderList: whoever takes the forwarder.list that the analyzer
+// writes, and nothing else, keeps no secrets either.
+func TestS01ForwarderList(t *testing.T) {
+	const secret = "hunter2secret"
+	s := harness.NewStack(t, bins, echo(t))
+	s.StartAnalyzer()
+	resp, err := http.Post(s.Viewer()+"/api/v1/forwarder-list", "application/json",
+		strings.NewReader(`{"name":"east","analyzer_addr":"`+s.ForwarderEnv["ANALYZER_ADDR"]+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	list, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", resp.StatusCode, err, list)
+	}
+	// As docker and systemd read it.
+	for line := range strings.Lines(string(list)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(line, "#") {
+			s.ForwarderEnv[name] = value
+		}
+	}
+	s.StartForwarder()
+	s.Forwarder.WaitMessage(10*time.Second, "DLP rule set is on")
+	s.StartProxy()
+	s.WaitRegistered()
+	for range 3 {
+		if err := send(harness.Addr(s.ProxyPort), body("application/json", `{"user":"ann","password":"`+secret+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := stored(t, s, 3)
+	h := NewHunter(t, []Secret{{Kind: "password", Value: secret}})
+	for _, u := range append(PairURLs(ids), "/api/v1/export?format=jsonl", "/api/v1/info") {
+		h.Get(s.Viewer() + u)
+	}
+	for _, p := range []*harness.Proc{s.Proxy, s.Forwarder, s.Analyzer} {
+		p.Stop(30 * time.Second)
+	}
+	h.Dir(s.Dir)
+	if h.Answers < 20 || h.Files < 5 || h.Frames == 0 {
+		t.Errorf("%d answers, %d files and %d frames were looked through", h.Answers, h.Files, h.Frames)
+	}
+}

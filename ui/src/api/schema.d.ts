@@ -426,7 +426,7 @@ export interface paths {
         };
         /**
          * Get a message's body
-         * @description What was kept of it, after the transfer coding and before any content coding, as an attachment: text when it is UTF-8, else bytes.
+         * @description What was kept of it, after the transfer coding and before any content coding, as an attachment, whose name ends in .txt when it is UTF-8.
          */
         get: operations["get-body"];
         put?: never;
@@ -4284,7 +4284,6 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
-                    "text/plain; charset=utf-8": string;
                 };
             };
             /** @description Bad Request */
