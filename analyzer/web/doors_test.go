@@ -27,6 +27,7 @@ const password = "correct horse battery"
 // installation is a server that asks who somebody is, with a real control
 // store and somebody of each role.
 type installation struct {
+	file  string // of ctl
 	t     *testing.T
 	ctl   *control.Store
 	http  *httptest.Server
@@ -42,7 +43,8 @@ func install(t *testing.T, change ...func(*Config, *Deps)) *installation {
 	in := &installation{t: t, store: newFake(), tokens: map[string]string{}}
 	now := func() time.Time { return base.Add(time.Hour + time.Duration(in.skip.Load())) }
 	var err error
-	in.ctl, err = control.Open(t.Context(), filepath.Join(t.TempDir(), "control.db"), control.Options{Now: now, Argon: control.Argon{Memory: 64, Time: 1, Threads: 1}})
+	in.file = filepath.Join(t.TempDir(), "control.db")
+	in.ctl, err = control.Open(t.Context(), in.file, control.Options{Now: now, Argon: control.Argon{Memory: 64, Time: 1, Threads: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
