@@ -82,6 +82,11 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s=%s: %v", bad[0], bad[1], err)
 		}
 	}
+	// One mistake hides no other.
+	_, err := load(map[string]string{"LISTEN_ADDR": "0.0.0.0:4190", "RETENTION_BYTES": "1KiB"})
+	if err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR=") || !strings.Contains(err.Error(), "RETENTION_BYTES=") {
+		t.Errorf("two mistakes: %v", err)
+	}
 }
 
 func config(t *testing.T) Config {

@@ -45,7 +45,7 @@ func openControl(cfg Config, log *slog.Logger) (*control.Store, error) {
 
 // SignInLink is the one-time link that makes the first user; empty where there
 // are users, or nothing asks for one. It is for whoever starts the analyzer,
-// before Run, which logs the same: another would end it.
+// before Run, which logs the same.
 func (a *Analyzer) SignInLink(ctx context.Context) (string, error) {
 	if a.cfg.NoAuth || a.link != "" {
 		return a.link, nil

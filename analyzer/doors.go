@@ -33,6 +33,7 @@ type Doors struct {
 // loadDoors reads the variables of Doors. Beyond the loopback it wants TLS and
 // authentication, and says what to set.
 func loadDoors(env *daemon.Env, listen string) Doors {
+	before := env.Mistakes()
 	d := Doors{
 		NoAuth:         env.OneOf("AUTH", "on", []string{"on", "off"}) == "off",
 		PublicURL:      publicURL(env),
@@ -52,6 +53,7 @@ func loadDoors(env *daemon.Env, listen string) Doors {
 			env.Fail(name, err.Error(), "TLS_CERT_FILE and TLS_KEY_FILE, a certificate with its chain and its key, as PEM")
 		}
 	}
+	sure := env.Mistakes() == before
 	if scheme, _, is := strings.Cut(d.ControlStore, "://"); is && scheme != "postgres" && scheme != "postgresql" {
 		env.FailSecret("CONTROL_STORE", "no such kind of store", "a file, or postgres://user:password@host/database")
 	} else if !is && strings.ContainsAny(d.ControlStore, "?%") {
@@ -60,9 +62,8 @@ func loadDoors(env *daemon.Env, listen string) Doors {
 	if listen == "" || onLoopback(listen) {
 		return d
 	}
-	// A mistake in one of the others has been recorded already.
 	switch {
-	case env.Err() != nil:
+	case !sure: // what decides it is wrong itself, and has been named
 	case d.NoAuth:
 		env.Fail("AUTH", "LISTEN_ADDR="+listen+" is reached from other machines, and everybody there could read what was captured", "on, or a LISTEN_ADDR such as "+defaultListen)
 	case d.TLSCert == "" && len(d.TrustedProxies) == 0:

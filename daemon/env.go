@@ -98,6 +98,9 @@ func (e *Env) Slips(environ []string) []Slip {
 // Err is every mistake found so far, one a line, or nil.
 func (e *Env) Err() error { return errors.Join(e.errs...) }
 
+// Mistakes is how many were found so far.
+func (e *Env) Mistakes() int { return len(e.errs) }
+
 // Fail records a mistake that only the caller can see, such as two variables
 // that do not go together.
 func (e *Env) Fail(name, problem, want string) {
