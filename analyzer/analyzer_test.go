@@ -83,7 +83,7 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	// One mistake hides no other.
-	_, err := load(map[string]string{"LISTEN_ADDR": "0.0.0.0:4190", "RETENTION_BYTES": "1KiB"})
+	_, err = load(map[string]string{"LISTEN_ADDR": "0.0.0.0:4190", "RETENTION_BYTES": "1KiB"})
 	if err == nil || !strings.Contains(err.Error(), "LISTEN_ADDR=") || !strings.Contains(err.Error(), "RETENTION_BYTES=") {
 		t.Errorf("two mistakes: %v", err)
 	}
