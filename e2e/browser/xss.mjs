@@ -198,12 +198,15 @@ await step('every page', async () => {
       looked++;
     }
     if (path === '/sign-in') continue;
-    await page.evaluate(() => document.activeElement?.blur());
+    // Anew, so that no menu is open.
+    await page.goto(cfg.viewer + address);
+    await page.getByRole('main').waitFor();
     await page.keyboard.press('?');
-    await page.getByRole('dialog').waitFor();
+    const keys = page.locator('[role=dialog][aria-modal=true]');
+    await keys.waitFor();
     await harmless(`${path} with the keys`);
     await page.keyboard.press('Escape');
-    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await keys.waitFor({ state: 'detached' });
   }
   return { seen: pages.length, stored: looked };
 });
