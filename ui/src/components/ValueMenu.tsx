@@ -44,7 +44,7 @@ export function ValueMenus({ onFilter, children }: { onFilter?: ((clause: string
     <OpenMenu value={open}>
       {children}
       {chosen && (
-        <Menu opened onChange={(o) => !o && close()} position="bottom-start" offset={2} returnFocus={false} withInitialFocusPlaceholder={false}>
+        <Menu opened onChange={(o) => !o && close()} position="bottom-start" offset={2} returnFocus={false} hideDetached={false} withInitialFocusPlaceholder={false} menuItemTabIndex={0}>
           <Menu.Target>
             <span className={s.anchor} aria-hidden="true" style={{ left: chosen.left, top: chosen.top, height: chosen.height }} />
           </Menu.Target>
@@ -102,7 +102,7 @@ export function Value({ value, clause, name, children }: ValueProps) {
       title="Filter by it or copy it"
       onClick={(event) => {
         // Whoever drags over it wants to select.
-        if (window.getSelection()?.isCollapsed ?? true) open(event, about);
+        if (!window.getSelection()?.toString()) open(event, about);
       }}
       onKeyDown={(event) => {
         if (event.key !== 'Enter' && event.key !== ' ') return;

@@ -3,7 +3,7 @@ import { getRouteApi, Link } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
 import { fetchCurl, pairQuery } from '../api/queries';
 import { Detail } from '../components/detail/Detail';
-import { useFeed } from '../feed/context';
+import { useFeedRef } from '../feed/context';
 import { copyText } from '../lib/clipboard';
 import { neighbourOf } from '../lib/neighbours';
 import { notice } from '../lib/notice';
@@ -22,7 +22,7 @@ export function Exchange() {
   const { tab = 'overview' } = route.useSearch();
   const navigate = route.useNavigate();
   const client = useQueryClient();
-  const feed = useFeed();
+  const feed = useFeedRef();
   const may = useMay('investigator');
   const { data } = useQuery(pairQuery(id));
   const pair = data?.id === id ? data : undefined;

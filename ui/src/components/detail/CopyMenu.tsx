@@ -50,7 +50,7 @@ export function CopyMenu({ pair, may }: { pair: LoadedPair | undefined; may: boo
     }
   };
   return (
-    <Menu position="bottom-end" offset={4} withInitialFocusPlaceholder={false}>
+    <Menu position="bottom-end" offset={4} withInitialFocusPlaceholder={false} menuItemTabIndex={0}>
       <Menu.Target>
         <button type="button" className="btn bare" disabled={!may || !pair} title={may ? 'Copy the request as …' : 'Copying requests needs role investigator'}>
           <Icon name="copy" />

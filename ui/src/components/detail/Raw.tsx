@@ -5,6 +5,8 @@ import { bytesQuery, type Side } from '../../api/queries';
 import type { Message, Pair } from '../../api/types';
 import { textOf } from '../../lib/body';
 import { exactSize, formatSize } from '../../lib/format';
+import { hexDump } from '../../lib/hex';
+import { useCopy } from '../../lib/use-copy';
 import { smallBody, useBody } from '../../lib/use-body';
 import { CopyButton } from '../CopyButton';
 import { Icon } from '../Icon';
@@ -16,6 +18,9 @@ import { LinesView } from './LinesView';
 import { SidePanel, Sides } from './Side';
 
 const CodeView = lazy(() => import('./CodeView'));
+
+/** More of a dump than this nobody pastes. */
+const mostDumped = 1_000_000;
 
 /** What the bytes are, where they are not simply what was sent. */
 const states: Readonly<Record<string, { text: string; tone: string; means: string }>> = {
@@ -66,7 +71,7 @@ function RawMessage({ pair, side, title, message }: { pair: Pair; side: Side; ti
                 hex
               </button>
             )}
-            {text !== null && <CopyButton text={text} what={`the raw ${side}`} />}
+            {text === null || hex ? data?.bytes && <CopyHex bytes={data.bytes} what={`the hex dump of the ${side}`} /> : <CopyButton text={text} what={`the raw ${side}`} />}
             <a className="btn bare icon" href={address(`pairs/${encodeURIComponent(pair.id)}/${side}/raw`)} download aria-label={`Download the raw ${side}`} title={`Download the raw ${side}`}>
               <Icon name="download" />
             </a>
@@ -110,4 +115,14 @@ function LargeText({ bytes, truncated, label }: { bytes: Uint8Array; truncated: 
   if (state === null) return <p className={`${s.preview} muted late`}>Reading …</p>;
   if ('error' in state) return <HexView bytes={bytes} label={label} />;
   return <LinesView reader={state.opened.reader} form="raw" label={label} />;
+}
+
+/** Made when it is wanted: a dump is several times as long as what it shows. */
+function CopyHex({ bytes, what }: { bytes: Uint8Array; what: string }) {
+  const { copied, copy } = useCopy(bytes.length > mostDumped ? `${what}, its first ${formatSize(mostDumped)}` : what);
+  return (
+    <button type="button" className="btn bare icon" onClick={() => void copy(hexDump(bytes.subarray(0, mostDumped)))} aria-label={`Copy ${what}`} title={`Copy ${what}`}>
+      <Icon name={copied ? 'check' : 'copy'} />
+    </button>
+  );
 }
