@@ -7,11 +7,11 @@ import { Dialog, Form } from '../components/forms/Dialog';
 import { Field, noScope, RoleField, ScopeField, textToScope } from '../components/forms/Field';
 import f from '../components/forms/forms.module.css';
 import { TakeAlong } from '../components/forms/Text';
+import { RemoveDialog } from '../components/forms/RemoveDialog';
 import { Icon } from '../components/Icon';
 import { NeedsRole } from '../components/NeedsRole';
 import t from '../components/Table.module.css';
 import { formatAgo, formatMoment } from '../lib/format';
-import { notice } from '../lib/notice';
 import { usePrefs, type Prefs } from '../lib/prefs';
 import { scopeText } from '../lib/roles';
 import { useIdentity, useMay } from '../lib/session';
@@ -216,22 +216,10 @@ function MakeKey({ onClose }: { onClose: () => void }) {
 }
 
 function RevokeKey({ which, onClose }: { which: Key; onClose: () => void }) {
-  const name = visibleText(which.name);
-  const act = useAct(() => sendJson('DELETE', `keys/${encodeURIComponent(which.id)}`), {
-    stale: [keysQuery.queryKey],
-    done: () => {
-      notice(`Revoked ${name}`);
-      onClose();
-    },
-  });
   return (
-    <Dialog title={`Revoke ${name}?`} onClose={onClose} size={420}>
-      <Form label={`Revoke ${name}`} action={`Revoke ${name}`} danger busy={act.isPending} error={act.error} onSubmit={() => act.mutate(undefined)} onCancel={onClose}>
-        <p>
-          Whatever uses it is refused from now on, at the latest within 60 seconds.
-          {which.kind === 'forwarder' && ' The forwarder keeps what it captures in its spool until it has another token.'} It cannot be made good again.
-        </p>
-      </Form>
-    </Dialog>
+    <RemoveDialog verb="Revoke" done="Revoked" name={visibleText(which.name)} path={`keys/${encodeURIComponent(which.id)}`} stale={[keysQuery.queryKey]} onClose={onClose}>
+      Whatever uses it is refused from now on, at the latest within 60 seconds.
+      {which.kind === 'forwarder' && ' The forwarder keeps what it captures in its spool until it has another token.'} It cannot be made good again.
+    </RemoveDialog>
   );
 }

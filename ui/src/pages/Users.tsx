@@ -5,6 +5,7 @@ import { usersQuery } from '../api/manage';
 import type { NewUser, Role, User, UserChange } from '../api/types';
 import { Dialog, Form } from '../components/forms/Dialog';
 import { Field, noScope, PasswordField, RoleField, ScopeField, scopeToText, shortestPassword, textToScope } from '../components/forms/Field';
+import { RemoveDialog } from '../components/forms/RemoveDialog';
 import { Icon } from '../components/Icon';
 import { NeedsRole } from '../components/NeedsRole';
 import t from '../components/Table.module.css';
@@ -184,20 +185,9 @@ function ChangeUser({ user, onClose }: { user: User; onClose: () => void }) {
 
 function DeleteUser({ user, onClose }: { user: User; onClose: () => void }) {
   const name = visibleText(user.name);
-  const act = useAct(() => sendJson('DELETE', `users/${encodeURIComponent(user.name)}`), {
-    stale: [usersQuery.queryKey],
-    done: () => {
-      notice(`Deleted ${name}`);
-      onClose();
-    },
-  });
   return (
-    <Dialog title={`Delete ${name}?`} onClose={onClose} size={420}>
-      <Form label={`Delete ${name}`} action={`Delete ${name}`} danger busy={act.isPending} error={act.error} onSubmit={() => act.mutate(undefined)} onCancel={onClose}>
-        <p>
-          It ends the sessions of {name}, and removes the views that {name} saved. What {name} did stays in the audit log. To bar somebody for a while, disable them instead.
-        </p>
-      </Form>
-    </Dialog>
+    <RemoveDialog verb="Delete" done="Deleted" name={name} path={`users/${encodeURIComponent(user.name)}`} stale={[usersQuery.queryKey]} onClose={onClose}>
+      It ends the sessions of {name}, and removes the views that {name} saved. What {name} did stays in the audit log. To bar somebody for a while, disable them instead.
+    </RemoveDialog>
   );
 }
