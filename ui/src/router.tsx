@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link } from '@tanstack/react-router';
 import { Root } from './components/Root';
 import { root } from './lib/root';
-import { parseQueryString, readCompareSearch, readDeletionSearch, readExchangeSearch, readLedgerSearch, readSearch, readSignInSearch, writeQueryString } from './lib/search';
+import { parseQueryString, readCompareSearch, readDeletionSearch, readExchangeSearch, readLedgerSearch, readSearch, readSignInSearch, readSumsSearch, writeQueryString } from './lib/search';
 import { Doctor } from './pages/Doctor';
 import { Ledger } from './pages/Ledger';
 import { Proxies } from './pages/Proxies';
@@ -77,6 +77,20 @@ const pairRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/Exchange'), 'Exchange'),
 });
 
+const endpointsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/endpoints',
+  validateSearch: readSumsSearch,
+  component: lazyRouteComponent(() => import('./pages/Endpoints'), 'Endpoints'),
+});
+
+const mapRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/map',
+  validateSearch: readSumsSearch,
+  component: lazyRouteComponent(() => import('./pages/Map'), 'Map'),
+});
+
 const compareRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/compare',
@@ -89,7 +103,7 @@ function NotFound() {
     <main className="page-note">
       <h1>There is no page at this address</h1>
       <p>
-        The viewer has <Link to="/">Traffic</Link>, the <Link to="/ledger">Ledger</Link>, <Link to="/proxies">Proxies</Link> and the <Link to="/doctor">Doctor</Link>.
+        The viewer has <Link to="/">Traffic</Link>, <Link to="/endpoints">Endpoints</Link>, the <Link to="/map">Map</Link>, the <Link to="/ledger">Ledger</Link>, <Link to="/proxies">Proxies</Link> and the <Link to="/doctor">Doctor</Link>.
       </p>
     </main>
   );
@@ -97,7 +111,7 @@ function NotFound() {
 
 export function makeRouter() {
   return createRouter({
-    routeTree: rootRoute.addChildren([trafficRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, compareRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
+    routeTree: rootRoute.addChildren([trafficRoute, endpointsRoute, mapRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, compareRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
     basepath: root,
     parseSearch: (text) => parseQueryString(text),
     stringifySearch: writeQueryString,

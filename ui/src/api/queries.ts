@@ -4,7 +4,7 @@ import { formatCount } from '../lib/format';
 import { fieldOf, requestQuery } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
 import { call, getBytes, getJson, Problem } from './client';
-import type { Doctor, FieldsAnswer, Histogram, Info, Ledger, PairPage, ProxiesAnswer, QueryCheck, Why } from './types';
+import type { Doctor, Endpoints, FieldsAnswer, Histogram, Info, Ledger, PairPage, ProxiesAnswer, QueryCheck, ServiceMap, Why } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
@@ -104,6 +104,36 @@ export const ledgerQuery = (range: Range, app: string | undefined, every: number
     placeholderData: keepPreviousData,
   });
 };
+
+/** Sums over a range that is not over yet are made again this often, in milliseconds. */
+const sumsRefreshMs = 10_000;
+
+/** Rates, errors and latencies of the most frequent endpoints. */
+export const endpointsQuery = (q: string, range: Range, enabled = true) =>
+  queryOptions({
+    queryKey: ['endpoints', q, range.from, range.to],
+    queryFn: async ({ client, signal }) => {
+      await rightQuery(client, q, signal);
+      return getJson<Endpoints>('stats/endpoints', { q, ...rangeParams(range), limit: 500 }, signal);
+    },
+    enabled,
+    refetchInterval: range.to ? false : sumsRefreshMs,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
+
+/** Who calls whom. */
+export const mapQuery = (q: string, range: Range) =>
+  queryOptions({
+    queryKey: ['map', q, range.from, range.to],
+    queryFn: async ({ client, signal }) => {
+      await rightQuery(client, q, signal);
+      return getJson<ServiceMap>('stats/map', { q, ...rangeParams(range), limit: 200 }, signal);
+    },
+    refetchInterval: range.to ? false : sumsRefreshMs,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
 
 /** Sums only: those do not depend on the range, and the shortest has the fewest steps. */
 export const sumsQuery = ledgerQuery({ from: '1m' }, undefined, 2000);

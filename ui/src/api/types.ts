@@ -35,6 +35,10 @@ export type LedgerDeath = Schemas['LedgerDeath'];
 export type Why = Schemas['Why'];
 export type WhyFinding = Schemas['WhyFinding'];
 export type WhyProxy = Schemas['WhyProxy'];
+export type Endpoint = Schemas['Endpoint'];
+export type Endpoints = Schemas['Endpoints'];
+export type Edge = Schemas['Edge'];
+export type ServiceMap = Schemas['Map'];
 export type Doctor = Schemas['Doctor'];
 export type DoctorCheck = Schemas['DoctorCheck'];
 

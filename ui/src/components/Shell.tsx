@@ -29,6 +29,12 @@ export function Shell({ session }: { session: Session }) {
           <Link to="/" activeOptions={{ exact: true, includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
             Traffic
           </Link>
+          <Link to="/endpoints" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
+            Endpoints
+          </Link>
+          <Link to="/map" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
+            Map
+          </Link>
           <Link to="/ledger" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
             Ledger
           </Link>

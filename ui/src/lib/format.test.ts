@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { exactDuration, formatAgo, formatClock, formatCount, formatDuration, formatMoment, formatShort, formatSize, plural } from './format';
+import { exactDuration, formatAgo, formatClock, formatCount, formatDuration, formatMoment, formatRate, formatShare, formatShort, formatSize, plural } from './format';
 
 describe('durations stand in the unit that reads best', () => {
   test.each([
@@ -71,3 +71,8 @@ test.each([
   [7_200_000, '2 h ago'],
   [259_200_000, '3 d ago'],
 ])('%d ms back is %s', (back, text) => expect(formatAgo(1e12 - back, 1e12)).toBe(text));
+
+test('rates and shares say what they are of, and never round something to nothing', () => {
+  expect([0, 340.4, 1.23, 12_345, 0.23, 0.001, NaN].map(formatRate)).toEqual(['0/s', '340/s', '1.2/s', '12,345/s', '14/min', '3.6/h', '–']);
+  expect([0, 0.0004, 0.003, 0.12, 0.999, 1].map(formatShare)).toEqual(['0 %', '< 0.1 %', '0.3 %', '12 %', '> 99 %', '100 %']);
+});

@@ -61,6 +61,25 @@ export function sentence(words: string): string {
   return words === '' ? '' : `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
 }
 
+/** Exchanges in a second, or in the time in which there is one at all: 340/s, 1.2/s, 14/min, 3.0/h. */
+export function formatRate(perSecond: number): string {
+  if (!Number.isFinite(perSecond)) return absent;
+  if (perSecond === 0) return '0/s';
+  if (perSecond >= 0.995) return `${perSecond < 1000 ? digits(perSecond, 1) : formatCount(perSecond)}/s`;
+  const perMinute = perSecond * 60;
+  if (perMinute >= 0.995) return `${digits(perMinute, 1)}/min`;
+  return `${digits(perMinute * 60, 1)}/h`;
+}
+
+/** A part of all, from 0 to 1: 0 %, 0.3 %, 12 %; never 0 % for some, or 100 % for not all. */
+export function formatShare(share: number): string {
+  if (!Number.isFinite(share)) return absent;
+  if (share > 0 && share < 0.001) return '< 0.1 %';
+  if (share < 1 && share > 0.99) return '> 99 %';
+  const percent = share * 100;
+  return `${percent === 0 || percent === 100 ? percent : digits(percent, 1)} %`;
+}
+
 export type Zone = 'local' | 'utc';
 
 const two = (n: number) => String(n).padStart(2, '0');

@@ -32,6 +32,14 @@ export function readSearch(raw: Record<string, unknown>): TrafficSearch {
   return out;
 }
 
+/** What a page of sums is about, and how it is sorted. */
+export type SumsSearch = Partial<Record<'q' | 'from' | 'to' | 'sort', string>>;
+
+export function readSumsSearch(raw: Record<string, unknown>): SumsSearch {
+  const { from, ...out } = readTexts(raw, ['q', 'from', 'to', 'sort']);
+  return from && from !== defaultFrom ? { ...out, from } : out;
+}
+
 /** What is compared: two exchanges, or the traffic of a query in two ranges of time. */
 export interface CompareSearch {
   a?: string;

@@ -21,6 +21,7 @@ import { notice } from '../lib/notice';
 import { setPrefs, usePrefs } from '../lib/prefs';
 import { addClause, appOf } from '../lib/query';
 import { isLive, rangeLabel, wider, type Range } from '../lib/range';
+import { refusalOf } from '../lib/refusal';
 import { detailTabs, searchRange, type DetailTab, type TrafficSearch } from '../lib/search';
 import { useMay } from '../lib/session';
 import { useKeys } from '../lib/use-keys';
@@ -44,13 +45,6 @@ const detail = '[data-pane="detail"]';
 
 function focusIn(parent: HTMLElement | null, what: string): void {
   parent?.querySelector<HTMLElement>(what)?.focus({ preventScroll: true });
-}
-
-/** How to read a refusal of the query bar: mistakes with places, or one sentence. */
-function refusalOf(error: Error | null): { mistakes: Problem['mistakes']; refusal: string | null } {
-  if (!(error instanceof Problem)) return { mistakes: [], refusal: null };
-  if (error.isQuery) return { mistakes: error.mistakes, refusal: error.mistakes.length > 0 ? null : error.message };
-  return { mistakes: [], refusal: error.message };
 }
 
 export function Traffic() {
