@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/weir-capture/weir/analyzer/store"
@@ -116,7 +115,7 @@ func verify(ctx context.Context, dir string, master *keyring.Master, progress fu
 	if err != nil {
 		return nil, err
 	}
-	log, err := seglog.OpenFS(readOnly{disk}, seglog.Options{Keys: func(vfs.FS) (*keyring.Ring, error) { return readKeys(top, master) }})
+	log, err := seglog.OpenFS(vfs.ReadOnly(disk), seglog.Options{Keys: func(vfs.FS) (*keyring.Ring, error) { return readKeys(top, master) }})
 	if err != nil {
 		return nil, err
 	}
@@ -305,35 +304,6 @@ func lockDirectory(d vfs.FS) (io.Closer, error) {
 	}
 	return lock, nil
 }
-
-// readOnly is a directory in which nothing changes. What is removed stays, and
-// what is synced is believed to be.
-type readOnly struct{ vfs.FS }
-
-type readOnlyFile struct{ vfs.File }
-
-func (d readOnly) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	if flag&(os.O_CREATE|os.O_TRUNC) != 0 {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EROFS}
-	}
-	f, err := d.FS.OpenFile(name, os.O_RDONLY, perm)
-	if err != nil {
-		return nil, err
-	}
-	return readOnlyFile{f}, nil
-}
-
-func (d readOnly) Remove(string) error { return nil }
-func (d readOnly) Rename(_, to string) error {
-	return &fs.PathError{Op: "rename", Path: to, Err: syscall.EROFS}
-}
-func (d readOnly) SyncDir() error { return nil }
-func (d readOnly) Sub(name string) (vfs.FS, error) {
-	return nil, &fs.PathError{Op: "mkdir", Path: name, Err: syscall.EROFS}
-}
-func (f readOnlyFile) WriteAt([]byte, int64) (int, error) { return 0, syscall.EROFS }
-func (f readOnlyFile) Truncate(int64) error               { return syscall.EROFS }
-func (f readOnlyFile) Sync() error                        { return nil }
 
 // rebuildPoll is how often Rebuild looks how far it is.
 const rebuildPoll = 50 * time.Millisecond
