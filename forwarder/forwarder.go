@@ -271,14 +271,15 @@ func (f *Forwarder) announce() {
 		f.log.Info(fmt.Sprintf("Telemetry reporting to the analyzer every %v", f.cfg.Telemetry))
 	}
 	f.log.Info(fmt.Sprintf("Starting reaper for proxies that haven't checked in after %v", registry.Lease))
-	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) // "tcp" gives nothing else
-	f.sayDoors()
 	if f.spool.StateLost() {
 		f.log.Warn("The spool's cursors could not be read; exporting begins where the analyzer says")
 	}
 	if r := f.spool.Log().Recovery(); r.CutBytes > 0 {
 		f.log.Info("Cut an unfinished write at the end of the spool", slog.Int64("bytes", r.CutBytes))
 	}
+	f.sayDoors()
+	// Last: whoever waits for this line has heard all that a start has to say.
+	f.log.Info("Starting gRPC listener on port", slog.Int("port", f.listener.Addr().(*net.TCPAddr).Port)) // "tcp" gives nothing else
 }
 
 // status is what the analyzer hears each second. What receiving filtered and

@@ -1,9 +1,44 @@
 import type { Edge } from '../api/types';
 
+/** An edge of the picture: one of the answer, or several of addresses taken together, which have no common percentiles. */
+export type Drawn = Pick<Edge, 'caller' | 'callee' | 'protocol' | 'pairs' | 'errors'> & { p95_ns?: number | null };
+
+const address = /^[\d.]+$|^[\da-f]*:[\da-f:.]+$/i;
+/** Whether a caller is known by its address alone. */
+export const isAddress = (name: string): boolean => address.test(name);
+/** So many callers without a name stand in the picture by themselves. */
+const fewAddresses = 5;
+/** More lines are no picture any more. */
+const mostDrawn = 40;
+
+/** What the picture shows of the edges: addresses together when they are many, then those with most traffic. */
+export function drawn(edges: readonly Edge[]): { edges: Drawn[]; left: number } {
+  const callees = new Set(edges.map((e) => e.callee));
+  const addresses = new Set(edges.filter((e) => isAddress(e.caller) && !callees.has(e.caller)).map((e) => e.caller));
+  let all: Drawn[] = [...edges];
+  if (addresses.size > fewAddresses) {
+    const name = `${addresses.size.toLocaleString('en')} addresses`;
+    const together = new Map<string, Drawn>();
+    all = [];
+    for (const e of edges) {
+      if (!addresses.has(e.caller)) {
+        all.push(e);
+        continue;
+      }
+      const key = `${e.callee}\n${e.protocol}`;
+      const sum = together.get(key) ?? { caller: name, callee: e.callee, protocol: e.protocol, pairs: 0, errors: 0 };
+      together.set(key, { ...sum, pairs: sum.pairs + e.pairs, errors: sum.errors + e.errors });
+    }
+    all.push(...together.values());
+  }
+  const most = all.toSorted((a, b) => b.pairs - a.pairs).slice(0, mostDrawn);
+  return { edges: most, left: all.length - most.length };
+}
+
 /** Who calls whom, laid out in layers from left to right: callers before those that they call. */
 export interface Graph {
   nodes: GraphNode[];
-  edges: { edge: Edge; from: GraphNode; to: GraphNode }[];
+  edges: { edge: Drawn; from: GraphNode; to: GraphNode }[];
   width: number;
   height: number;
 }
@@ -16,14 +51,14 @@ export interface GraphNode {
 
 export const nodeWidth = 168;
 export const nodeHeight = 30;
-const gapX = 150;
+const gapX = 196;
 const gapY = 28;
 const margin = 16;
 /** Rounds of putting nodes next to those that they talk to. */
 const rounds = 4;
 
 /** The same edges, in whatever order they come, give the same picture. */
-export function layOut(edges: readonly Edge[]): Graph {
+export function layOut(edges: readonly Drawn[]): Graph {
   const sorted = edges.toSorted((a, b) => compare(a.caller, b.caller) || compare(a.callee, b.callee) || compare(a.protocol, b.protocol));
   const names = [...new Set(sorted.flatMap((e) => [e.caller, e.callee]))].toSorted(compare);
   const calls = new Map<string, string[]>(names.map((n) => [n, []]));

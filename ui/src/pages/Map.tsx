@@ -8,7 +8,7 @@ import { Icon } from '../components/Icon';
 import t from '../components/Table.module.css';
 import { errorShare } from '../lib/endpoints';
 import { exactDuration, formatAgo, formatCount, formatDuration, formatMoment, formatRate, formatShare, plural } from '../lib/format';
-import { layOut, nodeHeight, nodeWidth, type GraphNode } from '../lib/graph';
+import { drawn, isAddress, layOut, nodeHeight, nodeWidth, type Drawn, type GraphNode } from '../lib/graph';
 import { usePrefs } from '../lib/prefs';
 import { addClause, quoteValue } from '../lib/query';
 import { rangeLabel } from '../lib/range';
@@ -23,13 +23,14 @@ const route = getRouteApi('/map');
 const zooms = [0.5, 0.67, 0.8, 1, 1.25, 1.5];
 /** Longer names are cut; the whole one is a hover away. */
 const longestName = 22;
-const address = /^[\d.]+$|^[\da-f]*:[\da-f:.]+$/i;
+/** With more lines only those of the chosen one say their figures. */
+const labelled = 20;
 
 /** The exchanges of an edge. Whom an address belongs to is known to the map; a query asks for the address. */
 function edgeSearch(edge: Edge, search: SumsSearch): TrafficSearch {
   const clauses = [
     ...(edge.callee ? [`app:${quoteValue(edge.callee)}`] : []),
-    ...(address.test(edge.caller) ? [`client:${quoteValue(edge.caller)}`] : []),
+    ...(isAddress(edge.caller) ? [`client:${quoteValue(edge.caller)}`] : []),
     ...(edge.protocol ? [`protocol:${quoteValue(edge.protocol)}`] : []),
   ];
   return { ...rangeOf(search), q: clauses.reduce(addClause, search.q ?? '') };
@@ -46,7 +47,7 @@ function secondsOf(data: ServiceMap, now: number): number {
 }
 
 /** Where the range has no start there is no rate: then how many there were. */
-function often(edge: Edge, seconds: number): string {
+function often(edge: Pick<Edge, 'pairs'>, seconds: number): string {
   return Number.isNaN(seconds) ? formatCount(edge.pairs) : formatRate(edge.pairs / seconds);
 }
 
@@ -63,10 +64,14 @@ export function Map() {
   const [zoom, setZoom] = useState(3);
   useTitle(`Map · ${q ? `${q} · ` : ''}${rangeLabel(range, zone, now).toLowerCase()} · Weir`);
   const edges = useMemo(() => data?.edges ?? [], [data]);
+  const picture = useMemo(() => drawn(edges), [edges]);
   const seconds = data ? secondsOf(data, now) : NaN;
   // Lost from the picture is the choice that stands for nothing any more.
-  const on = edges.some((e) => e.caller === chosen || e.callee === chosen) ? chosen : null;
-  const shown = on === null ? edges : edges.filter((e) => e.caller === on || e.callee === on);
+  const on = picture.edges.some((e) => e.caller === chosen || e.callee === chosen) ? chosen : null;
+  // Addresses that stand together in the picture stay apart in the table.
+  const callees = new Set(picture.edges.filter((e) => e.caller === on).map((e) => e.callee));
+  const named = edges.some((e) => e.caller === on || e.callee === on);
+  const shown = on === null ? edges : edges.filter((e) => (named ? e.caller === on || e.callee === on : isAddress(e.caller) && callees.has(e.callee)));
   return (
     <main className={s.page}>
       <h1 className="sr">Map</h1>
@@ -84,8 +89,9 @@ export function Map() {
           {data && (
             <>
               {data.more ? 'The ' : ''}
-              {plural(edges.length, 'connection between two', 'connections between two')}
+              {plural(edges.length, 'edge')}
               {data.more ? ' with most traffic' : ''}
+              {picture.left > 0 && ` · the picture leaves out ${plural(picture.left, 'edge')} with least`}
               {data.sampled && ' · sampled traffic: rates are of what was kept'}
               {data.partial && <b className="tone-attention"> · at least: {data.partial_reason}</b>}
               {on !== null && <> · those of {visibleText(on) || 'nobody known'} </>}
@@ -106,7 +112,7 @@ export function Map() {
       )}
       {edges.length > 0 && (
         <>
-          <Picture edges={edges} seconds={seconds} zoom={zooms[zoom] ?? 1} chosen={on} onChoose={(name) => setChosen(name === on ? null : name)} stale={isPlaceholderData} />
+          <Picture edges={picture.edges} seconds={seconds} zoom={zooms[zoom] ?? 1} chosen={on} onChoose={(name) => setChosen(name === on ? null : name)} stale={isPlaceholderData} />
           {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrolling region must be reachable by the keyboard */}
           <div className={`${t.scroll} ${s.scroll} ${s.half}`} role="region" aria-label="Who calls whom" tabIndex={0}>
             <table className={t.table} aria-label="Who calls whom, the most frequent first">
@@ -166,7 +172,7 @@ function Line({ edge, seconds, now, search }: { edge: Edge; seconds: number; now
 }
 
 interface PictureProps {
-  edges: readonly Edge[];
+  edges: readonly Drawn[];
   seconds: number;
   zoom: number;
   chosen: string | null;
@@ -192,11 +198,14 @@ function Picture({ edges, seconds, zoom, chosen, onChoose, stale }: PictureProps
               data-errors={share > 0.05 ? 'many' : share > 0.01 ? 'some' : undefined}
               data-off={(chosen !== null && edge.caller !== chosen && edge.callee !== chosen) || undefined}
             >
-              <path d={path} strokeWidth={1 + 3 * (Math.log(1 + edge.pairs) / Math.log(1 + most))} />
-              <text x={x} y={y} textAnchor="middle">
-                {often(edge, seconds)} · {share > 0.01 ? `${formatShare(share)} errors · ` : ''}
-                {formatDuration(edge.p95_ns)}
-              </text>
+              <path d={path} strokeWidth={1 + 2 * (Math.log(1 + edge.pairs) / Math.log(1 + most))} />
+              {(graph.edges.length <= labelled || edge.caller === chosen || edge.callee === chosen) && (
+                <text x={x} y={y} textAnchor="middle">
+                  {often(edge, seconds)}
+                  {share > 0.01 && ` · ${formatShare(share)} errors`}
+                  {edge.p95_ns != null && ` · ${formatDuration(edge.p95_ns)}`}
+                </text>
+              )}
             </g>
           );
         })}
