@@ -18,6 +18,12 @@ type Stats interface {
 	Endpoints(ctx context.Context, e Endpoints) (*EndpointList, error)
 	// Edges tells who called whom.
 	Edges(ctx context.Context, e Edges) (*EdgeList, error)
+	// Errors tells what failed, where and since when.
+	Errors(ctx context.Context, e Errors) (*ErrorList, error)
+	// Heatmap counts pairs by time and duration.
+	Heatmap(ctx context.Context, h Heatmap) (*HeatmapCounts, error)
+	// Difference tells what a part of the pairs has more often than the rest.
+	Difference(ctx context.Context, d Difference) (*DifferenceList, error)
 }
 
 // Scanner reads pairs in the store's own order.

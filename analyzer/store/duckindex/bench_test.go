@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/query"
 )
@@ -179,6 +180,28 @@ func BenchmarkIndex(b *testing.B) {
 			x.exactRows = 0
 			_, err := x.Edges(b.Context(), index.Edges{Sum: index.Sum{Selection: sel("", day)}})
 			x.exactRows = math.MaxInt64
+			return err
+		}},
+		{"Errors", func() error {
+			_, err := x.Errors(b.Context(), index.Errors{
+				Sum: index.Sum{Selection: sel("", day)}, Steps: index.Steps{From: stats.Newest + 1 - day, Step: day / 40, Count: 41},
+				Ask: store.Errors{ClientErrors: true, Newest: 20},
+			})
+			return err
+		}},
+		{"Heatmap", func() error {
+			_, err := x.Heatmap(b.Context(), index.Heatmap{
+				Sum: index.Sum{Selection: sel("", day)}, Steps: index.Steps{From: stats.Newest + 1 - day, Step: day / 120, Count: 121},
+			})
+			return err
+		}},
+		{"Difference", func() error {
+			in, err := query.Parse("duration:>200ms")
+			if err == nil {
+				_, err = x.Difference(b.Context(), index.Difference{
+					Sum: index.Sum{Selection: sel("", day)}, In: in, InFrom: stats.Newest - 4*hour, InTo: stats.Newest - hour, Limit: 5,
+				})
+			}
 			return err
 		}},
 		{"Records", func() error { _, err := x.Records(b.Context(), sel("body:x app:app-3", day)); return err }},

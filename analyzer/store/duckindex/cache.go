@@ -166,6 +166,32 @@ func cloneEdges(e *store.EdgeList) *store.EdgeList {
 	return &c
 }
 
+func cloneErrors(e *store.ErrorList) *store.ErrorList {
+	c := *e
+	c.Lines = slices.Clone(e.Lines)
+	for i := range c.Lines {
+		c.Lines[i].Steps = slices.Clone(c.Lines[i].Steps)
+		c.Lines[i].Newest = slices.Clone(c.Lines[i].Newest)
+	}
+	return &c
+}
+
+func cloneHeatmap(h *store.HeatmapCounts) *store.HeatmapCounts {
+	c := *h
+	c.Bands = slices.Clone(h.Bands)
+	c.Counts = slices.Clone(h.Counts)
+	for i := range c.Counts {
+		c.Counts[i] = slices.Clone(c.Counts[i])
+	}
+	return &c
+}
+
+func cloneDifference(d *store.DifferenceList) *store.DifferenceList {
+	c := *d
+	c.Values = slices.Clone(d.Values)
+	return &c
+}
+
 var seed = maphash.MakeSeed()
 
 // fingerprint tells sets of addresses apart, whatever their order.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
+	"github.com/google/uuid"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
@@ -23,14 +24,16 @@ import (
 type column struct {
 	name, kind, sql string
 	of              func(*index.Row) any
+	// args are the parameters of sql.
+	args []any
 }
 
 func text(name string, of func(*index.Row) string) column {
-	return column{name, "VARCHAR", `"` + name + `"`, func(r *index.Row) any { return of(r) }}
+	return column{name, "VARCHAR", `"` + name + `"`, func(r *index.Row) any { return of(r) }, nil}
 }
 
 func number(name string, of func(*index.Row) int64) column {
-	return column{name, "BIGINT", `"` + name + `"`, func(r *index.Row) any { return of(r) }}
+	return column{name, "BIGINT", `"` + name + `"`, func(r *index.Row) any { return of(r) }, nil}
 }
 
 var (
@@ -45,22 +48,28 @@ var (
 	colResponse = number("response_size", func(r *index.Row) int64 { return r.ResponseSize })
 	colWeight   = number("weight", func(r *index.Row) int64 { return int64(r.Weight) })
 	colFlags    = number("flags", func(r *index.Row) int64 { return int64(r.Flags) })
-	colStatus   = column{"status", "INTEGER", `"status"`, func(r *index.Row) any { return r.Status }}
-	colBucket   = column{"bucket", "SMALLINT", `"bucket"`, func(r *index.Row) any { return index.BucketOf(r.Duration) }}
+	colStatus   = column{"status", "INTEGER", `"status"`, func(r *index.Row) any { return r.Status }, nil}
+	colBucket   = column{"bucket", "SMALLINT", `"bucket"`, func(r *index.Row) any { return index.BucketOf(r.Duration) }, nil}
 	colFailed   = column{
 		"failed", "BOOLEAN", `("status" BETWEEN 500 AND 599 OR "error" <> '')`,
-		func(r *index.Row) any { return sums.IsError(r) },
+		func(r *index.Row) any { return sums.IsError(r) }, nil,
 	}
+	colError = text("error", func(r *index.Row) string { return r.Error })
+	colTags  = text("tags", func(r *index.Row) string { return r.Tags })
+	colID    = column{"id", "UUID", `"id"`, func(r *index.Row) any { return uuid.UUID(r.ID).String() }, nil}
 )
 
 // source is the rows of a sum as a subquery of some columns: those of the table
 // and, as parameters, those that are not in it yet.
 func source(s index.Sum, cols ...column) (string, []any) {
 	names := make([]string, len(cols))
+	var args []any
 	for i, c := range cols {
 		names[i] = c.sql + ` AS "` + c.name + `"`
+		args = append(args, c.args...)
 	}
-	cond, args := where(s.Selection)
+	cond, more := where(s.Selection)
+	args = append(args, more...)
 	stmt := "(SELECT " + strings.Join(names, ", ") + " FROM pairs" + cond
 	if len(s.Extra) > 0 {
 		for i, c := range cols {
@@ -69,8 +78,12 @@ func source(s index.Sum, cols ...column) (string, []any) {
 				values[j] = c.of(r)
 			}
 			args = append(args, values)
+			list := "?"
+			if c.kind == "UUID" { // the driver takes no texts for one
+				list = "CAST(? AS VARCHAR[])"
+			}
 			// Several unnests of one SELECT go on together.
-			names[i] = "unnest(CAST(? AS " + c.kind + `[])) AS "` + c.name + `"`
+			names[i] = "unnest(CAST(" + list + " AS " + c.kind + `[])) AS "` + c.name + `"`
 		}
 		stmt += " UNION ALL SELECT " + strings.Join(names, ", ")
 	}
@@ -174,9 +187,9 @@ func (x *Index) facets(ctx context.Context, f index.Facets) (*store.FacetCounts,
 // facetColumns are the columns of fields where they are not those of queries.
 var facetColumns = map[string]column{
 	// Grouped as the number that it is, which is much faster.
-	"status": {"value", "INTEGER", `"status"`, func(r *index.Row) any { return r.Status }},
-	"client": {"value", "VARCHAR", `"client_host"`, func(r *index.Row) any { return r.ClientHost }},
-	"server": {"value", "VARCHAR", `"server_host"`, func(r *index.Row) any { return r.ServerHost }},
+	"status": {"value", "INTEGER", `"status"`, func(r *index.Row) any { return r.Status }, nil},
+	"client": {"value", "VARCHAR", `"client_host"`, func(r *index.Row) any { return r.ClientHost }, nil},
+	"server": {"value", "VARCHAR", `"server_host"`, func(r *index.Row) any { return r.ServerHost }, nil},
 }
 
 // facetColumn is of one of store.FacetFields.
@@ -184,7 +197,7 @@ func facetColumn(field string) column {
 	if c, ok := facetColumns[field]; ok {
 		return c
 	}
-	return column{"value", "VARCHAR", `"` + field + `"`, func(r *index.Row) any { return sums.Value(r, field) }}
+	return column{"value", "VARCHAR", `"` + field + `"`, func(r *index.Row) any { return sums.Value(r, field) }, nil}
 }
 
 // facet counts the values of one field. An empty value is none.

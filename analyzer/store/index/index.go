@@ -47,12 +47,14 @@ type Index interface {
 	Records(ctx context.Context, s Selection) ([]Record, error)
 	// Count is a histogram of an exact query: rows by bucket and status class.
 	Count(ctx context.Context, c Count) (Counts, error)
-	// Facets, Endpoints and Edges are final answers to exact queries; what they
-	// return is the caller's. One that would take too long or too much memory
-	// is partial.
+	// Those that follow are final answers to exact queries; what they return is
+	// the caller's. One that would take too long or too much memory is partial.
 	Facets(ctx context.Context, f Facets) (*store.FacetCounts, error)
 	Endpoints(ctx context.Context, e Endpoints) (*store.EndpointList, error)
 	Edges(ctx context.Context, e Edges) (*store.EdgeList, error)
+	Errors(ctx context.Context, e Errors) (*store.ErrorList, error)
+	Heatmap(ctx context.Context, h Heatmap) (*store.HeatmapCounts, error)
+	Difference(ctx context.Context, d Difference) (*store.DifferenceList, error)
 	// Addresses are those that the rows tell of. The caller owns them.
 	Addresses(ctx context.Context) (*Addresses, error)
 	Close() error
@@ -143,6 +145,36 @@ type Edges struct {
 	Limit int
 	// Known are the addresses that have a name; nil for none.
 	Known *Addresses
+}
+
+// Steps are Count parts of the time from From on, each Step nanoseconds long. All
+// that is counted in them lies within.
+type Steps struct {
+	From, Step int64
+	Count      int
+}
+
+// Errors asks as store.Errors does, whose Selection and Steps do not count.
+type Errors struct {
+	Sum
+	Steps
+	Ask store.Errors
+}
+
+// Heatmap asks as store.Heatmap does.
+type Heatmap struct {
+	Sum
+	Steps
+}
+
+// Difference asks as store.Difference does. In is exact.
+type Difference struct {
+	Sum
+	In           *query.Query
+	InFrom, InTo int64 // InTo is not 0
+	Limit        int
+	// Inside decides of Extra rows.
+	Inside func(*Row) bool
 }
 
 // Covered reports whether a row has everything that a query asks about, so

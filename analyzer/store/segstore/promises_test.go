@@ -600,6 +600,18 @@ func (x *memoryIndex) Edges(context.Context, index.Edges) (*store.EdgeList, erro
 	return nil, errors.ErrUnsupported
 }
 
+func (x *memoryIndex) Errors(context.Context, index.Errors) (*store.ErrorList, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (x *memoryIndex) Heatmap(context.Context, index.Heatmap) (*store.HeatmapCounts, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (x *memoryIndex) Difference(context.Context, index.Difference) (*store.DifferenceList, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (x *memoryIndex) Addresses(context.Context) (*index.Addresses, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,6 +9,8 @@ import (
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/sums"
+	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/query"
 )
 
 // Facets implements store.Stats.
@@ -22,11 +24,11 @@ func (s *Store) Facets(ctx context.Context, f store.Facets) (*store.FacetCounts,
 		counts, err = x.Facets(ctx, index.Facets{Sum: sel, Fields: f.Fields, Limit: f.Limit, Prefix: f.Prefix})
 		return err
 	}
-	partial, err := s.sum(ctx, f.Selection, exact, sum.Add)
+	partial, decided, err := s.sum(ctx, f.Selection, exact, sum.Add)
 	if err != nil {
 		return nil, fmt.Errorf("count values: %w", err)
 	}
-	if counts == nil {
+	if !decided {
 		counts = sum.Counts(f.Limit)
 		if partial != nil {
 			counts.Partial = partial
@@ -43,11 +45,11 @@ func (s *Store) Endpoints(ctx context.Context, e store.Endpoints) (*store.Endpoi
 		list, err = x.Endpoints(ctx, index.Endpoints{Sum: sel, Limit: e.Limit})
 		return err
 	}
-	partial, err := s.sum(ctx, e.Selection, exact, sum.Add)
+	partial, decided, err := s.sum(ctx, e.Selection, exact, sum.Add)
 	if err != nil {
 		return nil, fmt.Errorf("sum endpoints: %w", err)
 	}
-	if list == nil {
+	if !decided {
 		list = sum.List(e.Limit)
 		if partial != nil {
 			list.Partial = partial
@@ -68,11 +70,11 @@ func (s *Store) Edges(ctx context.Context, e store.Edges) (*store.EdgeList, erro
 		list, err = x.Edges(ctx, index.Edges{Sum: sel, Limit: e.Limit, Known: known})
 		return err
 	}
-	partial, err := s.sum(ctx, e.Selection, exact, sum.Add)
+	partial, decided, err := s.sum(ctx, e.Selection, exact, sum.Add)
 	if err != nil {
 		return nil, fmt.Errorf("sum edges: %w", err)
 	}
-	if list == nil {
+	if !decided {
 		list = sum.List(e.Limit)
 		if partial != nil {
 			list.Partial = partial
@@ -100,39 +102,53 @@ func (s *Store) addresses(ctx context.Context) (known *index.Addresses, err erro
 }
 
 // sum has the rows of a selection summed: by the index when it can decide, by
-// exact, else one by one, by add. partial says why not all were summed, and is
-// nil where exact was called.
-func (s *Store) sum(ctx context.Context, sel store.Selection, exact func(context.Context, index.Index, index.Sum) error, add func(*index.Row)) (partial *store.PartialError, err error) {
+// exact, else one by one, by add. decided: the index did; otherwise partial says
+// why not all were summed.
+func (s *Store) sum(ctx context.Context, sel store.Selection, exact func(context.Context, index.Index, index.Sum) error, add func(*index.Row)) (partial *store.PartialError, decided bool, err error) {
+	return s.sumBoth(ctx, sel, nil, exact, func(r *index.Row, _ *capturev1.RRPair) { add(r) })
+}
+
+// sumBoth is sum where another query, which may be nil, has to be decided of
+// each row that is selected. add gets its pair, which has what that query asks
+// about.
+func (s *Store) sumBoth(ctx context.Context, sel store.Selection, other *query.Query, exact func(context.Context, index.Index, index.Sum) error, add func(*index.Row, *capturev1.RRPair)) (partial *store.PartialError, decided bool, err error) {
 	if sel.To == 0 {
 		sel.To = math.MaxInt64
 	}
-	if !index.Covered(sel.Query) {
+	if !index.Covered(sel.Query) || !index.Covered(other) {
 		if err := s.heavy.Acquire(ctx, 1); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		defer s.heavy.Release(1)
-		return s.each(ctx, sel, func(off uint64, st *store.Stored) {
+		partial, err = s.each(ctx, sel, func(off uint64, st *store.Stored) {
 			row := index.RowOf(st.Pair, st.At, off, uint32(st.Seq-index.Seq(off, 0)))
 			row.Endpoint = s.endpoint(st.Pair)
-			add(&row)
+			add(&row, st.Pair)
 		})
+		return partial, false, err
 	}
 	c, err := s.search(ctx, sel.Query, sel.From, sel.To, nil, false, sel.ScanBudget)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if c.exact {
+	both := c.exact
+	if both && other != nil {
+		if err := s.use(ctx, func(x index.Index) error { both = x.Exact(other); return nil }); err != nil {
+			return nil, false, err
+		}
+	}
+	if both {
 		var extra []*index.Row
 		for _, r := range c.pending {
 			st, err := c.decide(ctx, r)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			if st != nil {
 				extra = append(extra, r)
 			}
 		}
-		return nil, s.use(ctx, func(x index.Index) error {
+		return nil, true, s.use(ctx, func(x index.Index) error {
 			return exact(ctx, x, index.Sum{
 				Selection: index.Selection{Query: sel.Query, From: sel.From, To: sel.To, Below: c.snap.below},
 				Extra:     extra,
@@ -140,23 +156,23 @@ func (s *Store) sum(ctx context.Context, sel store.Selection, exact func(context
 		})
 	}
 	if err := s.heavy.Acquire(ctx, 1); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer s.heavy.Release(1)
 	for {
 		r, err := c.next(ctx)
 		if p, ok := errors.AsType[*store.PartialError](err); ok {
-			return p, nil
+			return p, false, nil
 		}
 		if err != nil || r == nil {
-			return nil, err
+			return nil, false, err
 		}
 		st, err := c.decide(ctx, r)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if st != nil {
-			add(r)
+			add(r, st.Pair)
 		}
 	}
 }

@@ -50,6 +50,22 @@ func cancelledSoon(t *testing.T, e Engine) {
 			_, err := statsOf(t, e).Edges(ctx, store.Edges{Selection: sel})
 			return err
 		},
+		"errors": func(ctx context.Context) error {
+			_, err := statsOf(t, e).Errors(ctx, store.Errors{Selection: sel, Steps: 10, Newest: 3})
+			return err
+		},
+		"heatmap": func(ctx context.Context) error {
+			_, err := statsOf(t, e).Heatmap(ctx, store.Heatmap{Selection: sel, Steps: 10})
+			return err
+		},
+		"difference": func(ctx context.Context) error {
+			_, err := statsOf(t, e).Difference(ctx, store.Difference{In: q})
+			return err
+		},
+		"difference by the index": func(ctx context.Context) error {
+			_, err := statsOf(t, e).Difference(ctx, store.Difference{In: parse(t, "status:5xx")})
+			return err
+		},
 		"tail": func(ctx context.Context) (err error) {
 			for _, err = range e.Tail(ctx, store.Tail{Query: q}) {
 			}

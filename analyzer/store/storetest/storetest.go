@@ -60,6 +60,7 @@ func (s Suite) Run(t *testing.T) {
 	}
 	t.Run("Answers", s.answers)
 	t.Run("Partial", s.partial)
+	t.Run("U26U27Insight", s.insight)
 	t.Run("QueryTable", func(t *testing.T) { queryTable(t, s.Open(t), nil) })
 	if s.Settle != nil {
 		t.Run("QueryTableAtRest", func(t *testing.T) { queryTable(t, s.Open(t), s.Settle) })

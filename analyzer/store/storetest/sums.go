@@ -73,6 +73,7 @@ func compareSum(t *testing.T, e, oracle store.Stats, src string, sel store.Selec
 	got, gotErr := e.Edges(ctx, store.Edges{Selection: sel, Limit: limit})
 	want, wantErr := oracle.Edges(ctx, store.Edges{Selection: sel, Limit: limit})
 	check("edges", got, want, gotErr, wantErr)
+	compareInsight(t, e, oracle, src, sel, limit)
 }
 
 // sumsOfNothing: an empty store has sums, and a field that cannot be counted
@@ -88,6 +89,15 @@ func sumsOfNothing(t *testing.T, e Engine) {
 	}
 	if l, err := s.Edges(t.Context(), store.Edges{}); err != nil || len(l.Edges) != 0 || l.More || l.Partial != nil {
 		t.Errorf("edges: %+v, %v", l, err)
+	}
+	if l, err := s.Errors(t.Context(), store.Errors{Steps: 5, Newest: 2}); err != nil || len(l.Lines) != 0 || l.More || l.Partial != nil {
+		t.Errorf("errors: %+v, %v", l, err)
+	}
+	if h, err := s.Heatmap(t.Context(), store.Heatmap{Steps: 5}); err != nil || h.Pairs != 0 || len(h.Bands) != 0 || h.Partial != nil {
+		t.Errorf("heatmap: %+v, %v", h, err)
+	}
+	if d, err := s.Difference(t.Context(), store.Difference{}); err != nil || d.Inside+d.Outside != 0 || len(d.Values) != 0 || d.Partial != nil {
+		t.Errorf("difference: %+v, %v", d, err)
 	}
 	for _, field := range []string{"body", "header.x-tenant", "nonsense", ""} {
 		if f, err := s.Facets(t.Context(), store.Facets{Fields: []string{"app", field}}); err == nil {

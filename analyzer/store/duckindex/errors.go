@@ -1,0 +1,93 @@
+package duckindex
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/weir-capture/weir/analyzer/store"
+	"github.com/weir-capture/weir/analyzer/store/index"
+	"github.com/weir-capture/weir/analyzer/store/sums"
+)
+
+// Errors implements index.Index.
+func (x *Index) Errors(ctx context.Context, e index.Errors) (*store.ErrorList, error) {
+	key := fmt.Sprintf("errors %v %d %d %d %d", e.Ask.ClientErrors, e.Ask.Limit, e.Ask.Newest, e.Step, e.Count)
+	return kept(ctx, x, key, e.Sum, cloneErrors,
+		func(l *store.ErrorList) bool { return l.Partial == nil },
+		func(ctx context.Context) (*store.ErrorList, error) { return x.errors(ctx, e) })
+}
+
+func (x *Index) errors(ctx context.Context, e index.Errors) (*store.ErrorList, error) {
+	out := &store.ErrorList{Step: e.Step}
+	limit := sums.Limit(e.Ask.Limit, sums.DefaultLines)
+	partial, err := x.analytic(ctx, func(ctx context.Context) error {
+		from, args := source(e.Sum, colApp, colMethod, colEndpoint, colStatus, colError, colTime, colWeight, colFailed, colID)
+		failed := `"failed"`
+		if e.Ask.ClientErrors {
+			failed = `("failed" OR "status" BETWEEN 400 AND 499)`
+		}
+		newest := "[]"
+		if e.Ask.Newest > 0 {
+			// As a list has them: by time, then by id.
+			newest = `list_transform(max({'t': "time", 'i': "id"}, ` + strconv.Itoa(e.Ask.Newest) + `), lambda k: CAST(k.i AS VARCHAR))`
+		}
+		stmt := `WITH lines AS (SELECT "app", "method", "endpoint", "status", "error", count(*) AS n, CAST(sum("weight") AS UBIGINT) AS w,
+				min("time") AS first, max("time") AS last, ` + newest + ` AS newest, histogram(("time" - ?) // ?) AS steps
+				FROM ` + from + " WHERE " + failed + ` GROUP BY "app", "method", "endpoint", "status", "error"
+				ORDER BY n DESC, "app", "method", "endpoint", "status", "error" LIMIT ` + strconv.Itoa(limit+1) + `)
+			SELECT "app", "method", "endpoint", "status", "error", n, w, first, last, newest, map_keys(steps), map_values(steps) FROM lines
+			ORDER BY n DESC, "app", "method", "endpoint", "status", "error"`
+		return x.each(ctx, stmt, append([]any{e.From, e.Step}, args...), func(rows *sql.Rows) error {
+			l := store.ErrorLine{Steps: make([]uint64, e.Count)}
+			var newest, steps, counts any
+			err := rows.Scan(&l.App, &l.Method, &l.Endpoint, &l.Status, &l.Error, &l.Pairs, &l.Estimated, &l.First, &l.Last, &newest, &steps, &counts)
+			if err != nil {
+				return err
+			}
+			if err := takeSteps(l.Steps, steps, counts); err != nil {
+				return err
+			}
+			ids, _ := newest.([]any)
+			for _, v := range ids {
+				text, _ := v.(string)
+				id, err := uuid.Parse(text)
+				if err != nil {
+					return fmt.Errorf("newest id %v: %w", v, err)
+				}
+				l.Newest = append(l.Newest, store.ID(id))
+			}
+			out.Lines = append(out.Lines, l)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum up errors: %w", err)
+	}
+	if len(out.Lines) > limit {
+		out.Lines, out.More = out.Lines[:limit], true
+	}
+	out.Partial = partial
+	return out, nil
+}
+
+// takeSteps reads the keys and values of a map of steps.
+func takeSteps(into []uint64, steps, counts any) error {
+	keys, _ := steps.([]any)
+	values, _ := counts.([]any)
+	if len(keys) != len(values) {
+		return fmt.Errorf("%d steps have %d counts", len(keys), len(values))
+	}
+	for i, k := range keys {
+		step, ok := k.(int64)
+		n, counted := values[i].(uint64)
+		if !ok || !counted || step < 0 || step >= int64(len(into)) {
+			return fmt.Errorf("step %v of %d with %v (a %T)", k, len(into), values[i], values[i])
+		}
+		into[step] = n
+	}
+	return nil
+}
