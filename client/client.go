@@ -40,10 +40,11 @@ type (
 	Why        = httpv1.Why
 	Doctor     = httpv1.Doctor
 	Forwarders = httpv1.Forwarders
-	// Facets, Endpoints and Map are sums; Values completes a query.
+	// Facets, Endpoints, Map and Errors are sums; Values completes a query.
 	Facets    = httpv1.Facets
 	Endpoints = httpv1.Endpoints
 	Map       = httpv1.Map
+	Errors    = httpv1.Errors
 	Values    = httpv1.Values
 	// Explain says how a query is answered, Import what became of a file.
 	Explain = httpv1.Explain

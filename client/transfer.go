@@ -60,6 +60,18 @@ func (c *Client) Map(ctx context.Context, s Select, limit int) (*Map, error) {
 	return &out, c.get(ctx, "/api/v1/stats/map", v, &out)
 }
 
+// Errors tells what failed, grouped by what it says; clientErrors takes those
+// with status 4xx along.
+func (c *Client) Errors(ctx context.Context, s Select, limit int, clientErrors bool) (*Errors, error) {
+	v := s.values()
+	setCount(v, "limit", limit)
+	if clientErrors {
+		v.Set("client_errors", "1")
+	}
+	var out Errors
+	return &out, c.get(ctx, "/api/v1/stats/errors", v, &out)
+}
+
 // Values are those of a field that begin with prefix.
 func (c *Client) Values(ctx context.Context, field, prefix string, limit int) (*Values, error) {
 	v := url.Values{}

@@ -242,6 +242,9 @@ func TestProblems(t *testing.T) {
 		{"/api/v1/pairs/not-an-id", 404, nil},
 		{"/api/v1/nothing-of-the-kind", 404, nil},
 		{"/api/v1/stats/map?q=stauts:500", 400, []string{"stauts", `"column":1`}},
+		{"/api/v1/stats/errors?q=stauts:500", 400, []string{"stauts", `"column":1`}},
+		{"/api/v1/stats/heatmap?steps=0", 400, []string{"steps", "1 to 300"}},
+		{"/api/v1/stats/difference?in=stauts:500", 400, []string{"in: ", "stauts", `"column":1`}},
 		{"/api/v1/stats/facets?fields=nonsense", 400, []string{"nonsense"}},
 		{"/api/v1/export?format=docx", 400, []string{"format"}},
 	} {

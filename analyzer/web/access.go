@@ -81,12 +81,16 @@ var doors = []door{
 	{route: "GET /api/v1/stats/facets", who: viewer, scope: byQuery},
 	{route: "GET /api/v1/stats/endpoints", who: viewer, scope: byQuery},
 	{route: "GET /api/v1/stats/map", who: viewer, scope: byQuery},
+	{route: "GET " + heatmapPath, who: viewer, scope: byQuery},
+	{route: "GET " + differencePath, who: viewer, scope: byQuery},
 	{route: "GET /api/v1/fields", who: viewer, scope: unscoped},
 	{route: "GET /api/v1/fields/{name}/values", who: viewer, scope: byQuery},
 	{route: "GET /api/v1/query", who: viewer, scope: unscoped},
 	{route: "GET /api/v1/explain", who: operator, scope: unscoped},
 
 	// What was captured. A viewer gets a pair without its content.
+	// Of what failed it is read what bodies say, by those who may.
+	{route: "GET " + errorsPath, who: viewer, scope: byQuery, audit: readAction},
 	{route: "GET /api/v1/pairs/{id}", who: viewer, scope: byPair, audit: readAction},
 	{route: "GET /api/v1/pairs/{id}/{message}/body", who: investigator, scope: byPair, audit: readAction},
 	{route: "GET /api/v1/pairs/{id}/{message}/raw", who: investigator, scope: byPair, audit: readAction},

@@ -59,6 +59,7 @@ func TestOpenAPIListsTheContract(t *testing.T) {
 		"/healthz", "/readyz",
 		"/api/v1/pairs", "/api/v1/pairs/{id}", "/api/v1/pairs/{id}/{message}/body", "/api/v1/pairs/{id}/{message}/raw", "/api/v1/pairs/{id}/curl",
 		"/api/v1/tail", "/api/v1/stats/histogram", "/api/v1/stats/facets", "/api/v1/stats/endpoints", "/api/v1/stats/map",
+		"/api/v1/stats/errors", "/api/v1/stats/heatmap", "/api/v1/stats/difference",
 		"/api/v1/export", "/api/v1/query", "/api/v1/fields", "/api/v1/fields/{name}/values", "/api/v1/proxies", "/api/v1/forwarders", "/api/v1/ledger", "/api/v1/why", "/api/v1/doctor", "/api/v1/info",
 	} {
 		if doc.Paths[p] == nil {

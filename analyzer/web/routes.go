@@ -79,6 +79,7 @@ func (s *Server) routes(rt *router) ([]byte, error) {
 	s.about(api)
 	s.account(api)
 	s.sums(api)
+	s.insight(api)
 	s.transfer(api)
 	s.session(api)
 	s.users(api)

@@ -211,6 +211,9 @@ func TestMistakesSayWhatIsRight(t *testing.T) {
 		{"GET", "/api/v1/stats/facets?q=x", 501, "/api/v1/stats/facets"},
 		{"GET", "/api/v1/stats/endpoints", 501, "/api/v1/stats/endpoints"},
 		{"GET", "/api/v1/stats/map", 501, "/api/v1/stats/map"},
+		{"GET", "/api/v1/stats/errors", 501, "/api/v1/stats/errors"},
+		{"GET", "/api/v1/stats/heatmap", 501, "/api/v1/stats/heatmap"},
+		{"GET", "/api/v1/stats/difference", 501, "/api/v1/stats/difference"},
 		{"GET", "/api/v1/export?format=har", 501, "/api/v1/export"},
 		{"GET", "/api/v1/fields/app/values?prefix=c", 501, "/api/v1/fields/app/values"},
 	} {

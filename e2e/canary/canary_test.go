@@ -77,6 +77,7 @@ func TestS02Sweep(t *testing.T) {
 	for _, u := range append([]string{
 		"/metrics", "/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/fields", "/api/v1/proxies", "/api/v1/forwarders", "/api/v1/ledger", "/api/v1/doctor",
 		"/api/v1/stats/histogram", "/api/v1/stats/facets", "/api/v1/stats/endpoints", "/api/v1/stats/map",
+		"/api/v1/stats/errors?client_errors=1", "/api/v1/stats/heatmap", "/api/v1/stats/difference?in=status:2xx",
 		"/api/v1/export?format=har", "/api/v1/export?format=jsonl", "/api/v1/export?format=curl", "/api/v1/export?format=rrpair",
 		"/api/v1/fields/path/values", "/api/v1/fields/query/values", "/api/v1/fields/host/values",
 	}, PairURLs(ids)...) {

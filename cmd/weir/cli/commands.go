@@ -140,6 +140,7 @@ type statsCommand struct {
 	Endpoints endpointsCommand `cmd:"" help:"How often, how well and how fast each endpoint answered."`
 	Histogram histogramCommand `cmd:"" help:"Pairs over time, by status class."`
 	Map       mapCommand       `cmd:"" help:"Who calls whom."`
+	Errors    errorsCommand    `cmd:"" help:"What failed, grouped by what it says."`
 }
 
 func (statsCommand) Help() string {
@@ -148,7 +149,8 @@ func (statsCommand) Help() string {
   weir stats endpoints --from 24h
   weir stats facets --fields app,status 'method:POST'
   weir stats histogram --buckets 24 --from 24h 'status:5xx'
-  weir stats map`
+  weir stats map
+  weir stats errors --from 1h`
 }
 
 type facetsCommand struct {
@@ -204,6 +206,22 @@ func (mapCommand) Help() string {
 
   weir stats map
   weir stats map --from 1h 'status:5xx'`
+}
+
+type errorsCommand struct {
+	Output       string `short:"o" default:"table" enum:"table,json" help:"table or json (${default})."`
+	Limit        int    `default:"50" help:"At most so many groups (${default})."`
+	ClientErrors bool   `name:"4xx" help:"Those with status 4xx too."`
+	selected
+}
+
+func (errorsCommand) Help() string {
+	return `Example:
+
+  weir stats errors --from 1h
+  weir stats errors --4xx -o json 'app:checkout'
+
+Counts with ~ are estimates: only the newest bodies of each endpoint are looked into. What bodies say needs the role investigator.`
 }
 
 type exportCommand struct {

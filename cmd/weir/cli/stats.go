@@ -45,6 +45,13 @@ func stats(ctx context.Context, std IO, api *client.Client, command string, c st
 			printMap(&b, m)
 		}
 		doc = m
+	case "errors":
+		var e *client.Errors
+		output, query = c.Errors.Output, c.Errors.ask().Query
+		if e, err = api.Errors(ctx, c.Errors.ask(), c.Errors.Limit, c.Errors.ClientErrors); err == nil {
+			printErrors(&b, e)
+		}
+		doc = e
 	}
 	if err != nil {
 		return pointAt(std, query, err)
@@ -148,4 +155,24 @@ func printMap(b *bytes.Buffer, m *client.Map) {
 		b.WriteString("\nThere are more; --limit shows them.\n")
 	}
 	partly(b, m.Partial, m.PartialReason)
+}
+
+func printErrors(b *bytes.Buffer, e *client.Errors) {
+	t := rightTable(b)
+	fmt.Fprintln(t, "pairs\tstatus\tlast\t  what, and where")
+	for _, g := range e.Groups {
+		pairs, status := fmt.Sprint(g.Pairs), "-"
+		if !g.Exact {
+			pairs = "~" + pairs
+		}
+		if g.Status != 0 {
+			status = fmt.Sprint(g.Status)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t  %s\n", pairs, status, moment(g.Last), clean(g.Template+"  ("+strings.TrimSpace(g.App+" "+g.Method+" "+g.Endpoint)+")", false))
+	}
+	t.Flush() // b is a buffer
+	if e.More {
+		b.WriteString("\nThere are more; --limit shows them.\n")
+	}
+	partly(b, e.Partial, e.PartialReason)
 }

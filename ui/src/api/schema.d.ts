@@ -605,6 +605,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/stats/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a part of the pairs has more often than the rest
+         * @description The part is what in selects of the pairs that match q, from in_from to in_to.
+         */
+        get: operations["get-difference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats/endpoints": {
         parameters: {
             query?: never;
@@ -625,6 +645,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/stats/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What failed, grouped by what it says
+         * @description Exchanges with a status 5xx, without a whole response, or, if asked for, with a status 4xx. Of each app, endpoint and status the newest bodies are looked into, by those who may read them; counts are the index's.
+         */
+        get: operations["get-errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats/facets": {
         parameters: {
             query?: never;
@@ -634,6 +674,23 @@ export interface paths {
         };
         /** Top values of fields with counts */
         get: operations["get-facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stats/heatmap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count pairs by time and duration */
+        get: operations["get-heatmap"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1004,6 +1061,49 @@ export interface components {
             error: string;
             name: string;
         };
+        Difference: {
+            /**
+             * Format: int64
+             * @description Pairs of the part.
+             */
+            inside: number;
+            /**
+             * Format: int64
+             * @description All others that match q.
+             */
+            outside: number;
+            partial: boolean;
+            partial_reason: string;
+            /** @description The greatest difference of shares first; without what may well be chance (three standard errors). */
+            values: components["schemas"]["DifferenceValue"][];
+        };
+        DifferenceValue: {
+            /**
+             * @description A field of the query language.
+             * @example app
+             */
+            field: string;
+            /**
+             * Format: int64
+             * @description Pairs of the part that have it.
+             */
+            inside: number;
+            /**
+             * Format: double
+             * @description Of the part, from 0 to 1.
+             */
+            inside_share: number;
+            /** Format: int64 */
+            outside: number;
+            /** Format: double */
+            outside_share: number;
+            /**
+             * @description The value as a term of a query.
+             * @example app:checkout
+             */
+            query: string;
+            value: string;
+        };
         Doctor: {
             checks: components["schemas"]["DoctorCheck"][];
             /**
@@ -1111,6 +1211,89 @@ export interface components {
             sampled: boolean;
             /** Format: date-time */
             to: string | null;
+        };
+        ErrorGroup: {
+            app: string;
+            /** @example /orders/{id} */
+            endpoint: string;
+            /** @description All that could belong to the group were looked into, so that pairs is exact, and no other group hides. */
+            exact: boolean;
+            /**
+             * Format: uuid
+             * @description The newest one that is known; empty where retention has removed them.
+             */
+            example: string;
+            /**
+             * Format: date-time
+             * @description The oldest; where exact is false there may be older ones.
+             */
+            first: string;
+            /** @description The same for the same template, app, method, endpoint and status, at any time. */
+            key: string;
+            /**
+             * @description Where the template is from: error is why there is no whole response; body is what responses say; status is no more than that, since they say nothing or were not looked into.
+             * @enum {string}
+             */
+            kind: "error" | "body" | "status";
+            /** Format: date-time */
+            last: string;
+            method: string;
+            /**
+             * Format: int64
+             * @description How many; where exact is false the part that it is of those that were looked into, of all.
+             */
+            pairs: number;
+            /** @description A query that lists them: q of the question, and what tells the group from others. */
+            query: string;
+            /**
+             * Format: int64
+             * @description Bodies that were looked into and say so.
+             */
+            read: number;
+            /**
+             * Format: int32
+             * @description 0 where there is no response.
+             */
+            status: number;
+            /** @description Pairs over time, from from on; where exact is false they are estimates. */
+            steps: number[];
+            /**
+             * @description What they say, without numbers, ids and quoted words.
+             * @example order {n} not found
+             */
+            template: string;
+        };
+        Errors: {
+            /** @description Bodies were looked into. Without the role investigator they are not: then groups tell status and endpoint apart, and only errors of capture by what they say. */
+            content: boolean;
+            /** Format: date-time */
+            from: string;
+            /** @description The most frequent first. */
+            groups: components["schemas"]["ErrorGroup"][];
+            /** @description There may be groups that are not listed. */
+            more: boolean;
+            /** @description Not everything was looked at; see partial_reason and each group's exact. */
+            partial: boolean;
+            partial_reason: string;
+            /**
+             * Format: int64
+             * @description Bodies that were looked into, the newest ones.
+             */
+            read: number;
+            /**
+             * Format: int64
+             * @description Exchanges that failed with an answer.
+             */
+            read_of: number;
+            /** @description Some pairs were kept by sampling. */
+            sampled: boolean;
+            /**
+             * Format: int64
+             * @description How long a step of a group's counts is; 0 where nothing is stored.
+             */
+            step_ns: number;
+            /** Format: date-time */
+            to: string;
         };
         Explain: {
             /** @description The query as it was understood; empty selects everything. */
@@ -1270,6 +1453,49 @@ export interface components {
             reasons: string[];
             /** @enum {string} */
             status: "ok" | "not_ready";
+        };
+        Heatmap: {
+            /**
+             * Format: int64
+             * @description Those without a duration, which are in no column.
+             */
+            absent: number;
+            /** @description Durations, ascending without a gap: four to each power of two. */
+            bands: components["schemas"]["HeatmapBand"][];
+            columns: components["schemas"]["HeatmapColumn"][];
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: int64
+             * @description Pairs that match.
+             */
+            pairs: number;
+            partial: boolean;
+            partial_reason: string;
+            /** @description Some pairs were kept by sampling; here each counts once. */
+            sampled: boolean;
+            /**
+             * Format: int64
+             * @description How long a column is; 0 where nothing is stored.
+             */
+            step_ns: number;
+            /** Format: date-time */
+            to: string;
+        };
+        HeatmapBand: {
+            /** Format: int64 */
+            from_ns: number;
+            /** Format: int64 */
+            to_ns: number;
+        };
+        HeatmapColumn: {
+            /** @description Pairs in each band. */
+            counts: number[];
+            /**
+             * Format: date-time
+             * @description Its beginning.
+             */
+            time: string;
         };
         Histogram: {
             buckets: components["schemas"]["Bucket"][];
@@ -5162,6 +5388,104 @@ export interface operations {
             };
         };
     };
+    "get-difference": {
+        parameters: {
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Which of the pairs are inside; empty for all. */
+                in?: string;
+                /** @description Where the part begins, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                in_from?: string;
+                /** @description Where the part ends, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                in_to?: string;
+                /** @description Values of each field. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-endpoints": {
         parameters: {
             query?: {
@@ -5187,6 +5511,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Endpoints"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-errors": {
+        parameters: {
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description Groups. */
+                limit?: number;
+                /** @description 1: status 4xx too. */
+                client_errors?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Errors"];
                 };
             };
             /** @description Bad Request */
@@ -5281,6 +5699,98 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Facets"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-heatmap": {
+        parameters: {
+            query?: {
+                /** @description What to count; empty for everything. */
+                q?: string;
+                /** @description Where to begin, included. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                from?: string;
+                /** @description Where to end, excluded. RFC 3339, or how long ago: 15m, 24h, 7d. */
+                to?: string;
+                /** @description At most so many columns. */
+                steps?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Heatmap"];
                 };
             };
             /** @description Bad Request */
