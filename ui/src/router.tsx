@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link } from '@tanstack/react-router';
 import { Root } from './components/Root';
 import { root } from './lib/root';
-import { parseQueryString, readCompareSearch, readDeletionSearch, readExchangeSearch, readLedgerSearch, readSearch, readSignInSearch, readSumsSearch, writeQueryString } from './lib/search';
+import { parseQueryString, readCompareSearch, readDeletionSearch, readErrorsSearch, readExchangeSearch, readLatencySearch, readLedgerSearch, readSearch, readSignInSearch, readSumsSearch, writeQueryString } from './lib/search';
 import { Doctor } from './pages/Doctor';
 import { Ledger } from './pages/Ledger';
 import { Proxies } from './pages/Proxies';
@@ -91,6 +91,20 @@ const mapRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/Map'), 'Map'),
 });
 
+const errorsRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/errors',
+  validateSearch: readErrorsSearch,
+  component: lazyRouteComponent(() => import('./pages/Errors'), 'Errors'),
+});
+
+const latencyRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/latency',
+  validateSearch: readLatencySearch,
+  component: lazyRouteComponent(() => import('./pages/Latency'), 'Latency'),
+});
+
 const compareRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/compare',
@@ -103,7 +117,7 @@ function NotFound() {
     <main className="page-note">
       <h1>There is no page at this address</h1>
       <p>
-        The viewer has <Link to="/">Traffic</Link>, <Link to="/endpoints">Endpoints</Link>, the <Link to="/map">Map</Link>, the <Link to="/ledger">Ledger</Link>, <Link to="/proxies">Proxies</Link> and the <Link to="/doctor">Doctor</Link>.
+        The viewer has <Link to="/">Traffic</Link>, <Link to="/endpoints">Endpoints</Link>, <Link to="/latency">Latency</Link>, <Link to="/errors">Errors</Link>, the <Link to="/map">Map</Link>, the <Link to="/ledger">Ledger</Link>, <Link to="/proxies">Proxies</Link> and the <Link to="/doctor">Doctor</Link>.
       </p>
     </main>
   );
@@ -111,7 +125,7 @@ function NotFound() {
 
 export function makeRouter() {
   return createRouter({
-    routeTree: rootRoute.addChildren([trafficRoute, endpointsRoute, mapRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, compareRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
+    routeTree: rootRoute.addChildren([trafficRoute, endpointsRoute, latencyRoute, errorsRoute, mapRoute, ledgerRoute, proxiesRoute, doctorRoute, pairRoute, compareRoute, signInRoute, usersRoute, keysRoute, auditRoute, deletionsRoute]),
     basepath: root,
     parseSearch: (text) => parseQueryString(text),
     stringifySearch: writeQueryString,

@@ -32,7 +32,7 @@ export function sessionOf(role: Role): Session {
 export function showAt(address: string, page: () => ReactElement, read: (raw: Record<string, unknown>) => object = (raw) => raw, role?: Role) {
   const root = createRootRoute();
   const path = address.replace(/\?.*$/, '').replace(/^\/pairs\/.+/, '/pairs/$id');
-  const routes = ['/', '/endpoints', '/map', '/ledger', '/proxies', '/doctor', '/users', '/keys', '/audit', '/deletions', '/sign-in', '/compare', '/pairs/$id'].map((p) =>
+  const routes = ['/', '/endpoints', '/errors', '/latency', '/map', '/ledger', '/proxies', '/doctor', '/users', '/keys', '/audit', '/deletions', '/sign-in', '/compare', '/pairs/$id'].map((p) =>
     createRoute({ getParentRoute: () => root, path: p, validateSearch: read, component: p === path ? page : () => <p>another page: {p}</p> }),
   );
   const router = createRouter({

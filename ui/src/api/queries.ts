@@ -1,10 +1,11 @@
 import { keepPreviousData, queryOptions, type QueryClient } from '@tanstack/react-query';
 import { loadPair } from '../lib/body-thread';
 import { formatCount } from '../lib/format';
+import { durationClause, type Box } from '../lib/heatmap';
 import { fieldOf, requestQuery } from '../lib/query';
 import { rangeParams, type Range } from '../lib/range';
 import { call, getBytes, getJson, Problem } from './client';
-import type { Doctor, Endpoints, FieldsAnswer, Histogram, Info, Ledger, PairPage, ProxiesAnswer, QueryCheck, ServiceMap, Why } from './types';
+import type { DifferenceRanking, Doctor, Endpoints, ErrorGroups, FieldsAnswer, HeatmapCounts, Histogram, Info, Ledger, PairPage, ProxiesAnswer, QueryCheck, ServiceMap, Why } from './types';
 
 /** Rows asked for at once: about ten screens, well under 300 KB. */
 export const pageSize = 300;
@@ -131,6 +132,50 @@ export const mapQuery = (q: string, range: Range) =>
       return getJson<ServiceMap>('stats/map', { q, ...rangeParams(range), limit: 200 }, signal);
     },
     refetchInterval: range.to ? false : sumsRefreshMs,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
+
+/** What is read from bodies is written down each time: it is asked for again more rarely. */
+const errorsRefreshMs = 60_000;
+
+/** What failed, grouped by what it says; `clientErrors` takes status 4xx along. */
+export const errorsQuery = (q: string, range: Range, clientErrors: boolean, enabled = true) =>
+  queryOptions({
+    queryKey: ['errors', q, range.from, range.to, clientErrors],
+    queryFn: async ({ client, signal }) => {
+      await rightQuery(client, q, signal);
+      return getJson<ErrorGroups>('stats/errors', { q, ...rangeParams(range), limit: 200, client_errors: clientErrors ? 1 : undefined }, signal);
+    },
+    enabled,
+    refetchInterval: range.to ? false : errorsRefreshMs,
+    staleTime: range.to ? Infinity : 0,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
+
+/** Exchanges by time and duration. */
+export const heatmapQuery = (q: string, range: Range) =>
+  queryOptions({
+    queryKey: ['heatmap', q, range.from, range.to],
+    queryFn: async ({ client, signal }) => {
+      await rightQuery(client, q, signal);
+      return getJson<HeatmapCounts>('stats/heatmap', { q, ...rangeParams(range), steps: 120 }, signal);
+    },
+    refetchInterval: range.to ? false : sumsRefreshMs,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
+  });
+
+/** What the exchanges in a box of the heatmap have more often than the others of a query; null: there is no box. */
+export const differenceQuery = (q: string, range: Range, box: Box | null) =>
+  queryOptions({
+    queryKey: ['difference', q, range.from, range.to, box],
+    queryFn: async ({ client, signal }) => {
+      await rightQuery(client, q, signal);
+      return getJson<DifferenceRanking>('stats/difference', { q, ...rangeParams(range), ...(box ? { in: durationClause(box), in_from: box.from, in_to: box.to } : {}) }, signal);
+    },
+    enabled: box !== null,
     placeholderData: keepPreviousData,
     gcTime: 60_000,
   });

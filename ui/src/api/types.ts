@@ -39,6 +39,11 @@ export type Endpoint = Schemas['Endpoint'];
 export type Endpoints = Schemas['Endpoints'];
 export type Edge = Schemas['Edge'];
 export type ServiceMap = Schemas['Map'];
+export type ErrorGroup = Schemas['ErrorGroup'];
+export type ErrorGroups = Schemas['Errors'];
+export type HeatmapCounts = Schemas['Heatmap'];
+export type DifferenceValue = Schemas['DifferenceValue'];
+export type DifferenceRanking = Schemas['Difference'];
 export type Doctor = Schemas['Doctor'];
 export type DoctorCheck = Schemas['DoctorCheck'];
 

@@ -32,6 +32,9 @@ export function Shell({ session }: { session: Session }) {
           <Link to="/endpoints" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
             Endpoints
           </Link>
+          <Link to="/errors" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
+            Errors
+          </Link>
           <Link to="/map" activeOptions={{ includeSearch: false }} className={s.tab} activeProps={{ className: s.active }}>
             Map
           </Link>

@@ -40,6 +40,20 @@ export function readSumsSearch(raw: Record<string, unknown>): SumsSearch {
   return from && from !== defaultFrom ? { ...out, from } : out;
 }
 
+/** What failed: with status 4xx too, or without. */
+export type ErrorsSearch = SumsSearch & { with?: '4xx' };
+
+export function readErrorsSearch(raw: Record<string, unknown>): ErrorsSearch {
+  return { ...readSumsSearch(raw), ...(raw.with === '4xx' ? { with: '4xx' } : {}) };
+}
+
+/** Durations over time, and what is selected of them: from in_from to in_to, from min to max nanoseconds. */
+export type LatencySearch = SumsSearch & Partial<Record<'in_from' | 'in_to' | 'min' | 'max', string>>;
+
+export function readLatencySearch(raw: Record<string, unknown>): LatencySearch {
+  return { ...readSumsSearch(raw), ...readTexts(raw, ['in_from', 'in_to', 'min', 'max']) };
+}
+
 /** What is compared: two exchanges, or the traffic of a query in two ranges of time. */
 export interface CompareSearch {
   a?: string;

@@ -5,6 +5,7 @@ import { endpointsQuery } from '../api/queries';
 import type { Endpoint, Endpoints as Answer } from '../api/types';
 import { AskBar } from '../components/AskBar';
 import { Icon, type IconName } from '../components/Icon';
+import { SumsTabs } from '../components/SumsTabs';
 import t from '../components/Table.module.css';
 import { changeOf, endpointClauses, endpointKey, endpointSorts, errorShare, type Change, type EndpointSort } from '../lib/endpoints';
 import { exactDuration, exactSize, formatAgo, formatCount, formatDuration, formatMoment, formatSize, plural } from '../lib/format';
@@ -79,6 +80,7 @@ export function Endpoints() {
     <main className={s.page}>
       <h1 className="sr">Endpoints</h1>
       <AskBar q={q} range={range} error={error} onChange={go} onAgain={() => void refetch()} />
+      <SumsTabs search={search} />
       <p className={s.sum} role="status">
         {data && (
           <span>
