@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
@@ -169,6 +170,8 @@ func saidBy(st *store.Stored) (template, phrase string) {
 		}
 		return template, ""
 	}
+	// Pages repeat their status, which the group has.
+	said = strings.TrimSpace(strings.TrimPrefix(said, strconv.Itoa(int(st.Pair.GetStatus()))+" "))
 	template, phrase = errtext.Template(said)
 	if !bytes.Contains(body, []byte(phrase)) { // it is encoded there, or on several lines
 		phrase = ""

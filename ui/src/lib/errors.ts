@@ -36,6 +36,7 @@ export function compareErrors(now: ErrorGroups, before: ErrorGroups | undefined)
 }
 
 export const errorSorts = {
+  said: (a, b) => a.template.localeCompare(b.template) || b.pairs - a.pairs,
   pairs: (a, b) => b.pairs - a.pairs || b.last.localeCompare(a.last),
   first: (a, b) => b.first.localeCompare(a.first),
   last: (a, b) => b.last.localeCompare(a.last),

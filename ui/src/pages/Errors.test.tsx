@@ -33,7 +33,7 @@ test('U27: errors by what they say, each with how often, where, and the way to i
   const line = within(table).getByText('card was declined').closest('tr') as HTMLElement;
   expect(line.textContent).toMatch(/500.*POST.*\/orders\/\{id\}.*shop.*~1,200.*≤ 9 m ago.*60 s ago/);
   expect(screen.getAllByRole('status')[0]?.textContent).toContain('the newest 40 of 1,203 bodies were looked into');
-  expect(within(line).getByRole('link', { name: 'An example of: card was declined' }).getAttribute('href')).toContain('/pairs/01997b2c');
+  expect(within(line).getByRole('link', { name: 'open an example of: card was declined' }).getAttribute('href')).toContain('/pairs/01997b2c');
   await userEvent.click(within(line).getByRole('link', { name: 'card was declined' }));
   await screen.findByText('another page: /');
   expect(router.state.location.search).toMatchObject({ q: declined.query, from: '1h' });

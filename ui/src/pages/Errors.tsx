@@ -25,7 +25,7 @@ import s from './Sums.module.css';
 const route = getRouteApi('/errors');
 
 const columns: readonly { sort?: ErrorSort; label: string; means: string; number?: boolean }[] = [
-  { label: 'what it says', means: 'Without numbers, ids and quoted words' },
+  { sort: 'said', label: 'what it says', means: 'Without numbers, ids and quoted words; the same side by side' },
   { sort: 'status', label: 'status', means: 'The highest first' },
   { sort: 'where', label: 'where', means: 'Method and endpoint' },
   { sort: 'app', label: 'app', means: 'Who answered' },
@@ -106,7 +106,7 @@ export function Errors() {
               <thead>
                 <tr>
                   {columns.map((c) => (
-                    <th key={c.label} scope="col" className={c.number ? t.number : undefined} aria-sort={c.sort === sort ? (c.sort === 'where' || c.sort === 'app' ? 'ascending' : 'descending') : undefined} title={c.sort ? undefined : c.means}>
+                    <th key={c.label} scope="col" className={c.number ? t.number : undefined} aria-sort={c.sort === sort ? (c.number || c.sort === 'status' ? 'descending' : 'ascending') : undefined} title={c.sort ? undefined : c.means}>
                       {c.sort ? (
                         <button type="button" className={s.sort} title={c.means} onClick={() => go({ sort: c.sort === 'pairs' ? undefined : c.sort })}>
                           {c.label}
@@ -158,14 +158,16 @@ function Line({ g, novelty, now, at }: { g: ErrorGroup; novelty: Novelty | null;
   return (
     <tr data-key={g.key} data-gone={novelty === 'gone' || undefined} className={e.row}>
       <td className={e.said}>
-        <Link to="/" search={{ ...at, q: g.query }} className={s.link} data-group={g.key} title={`${said}\nShow these exchanges`}>
-          <span className={g.kind === 'status' ? 'muted' : undefined}>{said}</span>
-        </Link>
-        {look && (
-          <span className={`${s.badge} ${look.tone}`} title={look.means}>
-            <Icon name={look.icon} size={11} /> {novelty}
-          </span>
-        )}
+        <div>
+          <Link to="/" search={{ ...at, q: g.query }} className={s.link} data-group={g.key} title={`${said}\nShow these exchanges`}>
+            <span className={g.kind === 'status' ? 'muted' : undefined}>{said}</span>
+          </Link>
+          {look && (
+            <span className={`${s.badge} ${look.tone}`} title={look.means}>
+              <Icon name={look.icon} size={11} /> {novelty}
+            </span>
+          )}
+        </div>
       </td>
       <td className={tone === 'bad' ? 'tone-bad' : 'tone-attention'}>
         <Icon name={tone === 'bad' ? 'cross' : 'triangle'} size={10} />{' '}
@@ -196,7 +198,7 @@ function Line({ g, novelty, now, at }: { g: ErrorGroup; novelty: Novelty | null;
       </td>
       <td>
         {g.example && (
-          <Link to="/pairs/$id" params={{ id: g.example }} aria-label={`An example of: ${said}`}>
+          <Link to="/pairs/$id" params={{ id: g.example }} aria-label={`open an example of: ${said}`}>
             open
           </Link>
         )}
