@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/bits"
 	"strconv"
+	"strings"
 
 	"github.com/weir-capture/weir/analyzer/store"
 	"github.com/weir-capture/weir/analyzer/store/index"
@@ -23,37 +25,28 @@ func (x *Index) Difference(ctx context.Context, d index.Difference) (*store.Diff
 
 func (x *Index) difference(ctx context.Context, d index.Difference) (*store.DifferenceList, error) {
 	out := new(store.DifferenceList)
-	done := 0
-	fields := store.DifferenceFields()
 	partial, err := x.analytic(ctx, func(ctx context.Context) error {
 		inside := insideColumn(d)
 		from, args := source(d.Sum, inside)
 		err := x.each(ctx, `SELECT count(*) FILTER ("inside"), count(*) FILTER (NOT "inside") FROM `+from, args, func(rows *sql.Rows) error {
 			return rows.Scan(&out.Inside, &out.Outside)
 		})
-		for _, field := range fields {
-			if err != nil || out.Inside == 0 {
-				break
-			}
-			var values []store.DifferenceValue
-			if field == store.FieldTag {
-				values, out.Partial, err = x.differentTags(ctx, d, inside, out)
-			} else {
-				values, err = x.different(ctx, d, field, inside, out)
-			}
-			if err == nil {
-				out.Values = append(out.Values, values...)
-				done++
-			}
+		if err != nil || out.Inside == 0 {
+			return err
 		}
+		values, err := x.different(ctx, d, inside, out)
+		if err != nil {
+			return err
+		}
+		tags, partial, err := x.differentTags(ctx, d, inside, out)
+		out.Values, out.Partial = append(values, tags...), partial
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("compare values: %w", err)
 	}
 	if partial != nil {
-		partial.Reason += fmt.Sprintf(" after %d of %d fields", done, len(fields))
-		out.Partial = partial
+		out.Values, out.Partial = nil, partial
 	}
 	sums.Rank(out)
 	return out, nil
@@ -68,27 +61,60 @@ func insideColumn(d index.Difference) column {
 	}
 }
 
-// different are the values of one field that are more frequent inside.
-func (x *Index) different(ctx context.Context, d index.Difference, field string, inside column, totals *store.DifferenceList) ([]store.DifferenceValue, error) {
-	from, args := source(d.Sum, inside, facetColumn(field))
-	limit := sums.Limit(d.Limit, sums.DefaultValues)
+// different are the values of all fields but tags that are more frequent inside.
+// One statement groups by each of them: it reads the rows once.
+func (x *Index) different(ctx context.Context, d index.Difference, inside column, totals *store.DifferenceList) ([]store.DifferenceValue, error) {
+	var fields, names, sets, texts []string
+	cols := []column{inside}
+	for _, field := range store.DifferenceFields() {
+		if field == store.FieldTag {
+			continue
+		}
+		c := facetColumn(field)
+		c.name = "of_" + field
+		cols = append(cols, c)
+		name, text := `"`+c.name+`"`, `"`+c.name+`"`
+		if c.kind != "VARCHAR" { // 0 is none
+			text = "CASE " + name + " WHEN 0 THEN '' ELSE CAST(" + name + " AS VARCHAR) END"
+		}
+		fields, names = append(fields, field), append(names, name)
+		sets, texts = append(sets, "("+name+")"), append(texts, text)
+	}
+	// Of each line all columns but one are grouped over: a bit of place says
+	// which, the first column's is the highest.
+	value := "CASE place"
+	for i := range fields {
+		value += " WHEN " + strconv.Itoa(1<<len(fields)-1-1<<(len(fields)-1-i)) + " THEN " + texts[i]
+	}
+	value += " END"
 	// Shares as store.DifferenceValue.Score has them, to the last bit.
+	from, args := source(d.Sum, cols...)
 	score := `CAST("in" AS DOUBLE) / ?`
 	args = append(args, float64(totals.Inside))
 	if totals.Outside > 0 {
 		score += ` - CAST("out" AS DOUBLE) / ?`
 		args = append(args, float64(totals.Outside))
 	}
-	stmt := `WITH grouped AS (SELECT "value", count(*) FILTER ("inside") AS "in", count(*) FILTER (NOT "inside") AS "out" FROM ` + from + ` GROUP BY "value"),
-		scored AS (SELECT CAST("value" AS VARCHAR) AS "value", "in", "out", ` + score + ` AS score FROM grouped WHERE "in" > 0)
-		SELECT "value", "in", "out" FROM scored WHERE score > 0 AND "value" <> '' AND ("value" <> '0' OR ` + strconv.FormatBool(field != "status") + `)
-		ORDER BY score DESC, "value" LIMIT ` + strconv.Itoa(limit)
+	all := strings.Join(names, ", ")
+	stmt := `WITH grouped AS (SELECT GROUPING(` + all + ") AS place, " + all + `, count(*) FILTER ("inside") AS "in", count(*) FILTER (NOT "inside") AS "out"
+			FROM ` + from + " GROUP BY GROUPING SETS (" + strings.Join(sets, ", ") + `)),
+		scored AS (SELECT place, ` + value + ` AS "value", "in", "out", ` + score + ` AS score FROM grouped WHERE "in" > 0)
+		SELECT place, "value", "in", "out" FROM scored WHERE score > 0 AND "value" <> ''
+		QUALIFY row_number() OVER (PARTITION BY place ORDER BY score DESC, "value") <= ` + strconv.Itoa(sums.Limit(d.Limit, sums.DefaultValues))
 	var values []store.DifferenceValue
 	err := x.each(ctx, stmt, args, func(rows *sql.Rows) error {
-		v := store.DifferenceValue{Field: field}
-		err := rows.Scan(&v.Value, &v.Inside, &v.Outside)
+		var v store.DifferenceValue
+		var place int64
+		if err := rows.Scan(&place, &v.Value, &v.Inside, &v.Outside); err != nil {
+			return err
+		}
+		at := len(fields) - bits.Len64(uint64(1<<len(fields)-1-place))
+		if at < 0 || at >= len(fields) {
+			return fmt.Errorf("place %b of %d fields", place, len(fields))
+		}
+		v.Field = fields[at]
 		values = append(values, v)
-		return err
+		return nil
 	})
 	return values, err
 }
