@@ -66,8 +66,6 @@ func (s *Server) errors(ctx context.Context, in *errorsInput) (*output[httpv1.Er
 	content := sightOf(ctx).content
 	if ask.Newest = 1; content {
 		ask.Newest = errorBodiesEach
-	} else {
-		quiet(ctx) // nothing of what was captured is read
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
@@ -80,7 +78,6 @@ func (s *Server) errors(ctx context.Context, in *errorsInput) (*output[httpv1.Er
 		lines[i].ErrorLine = &list.Lines[i]
 	}
 	if content {
-		note(ctx, "", "what failed answers say")
 		if err := s.readErrors(ctx, lines); err != nil {
 			return nil, s.fail(ctx, err)
 		}
@@ -97,6 +94,9 @@ func (s *Server) errors(ctx context.Context, in *errorsInput) (*output[httpv1.Er
 			out.ReadOf += lines[i].Pairs
 			out.Read += uint64(len(lines[i].read))
 		}
+	}
+	if note(ctx, "", fmt.Sprintf("what %d failed answers say", out.Read)); out.Read == 0 {
+		quiet(ctx) // nothing of what was captured was read
 	}
 	if list.More && !out.Partial {
 		out.Partial, out.PartialReason = true, fmt.Sprintf("there are more than %d endpoints, statuses and errors; the most frequent are here", errorLines)

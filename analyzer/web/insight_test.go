@@ -2,14 +2,18 @@ package web
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/weir-capture/weir/analyzer/control"
+	"github.com/weir-capture/weir/analyzer/store"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
 	httpv1 "github.com/weir-capture/weir/api/http/v1"
 	"github.com/weir-capture/weir/query"
@@ -200,6 +204,48 @@ func TestU62ErrorsByRole(t *testing.T) {
 		if status, answer, _ := in.call("GET", differencePath+"?in="+url.QueryEscape(q), "", bearer(in.tokens["viewer"])...); status != 403 {
 			t.Errorf("a viewer compares by %s: %d %s", q, status, answer)
 		}
+	}
+}
+
+// waiting is a store whose pairs are read only when nobody waits for them any
+// more.
+type waiting struct {
+	store.Reader
+	store.Stats
+	began chan struct{}
+	reads atomic.Int32
+}
+
+func (w *waiting) Pair(ctx context.Context, _ store.ID) (*store.Stored, error) {
+	if w.reads.Add(1) == 1 {
+		close(w.began)
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestU71ErrorsEndWithTheirAsker: whoever goes away while bodies are looked into
+// leaves no work behind.
+func TestU71ErrorsEndWithTheirAsker(t *testing.T) {
+	mem := held(t, failures()...)
+	w := &waiting{Reader: mem, Stats: mem, began: make(chan struct{})}
+	_, ts := serve(t, w)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-w.began
+		cancel()
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ts.URL+errorsPath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ts.Client().Do(req); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	at := time.Now()
+	ts.Close() // waits for what is under way
+	if took := time.Since(at); took > 200*time.Millisecond || w.reads.Load() != 1 {
+		t.Errorf("it went on for %v, and read %d pairs", took, w.reads.Load())
 	}
 }
 
