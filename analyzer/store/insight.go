@@ -1,6 +1,7 @@
 package store
 
 import (
+	"iter"
 	"math"
 
 	"github.com/weir-capture/weir/query"
@@ -14,8 +15,10 @@ type Errors struct {
 	ClientErrors bool
 	// Limit bounds the lines; 0 is 1,000. The most frequent stay.
 	Limit int
-	// Newest is how many pairs each line names.
-	Newest int
+	// Newest is how many pairs each line names, Whole how many of those of lines
+	// with a response are read: of each line in turn, the most frequent first, so
+	// that each has one before one has two.
+	Newest, Whole int
 	// Steps is how many parts of the time each line is counted in, as the
 	// buckets of a Histogram.
 	Steps int
@@ -43,6 +46,27 @@ type ErrorLine struct {
 	Steps []uint64
 	// Newest are pairs of the line by (time, id), the newest first.
 	Newest []ID
+	// Whole are those of them that were read, in the same order. What is gone, or
+	// cannot be read, is left out.
+	Whole []*Stored
+}
+
+// InTurns yields which pairs of a list are to be read: their line, and their
+// place among its Newest.
+func (l *ErrorList) InTurns(whole int) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		for turn, more := 0, true; more; turn++ {
+			more = false
+			for i := range l.Lines {
+				if line := &l.Lines[i]; line.Error == "" && turn < len(line.Newest) {
+					if whole--; whole < 0 || !yield(i, turn) {
+						return
+					}
+					more = true
+				}
+			}
+		}
+	}
 }
 
 // Failed reports whether a pair of a status and an error failed.

@@ -65,7 +65,7 @@ func (s *Server) errors(ctx context.Context, in *errorsInput) (*output[httpv1.Er
 	}
 	content := sightOf(ctx).content
 	if ask.Newest = 1; content {
-		ask.Newest = errorBodiesEach
+		ask.Newest, ask.Whole = errorBodiesEach, errorBodies
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
@@ -76,11 +76,7 @@ func (s *Server) errors(ctx context.Context, in *errorsInput) (*output[httpv1.Er
 	lines := make([]errorLine, len(list.Lines))
 	for i := range list.Lines {
 		lines[i].ErrorLine = &list.Lines[i]
-	}
-	if content {
-		if err := s.readErrors(ctx, lines); err != nil {
-			return nil, s.fail(ctx, err)
-		}
+		lines[i].listen()
 	}
 	out := httpv1.Errors{
 		From: nano(list.From), To: nano(list.To), StepNS: list.Step, Groups: []httpv1.ErrorGroup{}, Content: content,
@@ -127,32 +123,13 @@ type errorRead struct {
 // answered: there is a response, which may say more than its status.
 func (l *errorLine) answered() bool { return l.Error == "" }
 
-// readErrors looks into the newest bodies of lines, in turn, so that each is
-// heard before one is heard twice, the most frequent first.
-func (s *Server) readErrors(ctx context.Context, lines []errorLine) error {
-	left := errorBodies
-	for turn := range errorBodiesEach {
-		for i := range lines {
-			l := &lines[i]
-			if !l.answered() || turn >= len(l.Newest) {
-				continue
-			}
-			if left--; left < 0 {
-				return nil
-			}
-			st, err := s.deps.Store.Pair(ctx, l.Newest[turn])
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				continue // gone, or damaged: its group says that not all were looked into
-			}
-			r := errorRead{id: l.Newest[turn], at: store.Time(st.Pair)}
-			r.template, r.phrase = saidBy(st)
-			l.read = append(l.read, r)
-		}
+// listen reads what the pairs of a line say.
+func (l *errorLine) listen() {
+	for _, st := range l.Whole {
+		r := errorRead{id: store.ID(st.Pair.GetId()), at: store.Time(st.Pair)}
+		r.template, r.phrase = saidBy(st)
+		l.read = append(l.read, r)
 	}
-	return nil
 }
 
 // saidBy is the template of what a response says beyond its status, and words of

@@ -166,12 +166,16 @@ func cloneEdges(e *store.EdgeList) *store.EdgeList {
 	return &c
 }
 
-func cloneErrors(e *store.ErrorList) *store.ErrorList {
+func cloneErrors(e *index.ErrorList) *index.ErrorList {
 	c := *e
 	c.Lines = slices.Clone(e.Lines)
 	for i := range c.Lines {
 		c.Lines[i].Steps = slices.Clone(c.Lines[i].Steps)
 		c.Lines[i].Newest = slices.Clone(c.Lines[i].Newest)
+	}
+	c.Rows = slices.Clone(e.Rows)
+	for i := range c.Rows {
+		c.Rows[i] = slices.Clone(c.Rows[i])
 	}
 	return &c
 }

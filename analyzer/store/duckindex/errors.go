@@ -1,10 +1,12 @@
 package duckindex
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -14,18 +16,18 @@ import (
 )
 
 // Errors implements index.Index.
-func (x *Index) Errors(ctx context.Context, e index.Errors) (*store.ErrorList, error) {
+func (x *Index) Errors(ctx context.Context, e index.Errors) (*index.ErrorList, error) {
 	key := fmt.Sprintf("errors %v %d %d %d %d", e.Ask.ClientErrors, e.Ask.Limit, e.Ask.Newest, e.Step, e.Count)
 	return kept(ctx, x, key, e.Sum, cloneErrors,
-		func(l *store.ErrorList) bool { return l.Partial == nil },
-		func(ctx context.Context) (*store.ErrorList, error) { return x.errors(ctx, e) })
+		func(l *index.ErrorList) bool { return l.Partial == nil },
+		func(ctx context.Context) (*index.ErrorList, error) { return x.errors(ctx, e) })
 }
 
-func (x *Index) errors(ctx context.Context, e index.Errors) (*store.ErrorList, error) {
-	out := &store.ErrorList{Step: e.Step}
+func (x *Index) errors(ctx context.Context, e index.Errors) (*index.ErrorList, error) {
+	out := &index.ErrorList{ErrorList: store.ErrorList{Step: e.Step}}
 	limit := sums.Limit(e.Ask.Limit, sums.DefaultLines)
 	partial, err := x.analytic(ctx, func(ctx context.Context) error {
-		from, args := source(e.Sum, colApp, colMethod, colEndpoint, colStatus, colError, colTime, colWeight, colFailed, colID)
+		from, args := source(e.Sum, colApp, colMethod, colEndpoint, colStatus, colError, colTime, colWeight, colFailed, colID, colOff, colIdx, colAt)
 		failed := `"failed"`
 		if e.Ask.ClientErrors {
 			failed = `("failed" OR "status" BETWEEN 400 AND 499)`
@@ -33,7 +35,8 @@ func (x *Index) errors(ctx context.Context, e index.Errors) (*store.ErrorList, e
 		newest := "[]"
 		if e.Ask.Newest > 0 {
 			// As a list has them: by time, then by id.
-			newest = `list_transform(max({'t': "time", 'i': "id"}, ` + strconv.Itoa(e.Ask.Newest) + `), lambda k: CAST(k.i AS VARCHAR))`
+			newest = `list_transform(max({'t': "time", 'i': "id", 'o': "off", 'x': "idx", 'a': "at"}, ` + strconv.Itoa(e.Ask.Newest) + `),
+				lambda k: concat_ws(' ', k.i, k.t, k.o, k.x, k.a))`
 		}
 		stmt := `WITH lines AS (SELECT "app", "method", "endpoint", "status", "error", count(*) AS n, CAST(sum("weight") AS UBIGINT) AS w,
 				min("time") AS first, max("time") AS last, ` + newest + ` AS newest, histogram(("time" - ?) // ?) AS steps
@@ -51,16 +54,17 @@ func (x *Index) errors(ctx context.Context, e index.Errors) (*store.ErrorList, e
 			if err := takeSteps(l.Steps, steps, counts); err != nil {
 				return err
 			}
-			ids, _ := newest.([]any)
-			for _, v := range ids {
-				text, _ := v.(string)
-				id, err := uuid.Parse(text)
+			var pointers []index.Row
+			list, _ := newest.([]any)
+			for _, v := range list {
+				r, err := pointer(v)
 				if err != nil {
-					return fmt.Errorf("newest id %v: %w", v, err)
+					return err
 				}
-				l.Newest = append(l.Newest, store.ID(id))
+				pointers = append(pointers, r)
+				l.Newest = append(l.Newest, r.ID)
 			}
-			out.Lines = append(out.Lines, l)
+			out.Lines, out.Rows = append(out.Lines, l), append(out.Rows, pointers)
 			return nil
 		})
 	})
@@ -68,10 +72,30 @@ func (x *Index) errors(ctx context.Context, e index.Errors) (*store.ErrorList, e
 		return nil, fmt.Errorf("sum up errors: %w", err)
 	}
 	if len(out.Lines) > limit {
-		out.Lines, out.More = out.Lines[:limit], true
+		out.Lines, out.Rows, out.More = out.Lines[:limit], out.Rows[:limit], true
 	}
 	out.Partial = partial
 	return out, nil
+}
+
+// pointer reads what a statement says of where a pair stands.
+func pointer(v any) (r index.Row, err error) {
+	text, _ := v.(string)
+	parts := strings.Split(text, " ")
+	if len(parts) != 5 {
+		return r, fmt.Errorf("place %q of a pair", text)
+	}
+	id, err := uuid.Parse(parts[0])
+	var n [4]int64
+	for i := range n {
+		var e error
+		n[i], e = strconv.ParseInt(parts[i+1], 10, 64)
+		err = cmp.Or(err, e)
+	}
+	if err != nil {
+		return r, fmt.Errorf("place %q of a pair: %w", text, err)
+	}
+	return index.Row{ID: store.ID(id), Time: n[0], Off: uint64(n[1]), Idx: uint32(n[2]), At: n[3]}, nil
 }
 
 // takeSteps reads the keys and values of a map of steps.

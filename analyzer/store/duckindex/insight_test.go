@@ -76,7 +76,7 @@ func TestU71InsightHasLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e, h, d
+		return &e.ErrorList, h, d
 	}
 	if e, h, d := ask(); e.Partial == nil || h.Partial == nil || d.Partial == nil || d.Partial.Reason != "time limit of 1ns used up" {
 		t.Errorf("%+v\n%+v\n%+v", e, h, d)

@@ -56,6 +56,9 @@ var (
 	}
 	colError = text("error", func(r *index.Row) string { return r.Error })
 	colTags  = text("tags", func(r *index.Row) string { return r.Tags })
+	colOff   = number("off", func(r *index.Row) int64 { return int64(r.Off) })
+	colAt    = number("at", func(r *index.Row) int64 { return r.At })
+	colIdx   = column{"idx", "INTEGER", `"idx"`, func(r *index.Row) any { return int32(r.Idx) }, nil}
 	colID    = column{"id", "UUID", `"id"`, func(r *index.Row) any { return uuid.UUID(r.ID).String() }, nil}
 )
 

@@ -52,7 +52,7 @@ type Index interface {
 	Facets(ctx context.Context, f Facets) (*store.FacetCounts, error)
 	Endpoints(ctx context.Context, e Endpoints) (*store.EndpointList, error)
 	Edges(ctx context.Context, e Edges) (*store.EdgeList, error)
-	Errors(ctx context.Context, e Errors) (*store.ErrorList, error)
+	Errors(ctx context.Context, e Errors) (*ErrorList, error)
 	Heatmap(ctx context.Context, h Heatmap) (*store.HeatmapCounts, error)
 	Difference(ctx context.Context, d Difference) (*store.DifferenceList, error)
 	// Addresses are those that the rows tell of. The caller owns them.
@@ -159,6 +159,14 @@ type Errors struct {
 	Sum
 	Steps
 	Ask store.Errors
+}
+
+// ErrorList answers Errors, without Whole.
+type ErrorList struct {
+	store.ErrorList
+	// Rows say of each line where its Newest stand: they have ID, Off, Idx, At
+	// and Time.
+	Rows [][]Row
 }
 
 // Heatmap asks as store.Heatmap does.

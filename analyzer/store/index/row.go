@@ -139,6 +139,9 @@ func (r *Row) Stored() (*store.Stored, error) {
 // they grow with the log.
 func Seq(off uint64, idx uint32) uint64 { return off + uint64(idx) + 1 }
 
+// Pointer is the row with no more than ID, Off, Idx, At and Time.
+func (r *Row) Pointer() Row { return Row{ID: r.ID, Off: r.Off, Idx: r.Idx, At: r.At, Time: r.Time} }
+
 // Key is the row's place in a list.
 func (r *Row) Key() store.Key { return store.Key{Time: r.Time, ID: r.ID} }
 

@@ -34,8 +34,15 @@ func (s *Store) Errors(ctx context.Context, e store.Errors) (*store.ErrorList, e
 			sum.Add(row(st))
 		}
 	}
-	list := sum.List()
+	list := &sum.List().ErrorList
 	list.From, list.To = e.From, e.To
+	for i, j := range list.InTurns(e.Whole) {
+		st, err := s.Pair(ctx, list.Lines[i].Newest[j])
+		if err != nil {
+			return nil, err
+		}
+		list.Lines[i].Whole = append(list.Lines[i].Whole, st)
+	}
 	return list, nil
 }
 

@@ -3,6 +3,7 @@ package segstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/weir-capture/weir/analyzer/store/index"
 	"github.com/weir-capture/weir/analyzer/store/sums"
 	capturev1 "github.com/weir-capture/weir/api/capture/v1"
+	"github.com/weir-capture/weir/seglog"
 )
 
 // steps brings the bounds of a selection to those of what is stored.
@@ -29,9 +31,9 @@ func (s *Store) Errors(ctx context.Context, e store.Errors) (*store.ErrorList, e
 	if err != nil {
 		return nil, fmt.Errorf("sum errors: %w", err)
 	}
-	list := &store.ErrorList{From: e.From, To: e.To, Step: steps.Step}
+	list := &index.ErrorList{ErrorList: store.ErrorList{From: e.From, To: e.To, Step: steps.Step}}
 	if steps.Count == 0 {
-		return list, nil
+		return &list.ErrorList, nil
 	}
 	sum := sums.NewErrors(e, steps)
 	exact := func(ctx context.Context, x index.Index, sel index.Sum) (err error) {
@@ -47,7 +49,29 @@ func (s *Store) Errors(ctx context.Context, e store.Errors) (*store.ErrorList, e
 		list.Partial = cmp.Or(partial, list.Partial)
 	}
 	list.From, list.To = e.From, e.To
-	return list, nil
+	if err := s.readErrors(ctx, list, e.Whole); err != nil {
+		return nil, fmt.Errorf("read errors: %w", err)
+	}
+	return &list.ErrorList, nil
+}
+
+// readErrors reads pairs of a list whole.
+func (s *Store) readErrors(ctx context.Context, list *index.ErrorList, whole int) error {
+	for i, j := range list.InTurns(whole) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		st, _, err := s.pair(ctx, &list.Rows[i][j])
+		_, damaged := errors.AsType[*seglog.CorruptError](err)
+		switch {
+		case err == nil:
+			list.Lines[i].Whole = append(list.Lines[i].Whole, st)
+		case errors.Is(err, errGone), damaged: // it is left out
+		default:
+			return s.mistrust(err)
+		}
+	}
+	return nil
 }
 
 // Heatmap implements store.Stats.

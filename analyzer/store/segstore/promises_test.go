@@ -600,7 +600,7 @@ func (x *memoryIndex) Edges(context.Context, index.Edges) (*store.EdgeList, erro
 	return nil, errors.ErrUnsupported
 }
 
-func (x *memoryIndex) Errors(context.Context, index.Errors) (*store.ErrorList, error) {
+func (x *memoryIndex) Errors(context.Context, index.Errors) (*index.ErrorList, error) {
 	return nil, errors.ErrUnsupported
 }
 

@@ -33,9 +33,12 @@ func compareInsight(t *testing.T, e, oracle store.Stats, src string, sel store.S
 		}
 	}
 	for _, client := range []bool{false, true} {
-		ask := store.Errors{Selection: sel, ClientErrors: client, Limit: limit, Newest: limit, Steps: 7 + limit}
+		ask := store.Errors{Selection: sel, ClientErrors: client, Limit: limit, Newest: limit, Whole: 7, Steps: 7 + limit}
 		got, gotErr := e.Errors(ctx, ask)
 		want, wantErr := oracle.Errors(ctx, ask)
+		if gotErr == nil && wantErr == nil {
+			sameWhole(t, got, want)
+		}
 		check(fmt.Sprintf("errors, with 4xx %v", client), got, want, gotErr, wantErr)
 	}
 	{
@@ -51,6 +54,24 @@ func compareInsight(t *testing.T, e, oracle store.Stats, src string, sel store.S
 	got, gotErr := e.Difference(ctx, ask)
 	want, wantErr := oracle.Difference(ctx, ask)
 	check("difference of "+in, got, want, gotErr, wantErr)
+}
+
+// sameWhole compares the pairs that were read, and takes them out.
+func sameWhole(t *testing.T, got, want *store.ErrorList) {
+	t.Helper()
+	for i := range min(len(got.Lines), len(want.Lines)) {
+		g, w := &got.Lines[i], &want.Lines[i]
+		if !sameIDs(g.Whole, w.Whole) {
+			t.Errorf("line %d: %d pairs were read, want %d", i, len(g.Whole), len(w.Whole))
+		} else {
+			for j := range g.Whole {
+				if err := samePair(g.Whole[j], w.Whole[j], true); err != nil || store.ID(g.Whole[j].Pair.GetId()) != g.Newest[j] {
+					t.Errorf("line %d, pair %d: %v", i, j, err)
+				}
+			}
+		}
+		g.Whole, w.Whole = nil, nil
+	}
 }
 
 // insight compares errors, heatmaps and differences with what is counted here
@@ -99,7 +120,7 @@ func endpointOf(all []*store.Stored) func(*capturev1.RRPair) string {
 
 func naiveErrors(t *testing.T, name string, e Engine, sel store.Selection, of []*store.Stored, steps int, client bool) {
 	t.Helper()
-	got, err := statsOf(t, e).Errors(t.Context(), store.Errors{Selection: sel, ClientErrors: client, Steps: steps, Newest: 3, Limit: 10_000})
+	got, err := statsOf(t, e).Errors(t.Context(), store.Errors{Selection: sel, ClientErrors: client, Steps: steps, Newest: 3, Whole: 20, Limit: 10_000})
 	if err != nil || got.Partial != nil || got.More || got.From != sel.From || got.To != sel.To {
 		t.Fatalf("%s: errors %+v, %v", name, got, err)
 	}
@@ -129,14 +150,27 @@ func naiveErrors(t *testing.T, name string, e Engine, sel store.Selection, of []
 	if len(got.Lines) != len(want) {
 		t.Errorf("%s: %d lines of errors, want %d", name, len(got.Lines), len(want))
 	}
+	turns, read := 0, 0
 	for i := range got.Lines {
 		l := &got.Lines[i]
+		if l.Error == "" {
+			turns += len(l.Newest)
+		}
+		for j, st := range l.Whole {
+			if read++; store.ID(st.Pair.GetId()) != l.Newest[j] || st.Pair.GetRequest().GetHead() == nil {
+				t.Errorf("%s: pair %d of %+v is %v", name, j, l, st)
+			}
+		}
+		l.Whole = nil
 		if w := want[fmt.Sprint(l.App, l.Method, l.Endpoint, l.Status, l.Error)]; !reflect.DeepEqual(l, w) {
 			t.Errorf("%s: errors\n got %+v\nwant %+v", name, l, w)
 		}
 		if i > 0 && got.Lines[i-1].Pairs < l.Pairs {
 			t.Errorf("%s: %d before %d", name, got.Lines[i-1].Pairs, l.Pairs)
 		}
+	}
+	if read != min(turns, 20) {
+		t.Errorf("%s: %d pairs were read of %d", name, read, turns)
 	}
 }
 

@@ -23,7 +23,7 @@ type errorKey struct {
 
 type errorLine struct {
 	store.ErrorLine
-	newest []store.Key
+	newest []index.Row
 }
 
 // NewErrors makes an empty sum. What is added lies within steps.
@@ -47,17 +47,17 @@ func (e *Errors) Add(r *index.Row) {
 	l.Estimated += uint64(r.Weight)
 	l.First, l.Last = min(l.First, r.Time), max(l.Last, r.Time)
 	l.Steps[(r.Time-e.steps.From)/e.steps.Step]++
-	at, _ := slices.BinarySearchFunc(l.newest, r.Key(), func(a, b store.Key) int {
+	at, _ := slices.BinarySearchFunc(l.newest, r, func(a index.Row, b *index.Row) int {
 		return cmp.Or(cmp.Compare(b.Time, a.Time), bytes.Compare(b.ID[:], a.ID[:]))
 	})
 	if at < e.ask.Newest {
-		l.newest = slices.Insert(l.newest, at, r.Key())
+		l.newest = slices.Insert(l.newest, at, r.Pointer())
 		l.newest = l.newest[:min(len(l.newest), e.ask.Newest)]
 	}
 }
 
 // List is the answer, without the bounds of its time.
-func (e *Errors) List() *store.ErrorList {
+func (e *Errors) List() *index.ErrorList {
 	limit := Limit(e.ask.Limit, DefaultLines)
 	lines := make([]*errorLine, 0, len(e.t.lines))
 	for _, l := range e.t.lines {
@@ -67,11 +67,12 @@ func (e *Errors) List() *store.ErrorList {
 		return cmp.Or(cmp.Compare(b.Pairs, a.Pairs), cmp.Compare(a.App, b.App), cmp.Compare(a.Method, b.Method),
 			cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Status, b.Status), cmp.Compare(a.Error, b.Error))
 	})
-	out := &store.ErrorList{Step: e.steps.Step, More: len(lines) > limit, Partial: tooMany("ways to fail", e.t.left)}
+	out := &index.ErrorList{ErrorList: store.ErrorList{Step: e.steps.Step, More: len(lines) > limit, Partial: tooMany("ways to fail", e.t.left)}}
 	for _, l := range lines[:min(limit, len(lines))] {
-		for _, k := range l.newest {
-			l.Newest = append(l.Newest, k.ID)
+		for i := range l.newest {
+			l.Newest = append(l.Newest, l.newest[i].ID)
 		}
+		out.Rows = append(out.Rows, l.newest)
 		out.Lines = append(out.Lines, l.ErrorLine)
 	}
 	return out

@@ -28,11 +28,11 @@ function open(address: string, now: ErrorGroups, before: ErrorGroups = answer([]
 }
 
 test('U27: errors by what they say, each with how often, where, and the way to its exchanges', async () => {
-  const { router } = open('/errors?from=1h&q=app:shop', answer([declined, fresh], { read: 40, read_of: 1203 }));
+  const { router } = open('/errors?from=1h&q=app:shop', answer([declined, fresh, { ...fresh, key: 'elsewhere', app: 'depot' }], { read: 40, read_of: 1203 }));
   const table = await screen.findByRole('table', { name: 'Errors by exchanges' });
   const line = within(table).getByText('card was declined').closest('tr') as HTMLElement;
   expect(line.textContent).toMatch(/500.*POST.*\/orders\/\{id\}.*shop.*~1,200.*≤ 9 m ago.*60 s ago/);
-  expect(screen.getAllByRole('status')[0]?.textContent).toContain('the newest 40 of 1,203 bodies were looked into');
+  expect(screen.getAllByRole('status')[0]?.textContent).toMatch(/^2 kinds of error in 3 places.*the newest 40 of 1,203 bodies were looked into/);
   expect(within(line).getByRole('link', { name: 'open an example of: card was declined' }).getAttribute('href')).toContain('/pairs/01997b2c');
   await userEvent.click(within(line).getByRole('link', { name: 'card was declined' }));
   await screen.findByText('another page: /');

@@ -132,10 +132,12 @@ export function Errors() {
 }
 
 function Summary({ data, fresh, gone }: { data: ErrorGroups; fresh: number | undefined; gone: number | undefined }) {
+  const kinds = new Set(data.groups.map((g) => `${g.status} ${g.template}`)).size;
   return (
     <>
-      {data.more ? 'The most frequent ' : ''}
-      {plural(data.groups.length, 'kind')} of error
+      {data.more ? 'The most frequent: ' : ''}
+      {plural(kinds, 'kind')} of error
+      {kinds < data.groups.length && ` in ${plural(data.groups.length, 'place')}`}
       {fresh !== undefined && fresh > 0 && <b className="tone-bad"> · {formatCount(fresh)} new</b>}
       {gone !== undefined && gone > 0 && ` · ${formatCount(gone)} gone`}
       {data.content && data.read < data.read_of && <span title="A count with ~ is the part of those that were looked into, of all"> · the newest {formatCount(data.read)} of {formatCount(data.read_of)} bodies were looked into</span>}
