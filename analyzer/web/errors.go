@@ -29,7 +29,7 @@ const (
 	errorSteps = 40
 	// errorBodies bounds the bodies that are looked into, errorBodiesEach those
 	// of one line.
-	errorBodies     = 200
+	errorBodies     = 500
 	errorBodiesEach = 20
 	// errorBodySize bounds what is decoded of each: what it says stands near
 	// its beginning.
