@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -143,13 +144,21 @@ func statusField(pid int, field string) (int64, error) {
 	return 0, fmt.Errorf("no %s in status of %d", field, pid)
 }
 
+// Ports are looked for below the range that Linux gives to connections by
+// default: one of that range may be taken between looking and listening.
+const firstPort, lastPort = 20_000, 32_767
+
 // freePort is one that nobody has at the moment.
 func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a port: %w", err)
+	const tries = 100
+	for range tries {
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			return port, ln.Close()
+		}
 	}
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port), ln.Close() // "tcp" gives nothing else
+	return "", fmt.Errorf("find a port: none of %d between %d and %d is free", tries, firstPort, lastPort)
 }
 
 // diskFree is what an ordinary user may still write below dir.
